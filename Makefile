@@ -1,0 +1,65 @@
+# `make` lists the targets. Everything runs in .venv, which `make setup` builds from pyproject.toml and constraints.txt.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+PREP := $(BIN)/syntaxdiff-prep
+PARTS := $(wildcard pipeline train eval)
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help setup demo test test-slow test-legacy-grammars check clean
+.DELETE_ON_ERROR:
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z-]+):.*  ## /  make \1\t/p' Makefile | expand -t 32
+
+setup: .venv/installed  ## build .venv; does nothing if it is up to date
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[dev,fast]'
+	touch $@
+
+demo: setup  ## shards from Python's standard library, checked and shown
+	$(PREP) build --src stdlib --tokenizer train:4096 --max-length 1024 --limit 2000 --validation-size 100 --out demo/shards
+	$(PREP) verify demo/shards
+	$(PREP) stats demo/shards
+	$(PREP) stats demo/shards --plot demo/shards.png
+	$(PREP) show demo/shards --index 3
+	@echo
+	@echo 'Open next:'
+	@echo '  demo/shards.png            lengths, regions and spans of the data set'
+	@echo '  demo/shards/manifest.json  what was built, from what, with which settings'
+	@echo '  docs/                      the shards, column by column, and real data'
+
+test: setup  ## the tests, without the slow ones (under 10 minutes on 2 cores)
+	$(BIN)/pytest -n 2 -m 'not slow'
+
+test-slow: setup test-legacy-grammars  ## crash batteries and other long proofs, and the legacy grammars
+	$(BIN)/pytest -m slow
+
+# tree-sitter-languages runs only with a tree-sitter older than the pinned one, hence an environment of its own.
+test-legacy-grammars: .venv-legacy/installed  ## the aligner on tree-sitter-languages
+	.venv-legacy/bin/pytest tests/test_grammar.py tests/test_alignment.py tests/test_spans.py -m 'not slow'
+
+.venv-legacy/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-legacy
+	grep -v '^tree-sitter==' constraints.txt > .venv-legacy/constraints.txt
+	.venv-legacy/bin/python $(PIP_INSTALL) -c .venv-legacy/constraints.txt -e '.[legacy-grammars]' pytest hypothesis
+	touch $@
+
+# mypy does not follow the hook by which an editable install maps pipeline/ to syntaxdiff.pipeline, but it follows links.
+# It runs beside them, and sed gives its messages the paths that an editor opens.
+check: setup  ## ruff and strict mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	rm -rf .venv/mypy && mkdir -p .venv/mypy/syntaxdiff
+	ln -s $(PARTS:%=../../../%) .venv/mypy/syntaxdiff/
+	ln -s ../../tests ../../tools .venv/mypy/
+	cd .venv/mypy && ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
+		syntaxdiff tests tools | sed 's#^syntaxdiff/##'
+
+clean:  ## remove environments, caches and the demo; data/ and out/ stay
+	rm -rf .venv .venv-legacy .hypothesis .mypy_cache .pytest_cache .ruff_cache build demo *.egg-info
+	find $(PARTS) tests tools -name __pycache__ -prune -exec rm -rf {} +

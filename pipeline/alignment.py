@@ -1,0 +1,72 @@
+"""Bytes, tokens and syntax nodes: which tokens a node holds.
+
+tree-sitter speaks bytes and tokenizers speak characters; everything here is in bytes, converted once a text.
+A token's *anchor* is its first byte that is no white space (its first byte where all are). A node holds the tokens
+whose anchor lies in it. One anchor a token, applied to both ends of every node, is monotone: nested nodes hold nested
+tokens and disjoint nodes disjoint ones, which rounding outward or inward does not give.
+"""
+
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray: TypeAlias = npt.NDArray[np.int64]
+
+_WHITE_SPACE = np.zeros(256, dtype=bool)
+_WHITE_SPACE[list(b" \t\n\r\v\f")] = True
+
+
+class TokenBytes(NamedTuple):
+    """Tokens of one text: ids (int32), and the half-open byte interval of each in the text's UTF-8."""
+
+    ids: npt.NDArray[np.int32]
+    start_byte: IntArray
+    end_byte: IntArray
+
+
+def anchors(start_byte: IntArray, end_byte: IntArray, text: bytes) -> IntArray:
+    """Anchor of every token: its first byte that is no white space, its first byte where all are.
+
+    Args:
+        start_byte, end_byte: half-open byte intervals, one a token
+        text: UTF-8
+
+    Returns:
+        byte positions, as monotone as ``start_byte`` is
+    """
+    size = len(text)
+    blank = _WHITE_SPACE[np.frombuffer(text, dtype=np.uint8)]
+    next_solid = np.full(size + 1, size, dtype=np.int64)
+    next_solid[:size] = np.where(blank, size, np.arange(size))
+    next_solid = np.minimum.accumulate(next_solid[::-1])[::-1]
+    first_solid = next_solid[start_byte]
+    return np.where(first_solid < end_byte, first_solid, start_byte)
+
+
+def tokens_of(anchor: IntArray, start_byte: IntArray, end_byte: IntArray) -> tuple[IntArray, IntArray]:
+    """Half-open token intervals of byte intervals: the tokens whose anchor lies in [start_byte, end_byte)."""
+    return np.searchsorted(anchor, start_byte, side="left"), np.searchsorted(anchor, end_byte, side="left")
+
+
+def char_to_byte(text: str) -> IntArray:
+    """Byte position of every character of a text, and the text's length in bytes as the last entry."""
+    code_points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    width = 1 + (code_points > 0x7F).astype(np.int64) + (code_points > 0x7FF) + (code_points > 0xFFFF)
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(width)])
+
+
+def covers_text(start_byte: IntArray, end_byte: IntArray, text: bytes) -> bool:
+    """Whether tokens lie in order, inside the text, and leave out nothing but white space."""
+    size = len(text)
+    if len(start_byte) == 0:
+        return not text.strip()
+    in_order = bool((np.diff(start_byte) >= 0).all() and (np.diff(end_byte) >= 0).all())
+    inside = bool(start_byte[0] >= 0 and end_byte[-1] <= size and (start_byte <= end_byte).all())
+    if not (in_order and inside):
+        return False
+    depth = np.zeros(size + 1, dtype=np.int64)
+    np.add.at(depth, start_byte, 1)
+    np.add.at(depth, end_byte, -1)
+    bare = np.cumsum(depth[:size]) == 0
+    return bool(_WHITE_SPACE[np.frombuffer(text, dtype=np.uint8)][bare].all())

@@ -1,0 +1,211 @@
+"""The command ``syntaxdiff-prep``: parses, calls one library function, prints.
+
+What the commands do is elsewhere: build.py, summary.py, display.py, verification.py, picture.py.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from tqdm import tqdm
+
+from syntaxdiff.pipeline.build import BuildConfig, Progress, build
+from syntaxdiff.pipeline.display import print_sample, sample_view
+from syntaxdiff.pipeline.engine import ENGINES
+from syntaxdiff.pipeline.errors import SyntaxdiffError
+from syntaxdiff.pipeline.grammar import LANGUAGES
+from syntaxdiff.pipeline.record import Fields
+from syntaxdiff.pipeline.sample import OVERLENGTH
+from syntaxdiff.pipeline.shard import MANIFEST, SPLITS, Manifest, read_manifest
+from syntaxdiff.pipeline.summary import print_summary, summarize
+from syntaxdiff.pipeline.tokenizer import DEFAULT_TOKENIZER
+from syntaxdiff.pipeline.verification import verify
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path), default="data")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+
+
+class OneLineErrors(click.Group):
+    """Prints what a user can mend as one line and exits with 2; anything else is our mistake and shows itself."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(context)
+        except SyntaxdiffError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            click.echo("stopped: the same command goes on where this one was", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="syntaxdiff")
+def main() -> None:
+    """Turn rows of problems, reasoning and programs into shards for syntax-aware masked diffusion.
+
+    \b
+    syntaxdiff-prep build --src stdlib --tokenizer train:4096 --out data/
+    syntaxdiff-prep stats data/
+    syntaxdiff-prep show data/ --index 3
+    syntaxdiff-prep verify data/
+    """
+
+
+@main.command("build")
+@click.option("--src", multiple=True, required=True, help="Hub name, file, folder, glob, or `stdlib`. Repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), default="data", show_default=True, help="Folder of the shards.")
+@click.option("--subset", help="Configuration on the hub. [default: split_0 for nvidia/OpenCodeReasoning]")
+@click.option("--split", help="Split on the hub, or several: `python,cpp`. [default: train, else all]")
+@click.option("--revision", help="Branch, tag or commit on the hub.")
+@click.option("--prompt-field", help="Field with the problem's statement.")
+@click.option("--response-field", help="Field with the whole answer: reasoning and one fenced program.")
+@click.option("--reasoning-field", help="Field with the reasoning alone.")
+@click.option("--code-field", help="Field with the program alone.")
+@click.option("--questions", help="Where statements that are `-` are fetched: a folder with one data set each, or `hub`.")
+@click.option("--allow-missing-prompt", is_flag=True, help="Keep rows whose statement cannot be had, without prompt.")
+@click.option("--tokenizer", default=DEFAULT_TOKENIZER, show_default=True, help="Hub name, local folder, or train:SIZE.")
+@click.option("--mask-token", help="The mask token's text; added where new. [default: found, else <|mask|> is added]")
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="BPE engine; ids are the same.")
+@click.option("--languages", default=",".join(LANGUAGES), show_default=True, help="Languages to keep; the first is the default.")
+@click.option("--max-length", default=4096, show_default=True, help="Most tokens of a sample.")
+@click.option(
+    "--overlength",
+    type=click.Choice(OVERLENGTH),
+    default="drop",
+    show_default=True,
+    help="Longer rows: drop them, or cut the middle of their reasoning.",
+)
+@click.option("--limit", type=int, help="Number of samples to come out, both splits together.")
+@click.option(
+    "--validation-size",
+    type=int,
+    help="Problems held out, one sample each. [default: 1000, at most a twentieth of the problems]",
+)
+@click.option("--shard-rows", default=4096, show_default=True, help="Samples of a shard.")
+@click.option("--seed", default=0, show_default=True, help="Chooses the validation problems.")
+@click.option("--workers", type=int, help="Processes. [default: one a core]")
+def build_command(
+    *,
+    languages: str,
+    prompt_field: str | None,
+    response_field: str | None,
+    reasoning_field: str | None,
+    code_field: str | None,
+    workers: int | None,
+    **options: Any,
+) -> None:
+    """Build shards: parse each program once, align syntax with tokens, write Parquet.
+
+    Rows of OpenCodeReasoning (1 and 2), chat `messages` and prompt/reasoning/code are known by their fields; for others
+    name the fields. A build that was cut off goes on when the same command is run again.
+    """
+    fields = Fields(prompt=prompt_field, response=response_field, reasoning=reasoning_field, code=code_field)
+    chosen = tuple(name.strip() for name in languages.split(",") if name.strip())
+    if workers is not None:
+        options["workers"] = workers
+    config = BuildConfig(fields=fields, languages=chosen, **options)
+    was_complete = (config.out / MANIFEST).exists()
+    with ProgressBar() as bar:
+        manifest = build(config, bar.update)
+    if was_complete:
+        click.echo(f"{config.out} is complete already, with these settings; nothing was done.", err=True)
+    print_build(config.out, manifest)
+
+
+class ProgressBar:
+    """A bar for a build on standard error: rows and tokens a second, rejects, time left."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._first = (0, 0)
+
+    def __enter__(self) -> "ProgressBar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, progress: Progress) -> None:
+        """Shows a state; what an earlier run did does not count into the rates."""
+        counts = progress.counts
+        if self._bar is None:
+            scale = progress.unit == "bytes"
+            self._bar = tqdm(
+                total=progress.total,
+                initial=progress.done,
+                unit="B" if scale else f" {progress.unit}",
+                unit_scale=scale,
+                dynamic_ncols=True,
+            )
+            self._first = (counts.rows, counts.tokens)
+        bar = self._bar
+        bar.n = progress.done
+        seconds = bar.format_dict["elapsed"] or 1e-9
+        rejects = counts.rejected.total()
+        bar.set_postfix_str(
+            f"{(counts.rows - self._first[0]) / seconds:,.0f} rows/s, "
+            f"{(counts.tokens - self._first[1]) / seconds / 1e6:.2f} Mtok/s, {rejects:,} rejects",
+            refresh=True,
+        )
+
+
+def print_build(folder: Path, manifest: Manifest) -> None:
+    """A build's outcome in a few lines."""
+    for split in SPLITS:
+        samples, tokens = manifest.num_samples(split), manifest.num_tokens(split)
+        click.echo(f"{split:<10}  {samples:>9,} samples  {tokens:>13,} tokens  {len(manifest.splits[split]):>4} shards")
+    rejects = sum(manifest.rejected.values())
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(manifest.rejected.items(), key=lambda item: -item[1]))
+    click.echo(f"{'rejected':<10}  {rejects:>9,} of {manifest.rows_read:,} rows" + (f": {reasons}" if reasons else ""))
+    click.echo(f"{folder / MANIFEST}  engine {manifest.tokenizer['engine']}  fingerprint {manifest.fingerprint[:12]}")
+
+
+@main.command("stats")
+@FOLDER
+@click.option("--plot", type=click.Path(path_type=Path), help="Also draw the tables into this PNG file.")
+@AS_JSON
+def stats_command(folder: Path, plot: Path | None, as_json: bool) -> None:
+    """Show lengths, regions, spans, roles, rejects, and how much of the code spans cover."""
+    summary = summarize(folder, on_shard=_shard_bar(folder, "reading"))
+    if plot is not None:
+        from syntaxdiff.pipeline.picture import plot_summary  # matplotlib takes a second to import
+
+        plot_summary(summary, plot)
+    if as_json:
+        click.echo(json.dumps(summary.to_dict(), indent=1, ensure_ascii=False))
+    else:
+        print_summary(summary, Console())
+
+
+@main.command("show")
+@FOLDER
+@click.option("--index", default=0, show_default=True, help="Position of the sample in its split.")
+@click.option("--split", type=click.Choice(SPLITS), default="train", show_default=True)
+@AS_JSON
+def show_command(folder: Path, index: int, split: str, as_json: bool) -> None:
+    """Show one sample: its text with the regions in colour, and its tree of candidate spans."""
+    view = sample_view(folder, split, index)
+    if as_json:
+        click.echo(json.dumps(view.to_dict(), indent=1, ensure_ascii=False))
+    else:
+        print_sample(view, Console())
+
+
+@main.command("verify")
+@FOLDER
+def verify_command(folder: Path) -> None:
+    """Check every shard: files, schema, and every invariant of every sample. Exit code 1 at the first fault."""
+    fault = verify(folder, on_shard=_shard_bar(folder, "verifying"))
+    if fault is not None:
+        click.echo(f"fault: {fault}", err=True)
+        sys.exit(1)
+    manifest = read_manifest(folder)
+    samples = sum(manifest.num_samples(split) for split in SPLITS)
+    tokens = sum(manifest.num_tokens(split) for split in SPLITS)
+    click.echo(f"{folder}: {samples:,} samples, {tokens:,} tokens, every invariant holds")

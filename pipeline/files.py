@@ -1,0 +1,219 @@
+"""Local files as sources: JSON lines, JSON arrays and Parquet, plain or compressed, and Python source files.
+
+A damaged file ends in one reject that says so, with what was read before it kept; one that the system refuses to read is
+an error, since that can be mended.
+"""
+
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ijson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from syntaxdiff.pipeline.errors import SourceError
+from syntaxdiff.pipeline.snippets import module_name
+from syntaxdiff.pipeline.unit import (
+    BYTES_PER_UNIT,
+    MAX_ROW_BYTES,
+    ROWS_PER_UNIT,
+    ArrowRows,
+    Damage,
+    JsonLines,
+    JsonRows,
+    PythonFile,
+    RowsOf,
+    Unit,
+)
+
+DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, pa.ArrowInvalid, ijson.JSONError)
+
+T = TypeVar("T")
+
+
+def common_root(files: list[Path]) -> Path:
+    """The deepest folder above all files; the current one where there are none."""
+    parents = [set(file.parents) for file in files]
+    shared = set.intersection(*parents) if parents else set()
+    return max(shared, key=lambda folder: len(folder.parts), default=Path())
+
+
+def data_suffix(path: Path) -> str:
+    """The suffix that tells a file's format, its compression's left out: `.jsonl` for `a.jsonl.gz`."""
+    name = path.name.lower()
+    for compression in (".gz", ".zst"):
+        name = name.removesuffix(compression)
+    return Path(name).suffix
+
+
+@dataclass
+class PythonFiles:
+    """Functions and classes of Python files."""
+
+    name: str
+    files: list[Path]
+    root: Path | None  # None: each file's own import root below the standard library
+    size: int | None = field(init=False)
+    unit: str = "files"
+
+    def __post_init__(self) -> None:
+        self.size = len(self.files)
+        self._root = self.root if self.root is not None else common_root(self.files)
+
+    def identity(self) -> dict[str, Any]:
+        """See Source."""
+        return {"name": self.name, "files": _file_sizes(self.files, self._root)}
+
+    def units(self, cursor: dict[str, Any] | None = None) -> Iterator[Unit]:
+        """See Source."""
+        for index in range(cursor["file"] if cursor else 0, len(self.files)):
+            path = self.files[index]
+            rows = PythonFile(path, module_name(path, self._root))
+            place = path.relative_to(self._root).as_posix()
+            yield Unit(source=self.name, place=place, rows=rows, advance=1, cursor={"file": index + 1})
+
+
+def _file_sizes(files: list[Path], root: Path) -> list[list[str | int]]:
+    return [[file.relative_to(root).as_posix(), file.stat().st_size] for file in files]
+
+
+@dataclass
+class DataFiles:
+    """JSON lines, JSON arrays and Parquet files, in the order of their paths."""
+
+    name: str
+    files: list[Path]
+    root: Path
+    size: int | None = field(init=False)
+    unit: str = "bytes"
+
+    def __post_init__(self) -> None:
+        self.size = sum(file.stat().st_size for file in self.files)
+
+    def identity(self) -> dict[str, Any]:
+        """See Source."""
+        return {"name": self.name, "files": _file_sizes(self.files, self.root)}
+
+    def units(self, cursor: dict[str, Any] | None = None) -> Iterator[Unit]:
+        """See Source."""
+        start_file, skip = (cursor["file"], cursor["unit"]) if cursor else (0, 0)
+        for index in range(start_file, len(self.files)):
+            path = self.files[index]
+            place = path.relative_to(self.root).as_posix()
+            done_bytes = 0
+            for number, (rows, position) in enumerate(self._read(path, place)):
+                if number >= skip:
+                    yield Unit(
+                        source=self.name,
+                        place=place,
+                        rows=rows,
+                        advance=position - done_bytes,
+                        cursor={"file": index, "unit": number + 1},
+                    )
+                done_bytes = position
+            skip = 0
+
+    def _read(self, path: Path, place: str) -> Iterator[tuple[RowsOf, int]]:
+        """Rows of a file in units, with the bytes of the file read so far; a damaged file ends in one unit that says so."""
+        position = 0
+        try:
+            with path.open("rb") as raw:
+                for rows in _parquet_units(raw) if data_suffix(path) == ".parquet" else _json_units(raw, path):
+                    position = min(raw.tell(), path.stat().st_size)
+                    yield rows, position
+        except DAMAGE as error:
+            yield Damage(place, f"{path.name}: {error}"), path.stat().st_size
+        except OSError as error:
+            raise SourceError(
+                f"{path} cannot be read ({error.strerror or error}): mend or remove it and run the same command again"
+            ) from error
+
+
+def _parquet_units(raw: io.BufferedReader) -> Iterator[RowsOf]:
+    first_row = 0
+    parquet = pq.ParquetFile(raw)
+    for batch in parquet.iter_batches(batch_size=ROWS_PER_UNIT):
+        for table in _cut_by_bytes(pa.Table.from_batches([batch])):
+            yield ArrowRows(first_row, table)
+            first_row += table.num_rows
+
+
+def _cut_by_bytes(table: pa.Table) -> Iterator[pa.Table]:
+    pieces = -(-table.nbytes // BYTES_PER_UNIT)
+    rows = max(1, table.num_rows // max(1, pieces))
+    for start in range(0, table.num_rows, rows):
+        yield table.slice(start, rows)
+
+
+def _json_units(raw: io.BufferedReader, path: Path) -> Iterator[RowsOf]:
+    stream = _decompressed(raw, path)
+    if data_suffix(path) == ".json" and _opens_array(stream):
+        yield from _array_units(stream)
+    else:
+        yield from _line_units(stream)
+
+
+def _decompressed(raw: io.BufferedReader, path: Path) -> io.BufferedReader:
+    if path.name.lower().endswith(".gz"):
+        return io.BufferedReader(gzip.GzipFile(fileobj=raw), buffer_size=1 << 20)
+    if path.name.lower().endswith(".zst"):
+        reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+        return io.BufferedReader(reader, buffer_size=1 << 20)
+    return raw
+
+
+def _opens_array(stream: io.BufferedReader) -> bool:
+    return stream.peek(4096)[:4096].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+
+
+def _array_units(stream: io.BufferedReader) -> Iterator[RowsOf]:
+    if stream.peek(3)[:3] == b"\xef\xbb\xbf":
+        stream.read(3)
+    first_row = 0
+    for rows in _grouped(ijson.items(stream, "item", use_float=True), lambda row: 0):
+        yield JsonRows(first_row, rows)
+        first_row += len(rows)
+
+
+def _line_units(stream: io.BufferedReader) -> Iterator[RowsOf]:
+    first_line = 1
+    for lines in _grouped(_bounded_lines(stream), lambda line: len(line or b"")):
+        yield JsonLines(first_line, lines)
+        first_line += len(lines)
+
+
+def _grouped(items: Iterator[T], num_bytes: Callable[[T], int]) -> Iterator[list[T]]:
+    """Items in groups of a unit's size; where the stream breaks, what came before the break is a group of its own."""
+    group: list[T] = []
+    size = 0
+    try:
+        for item in items:
+            group.append(item)
+            size += num_bytes(item)
+            if len(group) == ROWS_PER_UNIT or size >= BYTES_PER_UNIT:
+                yield group
+                group, size = [], 0
+    except DAMAGE:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
+
+
+def _bounded_lines(stream: io.BufferedReader) -> Iterator[bytes | None]:
+    """Lines of a stream; None for one over MAX_ROW_BYTES, which is read past in pieces."""
+    while line := stream.readline(MAX_ROW_BYTES + 1):
+        if len(line) <= MAX_ROW_BYTES:
+            yield line
+            continue
+        while not line.endswith(b"\n") and (line := stream.readline(1 << 20)):
+            pass
+        yield None

@@ -1,0 +1,226 @@
+"""Parts: what one unit of a source became, one row for each of its rows, sample or reject, in their order.
+
+Workers write parts; the assembly (assembly.py) reads them in order. A part that exists is whole; its metadata say where the
+source goes on after it. Parts live in ``.build/`` until the manifest is written.
+"""
+
+import hashlib
+import json
+import signal
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from multiprocessing import connection, parent_process
+from os import _exit
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from syntaxdiff.pipeline.codec import Codec
+from syntaxdiff.pipeline.errors import RowError, ShardError, TokenizerError
+from syntaxdiff.pipeline.questions import QuestionBook
+from syntaxdiff.pipeline.record import Fields, Record, RecordReader, own_id
+from syntaxdiff.pipeline.sample import Sample, make_samples, sample_table
+from syntaxdiff.pipeline.shard import SAMPLE_SCHEMA, written_whole
+from syntaxdiff.pipeline.template import Template
+from syntaxdiff.pipeline.unit import Unit
+
+# A reject has null in all columns of a sample; a sample has null in `reason` and `detail`.
+PART_SCHEMA = pa.schema(
+    [
+        *SAMPLE_SCHEMA,
+        ("row_source", pa.string()),
+        ("source_id", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("content", pa.uint64()),
+        ("problem", pa.uint64()),
+    ]
+)
+KEY_COLUMNS = ("reason", "content", "problem", "length")  # what the assembly plans by
+CHECKED_CHARS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that a worker needs to turn units into parts; picklable."""
+
+    tokenizer_folder: Path
+    engine: str
+    template: Template
+    fields: Fields
+    languages: tuple[str, ...]
+    max_length: int
+    overlength: str
+    questions: str | None
+    allow_missing_prompt: bool
+    seed: int
+
+
+class PartCounts(NamedTuple):
+    """What a part holds: rows, samples, tokens, and rejects by reason."""
+
+    rows: int
+    samples: int
+    tokens: int
+    rejected: Counter[str]
+
+    def plus(self, other: "PartCounts") -> "PartCounts":
+        """Counts of both together."""
+        return PartCounts(
+            self.rows + other.rows,
+            self.samples + other.samples,
+            self.tokens + other.tokens,
+            self.rejected + other.rejected,
+        )
+
+
+@dataclass
+class Worker:
+    """Turns units into part files; one a process."""
+
+    recipe: Recipe
+    codec: Codec = field(init=False)
+    reader: RecordReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        recipe = self.recipe
+        self.codec = Codec(recipe.tokenizer_folder, recipe.engine, proven=True)
+        self.reader = RecordReader(
+            fields=recipe.fields,
+            languages=recipe.languages,
+            statements=QuestionBook(recipe.questions).statement if recipe.questions else None,
+            allow_missing_prompt=recipe.allow_missing_prompt,
+        )
+
+    def write_part(self, unit: Unit, path: Path, resume: dict[str, Any]) -> PartCounts:
+        """Processes a unit and writes its part.
+
+        Args:
+            path: of the part
+            resume: stored with the part: where the sources go on after it
+
+        Raises:
+            TokenizerError: the engine and the tokenizers library disagree on a text of the unit
+            StorageError: the disk refused
+        """
+        ids, read = self._outcomes(unit)
+        records = [outcome for outcome in read if isinstance(outcome, Record)]
+        self._check_engine(records)
+        recipe = self.recipe
+        made = make_samples(records, self.codec, recipe.template, recipe.max_length, recipe.overlength)
+        table = _part_table(unit.source, ids, read, made, recipe.seed)
+        metadata = {"resume": json.dumps(resume)}
+        with written_whole(path, durable=False) as temporary:  # a torn part is found out and made again
+            options = pa.ipc.IpcWriteOptions(compression="lz4")
+            with pa.ipc.new_file(temporary, table.schema.with_metadata(metadata), options=options) as writer:
+                writer.write_table(table)
+        return counts_of(table)
+
+    def _outcomes(self, unit: Unit) -> tuple[list[str], list[Record | RowError]]:
+        """Own id or place of each row of a unit, and the record that it is or the reason why it is none."""
+        ids: list[str] = []
+        outcomes: list[Record | RowError] = []
+        for place, row in unit.rows():
+            where = f"{unit.place}: {place}"
+            if isinstance(row, RowError):
+                ids.append(where)
+                outcomes.append(row)
+                continue
+            ids.append(printable(own_id(row)) or where)
+            try:
+                outcomes.append(self.reader.read(row, source=unit.source, place=where, default_language=unit.default_language))
+            except RowError as error:
+                outcomes.append(error)
+        return ids, outcomes
+
+    def _check_engine(self, records: list[Record]) -> None:
+        """Holds a fast engine to the tokenizers library's ids on one text of every unit."""
+        if not records:
+            return
+        text = self.codec.normalize(max((record.code for record in records), key=len)[:CHECKED_CHARS])
+        if self.codec.disagreement([text]) is not None:
+            raise TokenizerError(
+                f"{self.codec.engine_name} gives other ids than the tokenizers library on a text of "
+                f"{records[0].source}: build again with --engine hf, into another folder"
+            )
+
+
+def printable(text: str) -> str:
+    """The text with what UTF-8 cannot hold replaced, for ids and details of rejects."""
+    return text.encode("utf-8", errors="replace").decode()
+
+
+def _part_table(
+    source: str, ids: list[str], read: list[Record | RowError], made: list[Sample | RowError], seed: int
+) -> pa.Table:
+    """The part of a unit: what was read of each row, and what was made of each record."""
+    outcomes = iter(zip((record for record in read if isinstance(record, Record)), made, strict=True))
+    rows = [(None, row) if isinstance(row, RowError) else next(outcomes) for row in read]
+    samples = [outcome for _, outcome in rows if isinstance(outcome, Sample)]
+    index_of_sample = np.cumsum([isinstance(outcome, Sample) for _, outcome in rows]) - 1
+    errors = [outcome if isinstance(outcome, RowError) else None for _, outcome in rows]
+    take = pa.array([None if error else int(index) for error, index in zip(errors, index_of_sample, strict=True)], pa.int64())
+    columns = sample_table(samples).take(take).columns
+    columns += [
+        pa.array([source] * len(rows), pa.string()),
+        pa.array(ids, pa.string()),
+        pa.array([error.reason if error else None for error in errors], pa.string()),
+        pa.array([printable(error.detail) if error else None for error in errors], pa.string()),
+        pa.array([int(record.content_hash, 16) if record else 0 for record, _ in rows], pa.uint64()),
+        pa.array([_problem_hash(record.problem, seed) if record else 0 for record, _ in rows], pa.uint64()),
+    ]
+    return pa.table(columns, schema=PART_SCHEMA)
+
+
+def _problem_hash(problem: str, seed: int) -> int:
+    digest = hashlib.blake2b(problem.encode("utf-8", errors="replace"), digest_size=8, salt=seed.to_bytes(16, "little"))
+    return int.from_bytes(digest.digest(), "little")
+
+
+def counts_of(table: pa.Table) -> PartCounts:
+    """Counts of a part."""
+    reasons = Counter(reason for reason in table["reason"].to_pylist() if reason is not None)
+    tokens = int(np.sum(table["length"].drop_null().to_numpy()))
+    return PartCounts(table.num_rows, table.num_rows - reasons.total(), tokens, reasons)
+
+
+def read_part(path: Path, columns: tuple[str, ...] = tuple(PART_SCHEMA.names)) -> tuple[pa.Table, dict[str, Any]]:
+    """Columns of a part, and where the sources go on after it.
+
+    Raises:
+        ShardError: the part is torn or damaged
+    """
+    try:
+        options = pa.ipc.IpcReadOptions(included_fields=[PART_SCHEMA.get_field_index(name) for name in columns])
+        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file, options=options) as reader:
+            resume: dict[str, Any] = json.loads(reader.schema.metadata[b"resume"])
+            return reader.read_all(), resume
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise ShardError(f"{path} is damaged ({error}): remove it and run the same command again") from error
+
+
+_worker: Worker | None = None
+
+
+def start_worker(recipe: Recipe) -> None:
+    """Initialiser of a worker process: it leaves Ctrl-C to the main process, and ends when that one does."""
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    _worker = Worker(recipe)
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    _exit(1)
+
+
+def work(unit: Unit, path: Path, resume: dict[str, Any]) -> PartCounts:
+    """Runs Worker.write_part in a worker process."""
+    assert _worker is not None  # start_worker came first
+    return _worker.write_part(unit, path, resume)

@@ -1,0 +1,258 @@
+"""Records to samples: token ids, regions, roles and candidate spans, and the Arrow table that holds them.
+
+One function, ``make_samples``, reads as the pipeline does: pieces of text, tokens, regions, length, tree, spans.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from syntaxdiff.pipeline.alignment import TokenBytes, anchors
+from syntaxdiff.pipeline.codec import Codec
+from syntaxdiff.pipeline.errors import RowError, SettingsError
+from syntaxdiff.pipeline.grammar import load_grammar
+from syntaxdiff.pipeline.record import Record
+from syntaxdiff.pipeline.shard import SAMPLE_SCHEMA, Region
+from syntaxdiff.pipeline.spans import Spans, code_tree
+from syntaxdiff.pipeline.template import THINK_CLOSE, THINK_OPEN, Piece, Template
+
+OVERLENGTH = ("drop", "trim-reasoning")
+MIN_REASONING_TOKENS = 16  # what must be left of a reasoning whose middle is cut
+SEAM_TOKENS = 64  # how far from the middle a line's end is looked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One training sample; columns as shard.SAMPLE_SCHEMA describes them. L tokens, C of them code, S spans."""
+
+    sample_id: str
+    input_ids: npt.NDArray[np.int32]  # L
+    region_label: npt.NDArray[np.uint8]  # one a run
+    region_end: npt.NDArray[np.int32]
+    role: npt.NDArray[np.uint8]  # C
+    leaf_kind: npt.NDArray[np.uint16]  # C
+    spans: Spans
+    language: str
+    source: str
+    truncated: bool
+    has_error: bool
+
+
+class Run(NamedTuple):
+    """Text between two special tokens: its pieces joined, and where each piece ends in bytes."""
+
+    text: str
+    piece_end_byte: npt.NDArray[np.int64]
+    piece_region: npt.NDArray[np.uint8]
+
+
+Part: TypeAlias = Run | Piece  # a Piece here is a special token
+
+
+def parts_of(pieces: Sequence[Piece]) -> list[Part]:
+    """A sequence's pieces with the text between two special tokens joined, so that it is tokenised at once."""
+    parts: list[Part] = []
+    text: list[Piece] = []
+    for piece in [*pieces, None]:
+        if piece is not None and piece.token_id is None:
+            if piece.text:
+                text.append(piece)
+            continue
+        if text:
+            num_bytes = [len(part.text.encode()) for part in text]
+            regions = np.array([part.region for part in text], dtype=np.uint8)
+            parts.append(Run("".join(part.text for part in text), np.cumsum(num_bytes), regions))
+            text = []
+        if piece is not None:
+            parts.append(piece)
+    return parts
+
+
+class Tokens(NamedTuple):
+    """Tokens of a whole sequence with the region of each, and the run of text that holds reasoning and code.
+
+    ``anchor`` are the anchors of that run's tokens in bytes of ``text``, ``first_token`` the index of the first of them;
+    ``reasoning`` and ``code`` are half-open byte intervals of ``text``.
+    """
+
+    ids: npt.NDArray[np.int32]
+    region: npt.NDArray[np.uint8]
+    anchor: npt.NDArray[np.int64]
+    first_token: int
+    text: bytes
+    reasoning: tuple[int, int]
+    code: tuple[int, int]
+
+
+def make_samples(
+    records: Sequence[Record], codec: Codec, template: Template, max_length: int, overlength: str = "drop"
+) -> list[Sample | RowError]:
+    """Samples of records, in their order; a record that cannot become one gives the reason.
+
+    Args:
+        max_length: most tokens of a sample
+        overlength: ``drop``, or ``trim-reasoning``: cut the middle of the reasoning, never prompt or code
+
+    Raises:
+        SettingsError: no such way to treat overlength
+    """
+    if overlength not in OVERLENGTH:
+        raise SettingsError(f"--overlength {overlength}: choose one of {', '.join(OVERLENGTH)}")
+    sequences = [parts_of(_pieces(record, codec, template)) for record in records]
+    encoded = _encode(sequences, codec)
+    return [
+        _make_sample(record, parts, runs, max_length, overlength)
+        for record, parts, runs in zip(records, sequences, encoded, strict=True)
+    ]
+
+
+def _pieces(record: Record, codec: Codec, template: Template) -> list[Piece]:
+    normal = codec.normalize
+    fence = load_grammar(record.language).fence
+    return template.pieces(normal(record.prompt), normal(record.reasoning), normal(record.code), fence)
+
+
+def _encode(sequences: Sequence[Sequence[Part]], codec: Codec) -> list[list[TokenBytes | None]]:
+    """Tokens of every run of every sequence, encoded in two batches: runs that open their sequence, and the others."""
+    results: list[list[TokenBytes | None]] = [[None] * len(parts) for parts in sequences]
+    for opens_sequence in (True, False):
+        places = [
+            (row, column)
+            for row, parts in enumerate(sequences)
+            for column, part in enumerate(parts)
+            if isinstance(part, Run) and (column == 0) == opens_sequence
+        ]
+        texts = [sequences[row][column].text for row, column in places]
+        for (row, column), tokens in zip(places, codec.encode_batch(texts, opens_sequence=opens_sequence), strict=True):
+            results[row][column] = tokens
+    return results
+
+
+def _make_sample(
+    record: Record,
+    parts: Sequence[Part],
+    runs: Sequence[TokenBytes | None],
+    max_length: int,
+    overlength: str,
+) -> Sample | RowError:
+    try:
+        tokens = _join(parts, runs)
+        excess = len(tokens.ids) - max_length
+        if excess > 0:
+            if overlength == "drop":
+                raise RowError("too-long", f"{len(tokens.ids)} tokens")
+            tokens = _trim_reasoning(tokens, excess)
+    except RowError as error:
+        return error
+    first_byte, end_byte = tokens.code
+    tree = code_tree(tokens.text[first_byte:end_byte], record.language, tokens.anchor - first_byte)
+    run_end = np.flatnonzero(np.diff(tokens.region, append=255)) + 1
+    return Sample(
+        sample_id=record.sample_id,
+        input_ids=tokens.ids,
+        region_label=tokens.region[run_end - 1],
+        region_end=run_end.astype(np.int32),
+        role=tree.role,
+        leaf_kind=tree.leaf_kind,
+        spans=tree.spans.shifted(tokens.first_token),
+        language=record.language,
+        source=record.source,
+        truncated=excess > 0,
+        has_error=tree.has_error,
+    )
+
+
+def _join(parts: Sequence[Part], runs: Sequence[TokenBytes | None]) -> Tokens:
+    """The tokens of a sequence with their regions. Raises RowError where a run's tokens do not account for its text."""
+    ids: list[npt.NDArray[np.int32]] = []
+    regions: list[npt.NDArray[np.uint8]] = []
+    num_tokens = 0
+    answer = None
+    for part, tokens in zip(parts, runs, strict=True):
+        if isinstance(part, Piece):
+            ids.append(np.array([part.token_id], dtype=np.int32))
+            regions.append(np.array([part.region], dtype=np.uint8))
+        else:
+            if tokens is None:
+                raise RowError("unaligned", "the tokens do not account for all of the text")
+            text = part.text.encode()
+            anchor = anchors(tokens.start_byte, tokens.end_byte, text)
+            piece = np.searchsorted(part.piece_end_byte, anchor, side="right")
+            ids.append(tokens.ids)
+            regions.append(part.piece_region[np.minimum(piece, len(part.piece_region) - 1)])
+            if Region.CODE in part.piece_region:
+                answer = (anchor, num_tokens, text, _extent(part, Region.REASONING), _extent(part, Region.CODE))
+        num_tokens += len(ids[-1])
+    assert answer is not None  # template.pieces always holds code
+    return Tokens(np.concatenate(ids), np.concatenate(regions), *answer)
+
+
+def _extent(run: Run, region: Region) -> tuple[int, int]:
+    """Byte interval of the one piece of a run that is of a region; empty where there is none."""
+    found = np.flatnonzero(run.piece_region == region)
+    if len(found) == 0:
+        return 0, 0
+    return int(run.piece_end_byte[found[0] - 1]) if found[0] else 0, int(run.piece_end_byte[found[0]])
+
+
+def _trim_reasoning(tokens: Tokens, excess: int) -> Tokens:
+    """Cuts at least ``excess`` tokens out of the middle of the reasoning, from line to line where a line ends nearby.
+
+    Tags, prompt, code and scaffold stay. Raises RowError ``too-long`` where too little reasoning would be left.
+    """
+    begin, end = tokens.reasoning
+    body = (begin + len(THINK_OPEN), end - len(THINK_CLOSE))
+    first, last = (int(index) for index in np.searchsorted(tokens.anchor, body))
+    kept = last - first - excess
+    if kept < MIN_REASONING_TOKENS:
+        raise RowError("too-long", f"{len(tokens.ids)} tokens, of which {max(last - first, 0)} of reasoning can be cut")
+    cut_start = _seam(tokens, range(first + kept // 2, first, -1))
+    cut_end = _seam(tokens, range(first + kept // 2 + excess, last))
+    keep = np.ones(len(tokens.anchor), dtype=bool)
+    keep[cut_start:cut_end] = False
+    whole = np.ones(len(tokens.ids), dtype=bool)
+    whole[tokens.first_token :][: len(keep)] = keep
+    return tokens._replace(ids=tokens.ids[whole], region=tokens.region[whole], anchor=tokens.anchor[keep])
+
+
+def _seam(tokens: Tokens, candidates: range) -> int:
+    """The first candidate token, in their order, that opens a line; where none of the near ones does, a character."""
+    for token in candidates[:SEAM_TOKENS]:
+        if b"\n" in tokens.text[tokens.anchor[token - 1] : tokens.anchor[token]]:
+            return token
+    opens_character = (t for t in candidates if tokens.text[tokens.anchor[t]] & 0xC0 != 0x80)
+    return next(opens_character, candidates[0])
+
+
+def sample_table(samples: Sequence[Sample]) -> pa.Table:
+    """The samples as a table of shard.SAMPLE_SCHEMA, its lists made from flat arrays."""
+    columns: dict[str, pa.Array] = {}
+    lists: dict[str, list[npt.NDArray[Any]]] = {
+        "input_ids": [s.input_ids for s in samples],
+        "region_label": [s.region_label for s in samples],
+        "region_end": [s.region_end for s in samples],
+        "role": [s.role for s in samples],
+        "leaf_kind": [s.leaf_kind for s in samples],
+        "span_start": [s.spans.start for s in samples],
+        "span_end": [s.spans.end for s in samples],
+        "span_kind": [s.spans.kind for s in samples],
+        "span_arity": [s.spans.arity for s in samples],
+        "span_parent": [s.spans.parent for s in samples],
+    }
+    for name, arrays in lists.items():
+        offsets = np.concatenate([[0], np.cumsum([len(array) for array in arrays])]).astype(np.int32)
+        value_type = SAMPLE_SCHEMA.field(name).type.value_type
+        values = np.concatenate(arrays) if arrays else np.zeros(0)
+        columns[name] = pa.ListArray.from_arrays(offsets, pa.array(values, type=value_type))
+    columns["sample_id"] = pa.array([s.sample_id for s in samples], pa.string())
+    columns["length"] = pa.array([len(s.input_ids) for s in samples], pa.int32())
+    columns["span_depth"] = pa.array([s.spans.depth for s in samples], pa.int32())
+    columns["language"] = pa.array([s.language for s in samples], pa.string())
+    columns["source"] = pa.array([s.source for s in samples], pa.string())
+    columns["truncated"] = pa.array([s.truncated for s in samples], pa.bool_())
+    columns["has_error"] = pa.array([s.has_error for s in samples], pa.bool_())
+    return pa.table([columns[name] for name in SAMPLE_SCHEMA.names], schema=SAMPLE_SCHEMA)

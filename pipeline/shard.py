@@ -1,0 +1,299 @@
+"""The contract between prep, train and eval: schema, regions, manifest, and how shards are written and read.
+
+Imports the standard library and pyarrow alone, so that a reader costs a trainer nothing else.
+How samples are made is not here (see sample.py), nor what holds between the columns (see verification.py).
+
+A folder of shards holds ``manifest.json`` (written last: its presence means complete), ``train/shard-00000.parquet`` …,
+``validation/shard-00000.parquet`` …, ``rejects.parquet``, and ``tokenizer/``.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from syntaxdiff.pipeline.errors import ShardError, StorageError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+REJECTS = "rejects.parquet"
+TOKENIZER = "tokenizer"
+SPLITS = ("train", "validation")
+ROWS_PER_GROUP = 128  # 64 to 256 rows cost nothing against one large group, and make shuffling fine
+
+
+class Region(IntEnum):
+    """What a token belongs to; a token's region is that of its anchor."""
+
+    PROMPT = 0  # never corrupted: the problem, template and header tokens
+    REASONING = 1  # corrupted token by token, with its <think> tags
+    CODE = 2  # corrupted by strategy
+    SCAFFOLD = 3  # corrupted token by token: fences, end of turn, end of text
+
+
+class Role(IntEnum):
+    """Class of a code token for the AST-token baseline (the paper's table of node types)."""
+
+    OTHER = 0  # punctuation and literals always, and what no listed node holds
+    ASSIGNMENT_OR_CALL = 1
+    CONDITIONAL = 2
+    CONTROL_FLOW = 3
+
+
+SAMPLE_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("input_ids", pa.list_(pa.int32())),
+        ("region_label", pa.list_(pa.uint8())),  # regions as runs: label …
+        ("region_end", pa.list_(pa.int32())),  # … and exclusive token index where the run ends
+        ("role", pa.list_(pa.uint8())),  # of the code tokens, in order
+        ("leaf_kind", pa.list_(pa.uint16())),  # of the code tokens: index into the language's node kinds
+        ("span_start", pa.list_(pa.int32())),  # half-open token intervals in input_ids, in pre-order
+        ("span_end", pa.list_(pa.int32())),
+        ("span_kind", pa.list_(pa.uint16())),
+        ("span_arity", pa.list_(pa.uint8())),  # number of children, 255 where there are more
+        ("span_parent", pa.list_(pa.int32())),  # index of the smallest span around it, -1 at the top
+        ("length", pa.int32()),
+        ("span_depth", pa.int32()),  # deepest nesting of the spans, 0 where there are none
+        ("language", pa.string()),
+        ("source", pa.string()),
+        ("truncated", pa.bool_()),  # the middle of the reasoning was cut
+        ("has_error", pa.bool_()),  # the code's tree holds an error node
+    ]
+)
+
+REJECT_SCHEMA = pa.schema(
+    [("source", pa.string()), ("source_id", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFile:
+    """One Parquet file: path relative to the folder, number of rows, tokens and bytes, and its SHA-256."""
+
+    file: str
+    rows: int
+    tokens: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageKinds:
+    """Node kinds of one language: what span_kind and leaf_kind index. Entry 0 is 'no node'."""
+
+    node_kinds: tuple[str, ...]
+    named: tuple[bool, ...]
+    grammar: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenIds:
+    """Special ids that travel from the data to the checkpoint. ``assistant_header`` opens the answer."""
+
+    mask: int
+    pad: int
+    eos: int
+    bos: int | None
+    end_of_turn: tuple[int, ...]
+    assistant_header: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a folder of shards holds and how it was made.
+
+    Attributes:
+        settings: the build's configuration, as far as it decides bytes
+        rows_read: rows of the sources, all of them accounted for: samples of both splits and rejects
+        rejected: number of rows by reason
+        tokenizer: name, vocab_size (ids that the model needs), sha256 of tokenizer.json, engine
+        fingerprint: SHA-256 over the shards' own; equal data has an equal fingerprint
+    """
+
+    settings: dict[str, Any]
+    rows_read: int
+    rejected: dict[str, int]
+    tokenizer: dict[str, Any]
+    token_ids: TokenIds
+    languages: dict[str, LanguageKinds]
+    splits: dict[str, tuple[ShardFile, ...]]
+    fingerprint: str
+    versions: dict[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def num_samples(self, split: str) -> int:
+        """Number of samples in a split."""
+        return sum(shard.rows for shard in self.splits[split])
+
+    def num_tokens(self, split: str) -> int:
+        """Number of tokens in a split."""
+        return sum(shard.tokens for shard in self.splits[split])
+
+    def to_json(self) -> str:
+        """The manifest as it is stored: sorted keys, so that equal manifests are equal bytes."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """The inverse of ``to_json``. Raises ShardError for another schema version or a damaged text."""
+        try:
+            data = json.loads(text)
+            version = data["schema_version"]
+            if version != SCHEMA_VERSION:
+                raise ShardError(
+                    f"the shards have schema version {version}, this syntaxdiff reads {SCHEMA_VERSION}: build them again"
+                )
+            ids = data.pop("token_ids")
+            return cls(
+                token_ids=TokenIds(
+                    mask=ids["mask"],
+                    pad=ids["pad"],
+                    eos=ids["eos"],
+                    bos=ids["bos"],
+                    end_of_turn=tuple(ids["end_of_turn"]),
+                    assistant_header=tuple(ids["assistant_header"]),
+                ),
+                languages={
+                    name: LanguageKinds(
+                        node_kinds=tuple(kinds["node_kinds"]), named=tuple(kinds["named"]), grammar=kinds["grammar"]
+                    )
+                    for name, kinds in data.pop("languages").items()
+                },
+                splits={split: tuple(ShardFile(**shard) for shard in shards) for split, shards in data.pop("splits").items()},
+                **data,
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ShardError(f"{MANIFEST} is damaged ({type(error).__name__}: {error}): build the shards again") from error
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a complete folder of shards.
+
+    Raises:
+        ShardError: no manifest (the build never ended), another schema version, or a damaged file
+    """
+    path = folder / MANIFEST
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        unfinished = (folder / ".build").is_dir()
+        hint = "the build was cut off: run it again, it goes on" if unfinished else "run `syntaxdiff-prep build` first"
+        raise ShardError(f"{folder} holds no complete shards (no {MANIFEST}): {hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ShardError(f"{path} cannot be read: {error}") from error
+    return Manifest.from_json(text)
+
+
+def iter_row_groups(folder: Path, shard: ShardFile) -> Iterator[pa.Table]:
+    """The row groups of one shard in order, one in memory at a time.
+
+    Raises:
+        ShardError: the file is missing, damaged, or of another schema
+    """
+    path = folder / shard.file
+    try:
+        with pq.ParquetFile(path) as parquet:
+            if not parquet.schema_arrow.equals(SAMPLE_SCHEMA):
+                raise ShardError(f"{path} has other columns than schema version {SCHEMA_VERSION}: build the shards again")
+            for index in range(parquet.num_row_groups):
+                yield parquet.read_row_group(index)
+    except (OSError, pa.ArrowException) as error:
+        raise ShardError(f"{path} cannot be read ({error}): build the shards again") from error
+
+
+def read_sample(folder: Path, manifest: Manifest, split: str, index: int) -> dict[str, Any]:
+    """One sample of a split as a dict of Python values, by its position over all shards.
+
+    Raises:
+        ShardError: there is no such sample
+    """
+    count = manifest.num_samples(split)
+    if not 0 <= index < count:
+        raise ShardError(f"{split} holds {count} samples: --index must lie in 0 to {count - 1}, not {index}")
+    for shard in manifest.splits[split]:
+        if index < shard.rows:
+            for table in iter_row_groups(folder, shard):
+                if index < table.num_rows:
+                    row: dict[str, Any] = table.slice(index, 1).to_pylist()[0]
+                    return row
+                index -= table.num_rows
+        index -= shard.rows
+    raise ShardError(f"{folder / split} holds fewer rows than its manifest says: run `syntaxdiff-prep verify`")
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns the disk's refusal inside the block into one line that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"{path} cannot be written ({reason}): free or allow some space and run the same command again, it goes on"
+        ) from error
+
+
+@contextlib.contextmanager
+def written_whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its name when the block ends; else it is removed.
+
+    Args:
+        durable: flush to the disk first, so that a power cut leaves no torn file either
+
+    Raises:
+        StorageError: the disk refused
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with storage_errors(path):
+            yield temporary
+            if durable:
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+class TableWriter(contextlib.AbstractContextManager["TableWriter"]):
+    """Writes tables into one Parquet file, in row groups of at most ROWS_PER_GROUP.
+
+    zstd-1 with BYTE_STREAM_SPLIT for the ids: 1.57 bytes a token, against 1.74 with snappy and dictionaries.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        strings = [column.name for column in schema if pa.types.is_string(column.type)]
+        split = {"input_ids.list.element": "BYTE_STREAM_SPLIT"} if "input_ids" in schema.names else None
+        self._writer = pq.ParquetWriter(
+            path, schema, compression="zstd", compression_level=1, use_dictionary=strings, column_encoding=split
+        )
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Appends a table as row groups of its own."""
+        self._writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+        self.rows += table.num_rows
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.close()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,65 @@
+"""Where rows come from: what ``--src`` names, as a source that streams units."""
+
+import re
+from pathlib import Path
+
+from syntaxdiff.pipeline.errors import SourceError
+from syntaxdiff.pipeline.files import DATA_SUFFIXES, DataFiles, PythonFiles, common_root, data_suffix
+from syntaxdiff.pipeline.hub import HubDataset, HubOptions, SavedDataset
+from syntaxdiff.pipeline.snippets import interpreter, python_files, stdlib_files
+from syntaxdiff.pipeline.unit import Source
+
+STDLIB = "stdlib"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def open_source(spec: str, hub: HubOptions) -> Source:
+    """The source that ``--src`` names.
+
+    Args:
+        spec: ``stdlib``, a file, folder or glob, or the name of a data set on the hub
+        hub: options for the hub and for folders laid out like one
+
+    Raises:
+        SourceError: there is no such file, nothing in it can be read, or it is no name
+    """
+    if spec == STDLIB:
+        return PythonFiles(f"{STDLIB} ({interpreter()})", stdlib_files(), None)
+    path = Path(spec).expanduser()
+    if any(char in spec for char in "*?["):
+        root = Path(path.anchor) if path.is_absolute() else Path()
+        pattern = str(path.relative_to(path.anchor)) if path.is_absolute() else str(path)
+        files = sorted(file for file in root.glob(pattern) if file.is_file())
+        return _files_source(spec, files, common_root(files))
+    if path.is_dir():
+        return _folder_source(spec, path, hub)
+    if path.is_file():
+        return _files_source(path.name, [path], path.parent)
+    if path.exists() or not _HUB_NAME.fullmatch(spec):
+        raise SourceError(f"--src {spec}: there is no such file or folder, and it is no name of a data set on the hub")
+    return HubDataset(spec, spec, hub)
+
+
+def _folder_source(spec: str, folder: Path, hub: HubOptions) -> Source:
+    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+        return SavedDataset(folder.resolve().name, folder, hub)
+    readme = folder / "README.md"
+    if hub.given or (readme.is_file() and re.match(r"---\n(.*\n)*?configs:", readme.read_text(errors="replace"))):
+        return HubDataset(folder.resolve().name, str(folder), hub)
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and data_suffix(file) in DATA_SUFFIXES)
+    if files:
+        return _files_source(spec, files, folder)
+    python = python_files(folder)
+    if not python:
+        raise SourceError(f"--src {spec}: the folder holds no JSON, JSON lines, Parquet or Python files and no saved data set")
+    return PythonFiles(folder.resolve().name, python, folder)
+
+
+def _files_source(spec: str, files: list[Path], root: Path) -> DataFiles:
+    if not files:
+        raise SourceError(f"--src {spec}: no file matches")
+    for file in files:
+        if data_suffix(file) not in DATA_SUFFIXES:
+            raise SourceError(f"--src {spec}: {file.name} is none of {', '.join(DATA_SUFFIXES)} (plain, .gz or .zst)")
+    name = files[0].name if len(files) == 1 else (Path(spec).name or spec)
+    return DataFiles(name, files, root)
