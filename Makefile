@@ -24,7 +24,6 @@ setup: .venv/installed  ## build .venv; does nothing if it is up to date
 demo: setup  ## shards from Python's standard library, checked and shown
 	$(PREP) build --src stdlib --tokenizer train:4096 --max-length 1024 --limit 2000 --validation-size 100 --out demo/shards
 	$(PREP) verify demo/shards
-	$(PREP) stats demo/shards
 	$(PREP) stats demo/shards --plot demo/shards.png
 	$(PREP) show demo/shards --index 3
 	@echo
@@ -57,7 +56,7 @@ check: setup  ## ruff and strict mypy
 	rm -rf .venv/mypy && mkdir -p .venv/mypy/syntaxdiff
 	ln -s $(PARTS:%=../../../%) .venv/mypy/syntaxdiff/
 	ln -s ../../tests ../../tools .venv/mypy/
-	cd .venv/mypy && ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
+	cd .venv/mypy && MYPYPATH=tests:tools ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
 		syntaxdiff tests tools | sed 's#^syntaxdiff/##'
 
 clean:  ## remove environments, caches and the demo; data/ and out/ stay

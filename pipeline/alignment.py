@@ -35,12 +35,13 @@ def anchors(start_byte: IntArray, end_byte: IntArray, text: bytes) -> IntArray:
     Returns:
         byte positions, as monotone as ``start_byte`` is
     """
-    size = len(text)
-    blank = _WHITE_SPACE[np.frombuffer(text, dtype=np.uint8)]
-    next_solid = np.full(size + 1, size, dtype=np.int64)
-    next_solid[:size] = np.where(blank, size, np.arange(size))
-    next_solid = np.minimum.accumulate(next_solid[::-1])[::-1]
-    first_solid = next_solid[start_byte]
+    if len(start_byte) == 0:
+        return start_byte
+    solid = ~_WHITE_SPACE[np.frombuffer(text, dtype=np.uint8)]
+    position = np.append(np.flatnonzero(solid), len(text))  # of the solid bytes; the end of the text after the last
+    num_before = np.cumsum(solid, dtype=np.int32)  # solid bytes up to and with each byte
+    at = np.minimum(start_byte, len(text) - 1)
+    first_solid = np.maximum(position[num_before[at] - solid[at]], start_byte)
     return np.where(first_solid < end_byte, first_solid, start_byte)
 
 

@@ -288,7 +288,7 @@ def _tokenizer(config: BuildConfig, sources: list[Source], folder: Path) -> HubT
     else:
         tokenizer = train_tokenizer(_training_texts(config, sources), size, config.mask_token)
     save_tokenizer(tokenizer, folder)
-    return load_tokenizer(str(folder))
+    return tokenizer
 
 
 def _training_texts(config: BuildConfig, sources: list[Source]) -> Iterator[str]:

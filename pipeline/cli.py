@@ -71,7 +71,9 @@ def main() -> None:
 @click.option("--tokenizer", default=DEFAULT_TOKENIZER, show_default=True, help="Hub name, local folder, or train:SIZE.")
 @click.option("--mask-token", help="The mask token's text; added where new. [default: found, else <|mask|> is added]")
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="BPE engine; ids are the same.")
-@click.option("--languages", default=",".join(LANGUAGES), show_default=True, help="Languages to keep; the first is the default.")
+@click.option(
+    "--languages", default=",".join(LANGUAGES), show_default=True, help="Languages to keep; the first is the default."
+)
 @click.option("--max-length", default=4096, show_default=True, help="Most tokens of a sample.")
 @click.option(
     "--overlength",

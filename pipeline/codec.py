@@ -6,11 +6,13 @@ text whose tokens do not account for all of it is refused, never silently off.
 """
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer, normalizers
 
 from syntaxdiff.pipeline.alignment import TokenBytes, char_to_byte, covers_text
@@ -60,16 +62,22 @@ class Codec:
             self._engine = make_engine(engine, backend, self._reference, proven=proven)
         elif engine not in ("auto", "hf"):
             raise TokenizerError(f"--engine {engine} needs a byte-level vocabulary, this one is not: use --engine hf")
-        self._inner = _without_first_prefix(spec)
+        self._inner = backend if self.is_byte_level else _without_first_prefix(spec)
         self.engine_name = self._engine.name
         self.engine_choice = self._engine.choice
         self.sha256 = file_sha256(tokenizer_file)
 
     def normalize(self, text: str) -> str:
         """The text as the tokenizer's leading Unicode normaliser leaves it; any other text unchanged."""
-        if not self._forms or text.isascii():
+        if not self._forms or text.isascii() or self._is_plainly_normal(text):
             return text
         return str(self._normalizer.normalize_str(text))
+
+    def _is_plainly_normal(self, text: str) -> bool:
+        """Whether Python's own tables settle it: in one form, and below U+10000, where no new characters compose."""
+        if len(self._forms) != 1 or np.frombuffer(text.encode(), dtype=np.uint8).max(initial=0) >= 0xF0:
+            return False
+        return unicodedata.is_normalized(self._forms[0], text)
 
     def encode_batch(self, texts: Sequence[str], *, opens_sequence: bool = False) -> list[TokenBytes | None]:
         """Tokens of normalised texts with their bytes; None for a text whose tokens do not account for all of it.
@@ -109,6 +117,10 @@ class Codec:
     def disagreement(self, texts: Sequence[str]) -> str | None:
         """The first text on which the engine and the tokenizers library differ, None where there is none."""
         return None if self._engine is self._reference else first_difference(self._engine, self._reference, texts)
+
+    def num_bytes(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """Number of bytes that each id of a byte-level vocabulary stands for."""
+        return self._num_bytes[ids]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> bytes:
         """The bytes that ids stand for; exact for byte-level vocabularies, the tokenizer's own rendering for others."""

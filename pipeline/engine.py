@@ -31,8 +31,15 @@ GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s
 
 HARD_STRINGS = (
     *("", " ", "\n", "\r\n\r\n", "\t\t x", "    if x:\n\n\n        y  \n", "a\u00a0b\u3000c\u2028d"),
-    *("it's IT'S 'Re don'T 'll'd", "1234567 3.14e-10 0xFF 1_000 \u00bd \u00b2 \u2167 \u0663", "na\u00efve e\u0301 \u212b \ufb01"),
-    *("\u4e2d\u6587\u5b57\u7b26\uff0c\u65e5\u672c\u8a9e \ud55c\uad6d\uc5b4", "\U0001f642\U0001f3f3\ufe0f\u200d\U0001f308 \U0001f9d1\u200d\U0001f4bb"),
+    *(
+        "it's IT'S 'Re don'T 'll'd",
+        "1234567 3.14e-10 0xFF 1_000 \u00bd \u00b2 \u2167 \u0663",
+        "na\u00efve e\u0301 \u212b \ufb01",
+    ),
+    *(
+        "\u4e2d\u6587\u5b57\u7b26\uff0c\u65e5\u672c\u8a9e \ud55c\uad6d\uc5b4",
+        "\U0001f642\U0001f3f3\ufe0f\u200d\U0001f308 \U0001f9d1\u200d\U0001f4bb",
+    ),
     *("====" * 40 + "!!" * 30, "</think>\n\n```python\n    x\n```", "<|endoftext|><|im_end|>[MASK]<think>x</think>"),
     *("\ufeffdef f(): pass\x0c\n", "\u017f K \u0130 \u0131 \u00df \u1e9e \u01c5", "a" * 300 + " " * 300 + "\n" * 9),
     *("\x00\x01\x7f\x85\u200b\u2060", "x=-1;y+=2//3**4!=5<<6->z@w:=[{}]"),

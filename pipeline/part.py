@@ -162,8 +162,11 @@ def _part_table(
     samples = [outcome for _, outcome in rows if isinstance(outcome, Sample)]
     index_of_sample = np.cumsum([isinstance(outcome, Sample) for _, outcome in rows]) - 1
     errors = [outcome if isinstance(outcome, RowError) else None for _, outcome in rows]
-    take = pa.array([None if error else int(index) for error, index in zip(errors, index_of_sample, strict=True)], pa.int64())
-    columns = sample_table(samples).take(take).columns
+    table = sample_table(samples)
+    if len(samples) < len(rows):
+        take = [None if error else int(index) for error, index in zip(errors, index_of_sample, strict=True)]
+        table = table.take(pa.array(take, pa.int64()))
+    columns = table.columns
     columns += [
         pa.array([source] * len(rows), pa.string()),
         pa.array(ids, pa.string()),

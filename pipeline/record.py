@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from syntaxdiff.pipeline.errors import RowError
@@ -71,7 +72,7 @@ class Record:
     source_id: str
     problem: str
 
-    @property
+    @cached_property
     def content_hash(self) -> str:
         """Hash of what the sample says, 16 hexadecimal digits."""
         text = "\x1e".join((self.prompt, self.reasoning, self.code, self.language))

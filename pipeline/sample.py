@@ -181,9 +181,10 @@ def _join(parts: Sequence[Part], runs: Sequence[TokenBytes | None]) -> Tokens:
                 raise RowError("unaligned", "the tokens do not account for all of the text")
             text = part.text.encode()
             anchor = anchors(tokens.start_byte, tokens.end_byte, text)
-            piece = np.searchsorted(part.piece_end_byte, anchor, side="right")
             ids.append(tokens.ids)
-            regions.append(part.piece_region[np.minimum(piece, len(part.piece_region) - 1)])
+            end_token = np.searchsorted(anchor, part.piece_end_byte)
+            end_token[-1] = len(anchor)
+            regions.append(np.repeat(part.piece_region, np.diff(end_token, prepend=0)))
             if Region.CODE in part.piece_region:
                 answer = (anchor, num_tokens, text, _extent(part, Region.REASONING), _extent(part, Region.CODE))
         num_tokens += len(ids[-1])

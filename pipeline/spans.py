@@ -5,7 +5,7 @@ interval collapse to one span, which bears the kind and arity of the innermost t
 pre-order and nest (paper, "Instantiation"; the whole code is a span too).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -83,37 +83,38 @@ def read_nodes(code: bytes, grammar: Grammar) -> tuple[Nodes, bool]:
     kind_id: list[int] = []
     parent: list[int] = []
     faulty: list[int] = []
-    cursor = tree.walk()
+    add_start, add_end, add_kind, add_parent = start_byte.append, end_byte.append, kind_id.append, parent.append
+    cursor: Any = tree.walk()  # the stubs say that its node may be None
+    to_child, to_sibling, to_parent = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
     ancestors: list[int] = []
     index, around = 0, -1
-    while True:
+    is_open = True
+    while is_open:
         node = cursor.node
-        assert node is not None  # the walk never leaves the tree
-        start_byte.append(node.start_byte)
-        end_byte.append(node.end_byte)
-        kind_id.append(node.kind_id)
-        parent.append(around)
+        add_start(node.start_byte)
+        add_end(node.end_byte)
+        add_kind(node.kind_id)
+        add_parent(around)
         if has_error and (node.has_error or node.is_missing):
             faulty.append(index)
-        if cursor.goto_first_child():
+        if to_child():
             ancestors.append(around)
             around = index
-            index += 1
-            continue
+        else:
+            while is_open and not to_sibling():
+                is_open = to_parent()
+                around = ancestors.pop() if is_open else -1
         index += 1
-        while not cursor.goto_next_sibling():
-            if not cursor.goto_parent():
-                sound = np.ones(index, dtype=bool)
-                sound[faulty] = False
-                nodes = Nodes(
-                    start_byte=np.array(start_byte, dtype=np.int64),
-                    end_byte=np.array(end_byte, dtype=np.int64),
-                    kind=grammar.dense_kind[kind_id],
-                    arity=np.bincount(np.array(parent[1:], dtype=np.int64), minlength=index),
-                    sound=sound,
-                )
-                return nodes, has_error
-            around = ancestors.pop()
+    sound = np.ones(index, dtype=bool)
+    sound[faulty] = False
+    nodes = Nodes(
+        start_byte=np.array(start_byte, dtype=np.int64),
+        end_byte=np.array(end_byte, dtype=np.int64),
+        kind=grammar.dense_kind[kind_id],
+        arity=np.bincount(np.array(parent[1:], dtype=np.int64), minlength=index),
+        sound=sound,
+    )
+    return nodes, has_error
 
 
 def candidate_spans(nodes: Nodes, anchor: npt.NDArray[np.int64], grammar: Grammar) -> Spans:

@@ -44,9 +44,7 @@ def wheel(source_files: list[Path], tmp_path_factory: pytest.TempPathFactory) ->
     return zipfile.ZipFile(path)
 
 
-def test_the_wheel_holds_each_part_under_syntaxdiff_and_nothing_else(
-    wheel: zipfile.ZipFile, source_files: list[Path]
-) -> None:
+def test_the_wheel_holds_each_part_under_syntaxdiff_and_nothing_else(wheel: zipfile.ZipFile, source_files: list[Path]) -> None:
     """Every module of a part is in the wheel as syntaxdiff.<part>, with its data; no top-level `pipeline`."""
     parts = tomllib.loads(PYPROJECT)["tool"]["setuptools"]["package-dir"].values()
     modules = {f"syntaxdiff/{path}" for path in source_files if path.parts[0] in parts and path.suffix == ".py"}
