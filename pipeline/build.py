@@ -328,13 +328,14 @@ class _Parts:
 
     def restore(self) -> dict[str, Any] | None:
         """Takes the parts that an earlier run left, up to the first gap; where the sources go on after them."""
-        resume = None
-        while self.path(len(self._keys)).exists():
+        for path in self.folder.glob("*.arrow"):
             try:
-                resume = self.take(len(self._keys))
+                read_part(path, KEY_COLUMNS)
             except ShardError:
-                self.path(len(self._keys)).unlink()  # torn by a power cut: made again
-                break
+                path.unlink()  # torn by a power cut: made again
+        resume = None
+        while self.path(len(self)).exists():
+            resume = self.take(len(self))
         return resume
 
     def take(self, index: int) -> dict[str, Any]:

@@ -5,6 +5,8 @@ What the commands do is elsewhere: build.py, summary.py, display.py, verificatio
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,7 @@ def main() -> None:
 @click.option("--allow-missing-prompt", is_flag=True, help="Keep rows whose statement cannot be had, without prompt.")
 @click.option("--tokenizer", default=DEFAULT_TOKENIZER, show_default=True, help="Hub name, local folder, or train:SIZE.")
 @click.option("--mask-token", help="The mask token's text; added where new. [default: found, else <|mask|> is added]")
-@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="BPE engine; ids are the same.")
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="BPE engine; same ids.")
 @click.option(
     "--languages", default=",".join(LANGUAGES), show_default=True, help="Languages to keep; the first is the default."
 )
@@ -157,6 +159,14 @@ class ProgressBar:
         )
 
 
+@contextmanager
+def shard_bar(folder: Path, verb: str) -> Iterator[Callable[[str], None]]:
+    """A bar over the shards of a folder; the function to call when one is through."""
+    manifest = read_manifest(folder)
+    with tqdm(total=sum(map(len, manifest.splits.values())), desc=verb, unit=" shards", leave=False) as bar:
+        yield lambda shard: bar.update()
+
+
 def print_build(folder: Path, manifest: Manifest) -> None:
     """A build's outcome in a few lines."""
     for split in SPLITS:
@@ -174,7 +184,8 @@ def print_build(folder: Path, manifest: Manifest) -> None:
 @AS_JSON
 def stats_command(folder: Path, plot: Path | None, as_json: bool) -> None:
     """Show lengths, regions, spans, roles, rejects, and how much of the code spans cover."""
-    summary = summarize(folder, on_shard=_shard_bar(folder, "reading"))
+    with shard_bar(folder, "reading") as tick:
+        summary = summarize(folder, tick)
     if plot is not None:
         from syntaxdiff.pipeline.picture import plot_summary  # matplotlib takes a second to import
 
@@ -203,7 +214,8 @@ def show_command(folder: Path, index: int, split: str, as_json: bool) -> None:
 @FOLDER
 def verify_command(folder: Path) -> None:
     """Check every shard: files, schema, and every invariant of every sample. Exit code 1 at the first fault."""
-    fault = verify(folder, on_shard=_shard_bar(folder, "verifying"))
+    with shard_bar(folder, "verifying") as tick:
+        fault = verify(folder, tick)
     if fault is not None:
         click.echo(f"fault: {fault}", err=True)
         sys.exit(1)

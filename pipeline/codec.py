@@ -77,7 +77,8 @@ class Codec:
         """Whether Python's own tables settle it: in one form, and below U+10000, where no new characters compose."""
         if len(self._forms) != 1 or np.frombuffer(text.encode(), dtype=np.uint8).max(initial=0) >= 0xF0:
             return False
-        return unicodedata.is_normalized(self._forms[0], text)
+        form: Any = self._forms[0]  # the stubs want the literal
+        return unicodedata.is_normalized(form, text)
 
     def encode_batch(self, texts: Sequence[str], *, opens_sequence: bool = False) -> list[TokenBytes | None]:
         """Tokens of normalised texts with their bytes; None for a text whose tokens do not account for all of it.

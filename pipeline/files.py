@@ -6,13 +6,13 @@ an error, since that can be mended.
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import ijson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
@@ -25,15 +25,15 @@ from syntaxdiff.pipeline.unit import (
     ROWS_PER_UNIT,
     ArrowRows,
     Damage,
-    JsonLines,
     JsonRows,
     PythonFile,
     RowsOf,
     Unit,
+    unreadable,
 )
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
-DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, pa.ArrowInvalid, ijson.JSONError)
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, pa.ArrowException)
 
 T = TypeVar("T")
 
@@ -131,9 +131,9 @@ class DataFiles:
         except DAMAGE as error:
             yield Damage(place, f"{path.name}: {error}"), path.stat().st_size
         except OSError as error:
-            raise SourceError(
-                f"{path} cannot be read ({error.strerror or error}): mend or remove it and run the same command again"
-            ) from error
+            if error.errno is not None:
+                raise SourceError(unreadable(path, error)) from error
+            yield Damage(place, f"{path.name}: {error}"), path.stat().st_size  # pyarrow's, for pages that are damaged
 
 
 def _parquet_units(raw: io.BufferedReader) -> Iterator[RowsOf]:
@@ -164,9 +164,40 @@ def _decompressed(raw: io.BufferedReader, path: Path) -> io.BufferedReader:
     if path.name.lower().endswith(".gz"):
         return io.BufferedReader(gzip.GzipFile(fileobj=raw), buffer_size=1 << 20)
     if path.name.lower().endswith(".zst"):
-        reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-        return io.BufferedReader(reader, buffer_size=1 << 20)
+        return io.BufferedReader(_ZstdFile(raw), buffer_size=1 << 20)
     return raw
+
+
+class _ZstdFile(io.RawIOBase):
+    """Reads Zstandard frames; zstandard's own readers take a frame that was cut off for a whole one."""
+
+    def __init__(self, raw: io.BufferedReader) -> None:
+        self._raw = raw
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._input = b""
+        self._output = b""
+        self._inside = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._output:
+            self._input = self._input or self._raw.read(1 << 16)
+            if not self._input:
+                if self._inside:
+                    raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+                return 0
+            self._output = self._frame.decompress(self._input)
+            self._inside = not self._frame.eof
+            self._input = b""
+            if self._frame.eof:
+                self._input = self._frame.unused_data
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+        size = min(len(buffer), len(self._output))
+        buffer[:size] = self._output[:size]
+        self._output = self._output[size:]
+        return size
 
 
 def _opens_array(stream: io.BufferedReader) -> bool:
@@ -174,19 +205,17 @@ def _opens_array(stream: io.BufferedReader) -> bool:
 
 
 def _array_units(stream: io.BufferedReader) -> Iterator[RowsOf]:
-    if stream.peek(3)[:3] == b"\xef\xbb\xbf":
-        stream.read(3)
-    first_row = 0
-    for rows in _grouped(ijson.items(stream, "item", use_float=True), lambda row: 0):
-        yield JsonRows(first_row, rows)
-        first_row += len(rows)
+    return _row_units("row", 0, _bounded_elements(stream))
 
 
 def _line_units(stream: io.BufferedReader) -> Iterator[RowsOf]:
-    first_line = 1
-    for lines in _grouped(_bounded_lines(stream), lambda line: len(line or b"")):
-        yield JsonLines(first_line, lines)
-        first_line += len(lines)
+    return _row_units("line", 1, _bounded_lines(stream))
+
+
+def _row_units(label: str, first: int, texts: Iterator[bytes | None]) -> Iterator[RowsOf]:
+    for group in _grouped(texts, lambda text: len(text or b"")):
+        yield JsonRows(label, first, group)
+        first += len(group)
 
 
 def _grouped(items: Iterator[T], num_bytes: Callable[[T], int]) -> Iterator[list[T]]:
@@ -217,3 +246,45 @@ def _bounded_lines(stream: io.BufferedReader) -> Iterator[bytes | None]:
         while not line.endswith(b"\n") and (line := stream.readline(1 << 20)):
             pass
         yield None
+
+
+_ARRAY_MARK = re.compile(rb'\\.|["\[\]{},]', re.DOTALL)
+
+
+def _bounded_elements(stream: io.BufferedReader) -> Iterator[bytes | None]:
+    """Elements of a JSON array, undecoded; None for one over MAX_ROW_BYTES, which is read past in pieces.
+
+    Cuts at the commas of the outermost level and looks at nothing else, so that an element that is no JSON costs itself alone.
+    """
+    element = bytearray()
+    num_bytes = depth = 0
+    in_string = False
+    while chunk := stream.read(1 << 16):
+        while chunk.endswith(b"\\") and (more := stream.read(1)):  # an escape is two bytes
+            chunk += more
+        begin = 0
+        for match in _ARRAY_MARK.finditer(chunk):
+            mark = match[0]
+            if mark == b'"':
+                in_string = not in_string
+            elif in_string or mark.startswith(b"\\"):
+                continue
+            elif mark in b"[{":
+                depth += 1
+                if depth == 1:
+                    begin = match.end()
+            elif depth == 1 and mark in b",]}":
+                num_bytes += match.start() - begin
+                element += chunk[begin : match.start()]
+                yield bytes(element) if num_bytes <= MAX_ROW_BYTES else None
+                element, num_bytes, begin = bytearray(), 0, match.end()
+                depth -= mark != b","
+                if depth == 0:
+                    if (chunk[begin:] + stream.read(4096)).strip():
+                        raise EOFError("there is more after the end of the array")
+                    return
+            elif mark in b"]}":
+                depth -= 1
+        num_bytes += len(chunk) - begin
+        element += chunk[begin:] if num_bytes <= MAX_ROW_BYTES else b""
+    raise EOFError("the file ends in the middle of the array")

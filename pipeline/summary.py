@@ -20,6 +20,14 @@ from syntaxdiff.pipeline.tally import COVERAGE, FLAGS, Tally, counted, distribut
 
 KINDS_SHOWN = 25  # of a language, in the tables; to_dict has them all
 NAMES_SHOWN = 10  # sources, in the tables
+BAR_COLUMNS = 24
+DISTRIBUTIONS = {
+    "tokens a sample": "lengths",
+    "spans a sample": "spans_per_sample",
+    "tokens a span": "span_lengths",
+    "depth of a span": "span_depths",
+    "depth of a sample": "sample_depths",
+}
 
 
 @dataclass
@@ -91,62 +99,62 @@ def summarize(folder: Path, on_shard: Callable[[str], None] | None = None) -> Su
 
 def print_summary(summary: Summary, console: Console) -> None:
     """Prints the tables: samples and tokens, distributions, span lengths, node kinds, where samples came from, rejects."""
-    manifest, rejects = summary.manifest, sum(summary.manifest.rejected.values())
+    manifest, total = summary.manifest, summary.total
     parts = [f"{tally.samples:,} {split}" for split, tally in summary.splits.items()]
-    console.print(Text(f"{manifest.rows_read:,} rows read = {' + '.join(parts)} + {rejects:,} rejects"))
-    console.print(Text(f"fingerprint {manifest.fingerprint[:12]}", style="dim"))
-    tallies = {**summary.splits, "all": summary.total}
-    console.print(_amounts(tallies), _distributions(tallies), _span_lengths(summary.total))
-    for language in sorted(summary.total.languages):
-        console.print(_kinds(summary.total, language))
-    samples = summary.total.samples
-    console.print(_names("Languages", "samples", summary.total.languages.most_common(), samples))
-    console.print(_names("Sources", "samples", summary.total.sources.most_common(), samples))
-    console.print(_names("Rejects", "rows", summary.rejects, manifest.rows_read))
+    rejects = f"{sum(manifest.rejected.values()):,} rejects"
+    console.print(Text(f"{manifest.rows_read:,} rows read = {' + '.join([*parts, rejects])}"))
+    tallies = {**summary.splits, "all": total}
+    tables = {
+        "Samples and tokens": _amounts(tallies),
+        "Distributions": _distributions(tallies),
+        "Span lengths": _span_lengths(total),
+        **{f"Node kinds of spans, {name}": _kinds(total, name) for name in sorted(total.languages)},
+        "Languages": _names("samples", total.languages.most_common(), total.samples),
+        "Sources": _names("samples", total.sources.most_common(), total.samples),
+        "Rejects": _names("rows", summary.rejects, manifest.rows_read),
+    }
+    for title, table in tables.items():
+        console.print()
+        console.print(Text(visible(title), style="bold"))
+        console.print(table)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(columns[0], overflow="fold")
     for column in columns[1:]:
         table.add_column(column, justify="right", no_wrap=True)
     return table
 
 
-def _cell(part: int, whole: int) -> str:
-    return f"{part:,} {share(part, whole):6.1%}"
-
-
 def _amounts(tallies: dict[str, Tally]) -> Table:
-    table = _table("\nSamples and tokens", "", *tallies)
     each = list(tallies.values())
+    table = _table("", *(cell for split in tallies for cell in (split, "")))
 
-    table.add_row("samples", *(f"{tally.samples:,}       " for tally in each))
-    for name, label in zip(FLAGS, ("  whose code has an error", "  with a cut reasoning", "  without any span"), strict=True):
-        table.add_row(label, *(_cell(tally.flagged[name], tally.samples) for tally in each))
-    table.add_row("tokens", *(f"{tally.tokens:,}       " for tally in each))
+    def row(name: str, parts: list[int], wholes: list[int] | None = None) -> None:
+        shares = [""] * len(each) if wholes is None else [f"{share(*pair):.1%}" for pair in zip(parts, wholes, strict=True)]
+        table.add_row(name, *(cell for pair in zip((f"{part:,}" for part in parts), shares, strict=True) for cell in pair))
+
+    samples, tokens = [tally.samples for tally in each], [tally.tokens for tally in each]
+    code = [tally.region(Region.CODE) for tally in each]
+    row("samples", samples)
+    for name, label in zip(FLAGS, ("whose code has an error", "with a cut reasoning", "without any span"), strict=True):
+        row(f"  {label}", [tally.flagged[name] for tally in each], samples)
+    row("tokens", tokens)
     for region in Region:
-        table.add_row(f"  {region.name.lower()}", *(_cell(tally.region(region), tally.tokens) for tally in each))
-    table.add_row("code tokens", *(f"{tally.region(Region.CODE):,}       " for tally in each))
-    for name, label in zip(COVERAGE, ("  in a span", "  in a span below the whole code"), strict=True):
-        table.add_row(label, *(_cell(tally.covered[name], tally.region(Region.CODE)) for tally in each))
+        row(f"  {region.name.lower()}", [tally.region(region) for tally in each], tokens)
+    row("code tokens", code)
+    for name, label in zip(COVERAGE, ("in a span", "in one below the whole"), strict=True):
+        row(f"  {label}", [tally.covered[name] for tally in each], code)
     for role in Role:
-        label = f"  role {role.name.lower().replace('_', ' ')}"
-        table.add_row(label, *(_cell(tally.role(role), tally.region(Region.CODE)) for tally in each))
-    table.add_row("candidate spans", *(f"{tally.spans:,}       " for tally in each))
+        row(f"  role: {role.name.lower().replace('_', ' ')}", [tally.role(role) for tally in each], code)
+    row("candidate spans", [tally.spans for tally in each])
     return table
 
 
 def _distributions(tallies: dict[str, Tally]) -> Table:
-    table = _table("\nDistributions", "", "", "min", "5%", "25%", "50%", "75%", "95%", "max", "mean")
-    columns = {
-        "tokens a sample": "lengths",
-        "spans a sample": "spans_per_sample",
-        "tokens a span": "span_lengths",
-        "depth of a span": "span_depths",
-        "depth of a sample": "sample_depths",
-    }
-    for label, column in columns.items():
+    table = _table("", "", "min", "5%", "25%", "50%", "75%", "95%", "max", "mean")
+    for label, column in DISTRIBUTIONS.items():
         for split, tally in tallies.items():
             values = distribution(getattr(tally, column))
             if values is not None:
@@ -156,12 +164,12 @@ def _distributions(tallies: dict[str, Tally]) -> Table:
 
 
 def _span_lengths(tally: Tally) -> Table:
-    table = _table("\nSpan lengths", "tokens", "spans", "share", "")
+    table = _table("tokens", "spans", "share", "")
     table.columns[-1].justify = "left"
     bins = length_bins(tally.span_lengths)
     most = max((count for _, _, count in bins), default=0)
     for low, high, count in bins:
-        bar = "█" * round(24 * share(count, most)) or ("▏" if count else "")
+        bar = "█" * round(BAR_COLUMNS * share(count, most)) or ("▏" if count else "")
         table.add_row(f"{low:,} to {high - 1:,}", f"{count:,}", f"{share(count, tally.spans):.1%}", bar)
     return table
 
@@ -169,21 +177,23 @@ def _span_lengths(tally: Tally) -> Table:
 def _kinds(tally: Tally, language: str) -> Table:
     rows = tally.kinds_of(language)
     spans = sum(count for _, count, _ in rows)
-    shown = f", the {KINDS_SHOWN} commonest of {len(rows)}" if len(rows) > KINDS_SHOWN else ""
-    table = _table(f"\nNode kinds of spans in {visible(language)}{shown}", "kind", "spans", "share", "mean tokens")
+    table = _table("", "spans", "share", "mean tokens")
     for kind, count, tokens in rows[:KINDS_SHOWN]:
         table.add_row(Text(visible(kind)), f"{count:,}", f"{share(count, spans):.1%}", f"{tokens / count:,.1f}")
+    _add_rest(table, [count for _, count, _ in rows[KINDS_SHOWN:]], spans)
     return table
 
 
-def _names(title: str, unit: str, rows: list[tuple[str, int]], whole: int) -> Table:
-    table = _table(f"\n{title}", "", unit, "share")
+def _names(unit: str, rows: list[tuple[str, int]], whole: int) -> Table:
+    table = _table("", unit, "share")
     for name, count in rows[:NAMES_SHOWN]:
         table.add_row(Text(visible(name)), f"{count:,}", f"{share(count, whole):.1%}")
-    rest = rows[NAMES_SHOWN:]
-    if rest:
-        others = sum(count for _, count in rest)
-        table.add_row(f"{len(rest):,} others", f"{others:,}", f"{share(others, whole):.1%}", style="dim")
+    _add_rest(table, [count for _, count in rows[NAMES_SHOWN:]], whole)
     if not rows:
-        table.add_row("none", "0", "")
+        table.add_row("none", "0")
     return table
+
+
+def _add_rest(table: Table, counts: list[int], whole: int) -> None:
+    if counts:
+        table.add_row(f"{len(counts):,} others", f"{sum(counts):,}", f"{share(sum(counts), whole):.1%}", style="dim")

@@ -6,6 +6,7 @@ the number of samples. No Python loop runs over tokens or spans.
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -46,14 +47,14 @@ def distribution(counts: Counts) -> Distribution | None:
         return None
     reached = np.cumsum(counts)
     ranks = [max(1, -(-percent * total // 100)) for percent in (0, 5, 25, 50, 75, 95, 100)]
-    quantiles = (int(value) for value in np.searchsorted(reached, ranks))
-    return Distribution(*quantiles, mean=int(np.arange(len(counts)) @ counts) / total)
+    low, p5, p25, p50, p75, p95, high = np.searchsorted(reached, ranks).tolist()
+    return Distribution(low, p5, p25, p50, p75, p95, high, mean=int(np.arange(len(counts)) @ counts) / total)
 
 
 def length_bins(counts: Counts) -> list[tuple[int, int, int]]:
     """Counts by length gathered into half-open bins between powers of two: (from, to, count) up to the longest."""
     edges = [1 << power for power in range(1, max(2, len(counts).bit_length() + 1))]
-    return [(low, high, int(counts[low:high].sum())) for low, high in zip(edges, edges[1:], strict=False) if low < len(counts)]
+    return [(low, high, int(counts[low:high].sum())) for low, high in pairwise(edges) if low < len(counts)]
 
 
 @dataclass

@@ -6,14 +6,14 @@ streams units; rows are decoded where they are processed, so that nothing depend
 
 import json
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import pyarrow as pa
 
-from syntaxdiff.pipeline.errors import RowError
+from syntaxdiff.pipeline.errors import RowError, SourceError
 from syntaxdiff.pipeline.snippets import snippet_rows
 
 ROWS_PER_UNIT = 64
@@ -32,19 +32,20 @@ class RowsOf(Protocol):
 
 
 @dataclass(frozen=True)
-class JsonLines:
-    """Undecoded lines. ``None`` stands for a line over MAX_ROW_BYTES."""
+class JsonRows:
+    """Undecoded JSON objects: lines, or elements of an array. ``None`` stands for one over MAX_ROW_BYTES."""
 
-    first_line: int
-    lines: list[bytes | None]
+    label: str  # ``line`` or ``row``
+    first: int
+    texts: list[bytes | None]
 
     def __call__(self) -> Iterator[tuple[str, Row | RowError]]:
         """See RowsOf."""
-        for number, line in enumerate(self.lines, self.first_line):
-            if line is None:
-                yield f"line {number}", RowError("row-too-large", f"over {MAX_ROW_BYTES >> 20} MiB")
-            elif line.strip():
-                yield f"line {number}", _decode(line)
+        for number, text in enumerate(self.texts, self.first):
+            if text is None:
+                yield f"{self.label} {number}", RowError("row-too-large", f"over {MAX_ROW_BYTES >> 20} MiB")
+            elif text.strip():
+                yield f"{self.label} {number}", _decode(text)
 
 
 def _decode(line: bytes) -> Row | RowError:
@@ -71,24 +72,27 @@ class ArrowRows:
 
     def _decoded(self) -> Iterator[Row | RowError]:
         for index in range(self.table.num_rows):
+            row = self.table.slice(index, 1)
+            if row.nbytes > MAX_ROW_BYTES:
+                yield RowError("row-too-large", f"over {MAX_ROW_BYTES >> 20} MiB")
+                continue
             try:
-                yield self.table.slice(index, 1).to_pylist()[0]
+                yield {name: column[0].as_py() for name, column in zip(row.column_names, row.columns, strict=True)}
             except UnicodeDecodeError as error:
                 yield RowError("invalid-utf8", f"byte {error.start}: {error.reason}")
+            except (ValueError, OverflowError, KeyError, pa.ArrowException) as error:  # dates and zones that Python lacks
+                yield RowError("invalid-value", str(error)[:200])
+
+    def __reduce__(self) -> tuple[Callable[[int, bytes], "ArrowRows"], tuple[int, bytes]]:
+        """Pickled by Arrow's own format: pickle would take the whole buffers that a slice stands in."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self.table.schema) as writer:
+            writer.write_table(self.table)
+        return _arrow_rows, (self.first_row, sink.getvalue().to_pybytes())
 
 
-@dataclass(frozen=True)
-class JsonRows:
-    """Rows of a JSON array, already decoded."""
-
-    first_row: int
-    rows: list[Any]
-
-    def __call__(self) -> Iterator[tuple[str, Row | RowError]]:
-        """See RowsOf."""
-        for number, row in enumerate(self.rows, self.first_row):
-            bad = RowError("wrong-type", f"the row is {type(row).__name__}, not an object")
-            yield f"row {number}", row if isinstance(row, dict) else bad
+def _arrow_rows(first_row: int, stream: bytes) -> ArrowRows:
+    return ArrowRows(first_row, pa.ipc.open_stream(stream).read_all())
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class PythonFile:
     def __call__(self) -> Iterator[tuple[str, Row | RowError]]:
         """See RowsOf."""
         try:
+            if self.path.stat().st_size > MAX_ROW_BYTES:
+                raise RowError("row-too-large", f"over {MAX_ROW_BYTES >> 20} MiB")
             with tokenize.open(self.path) as file:
                 text = file.read()
             for row in snippet_rows(text, self.module):
@@ -109,6 +115,13 @@ class PythonFile:
             yield self.module, RowError("unparsable-file", f"{self.module}: {error}")
         except RowError as error:
             yield self.module, error
+        except OSError as error:
+            raise SourceError(unreadable(self.path, error)) from error
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """What to say where the system refuses to read a file."""
+    return f"{path} cannot be read ({error.strerror or error}): mend or remove it and run the same command again"
 
 
 @dataclass(frozen=True)

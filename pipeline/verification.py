@@ -6,6 +6,7 @@ computed anew: they must be those that are stored. That needs a byte-level vocab
 
 import hashlib
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -73,13 +74,13 @@ class Row(NamedTuple):
     has_error: bool
 
 
-class _Broken(Exception):
+class BrokenInvariantError(Exception):
     """An invariant that does not hold."""
 
 
 def _hold(condition: bool | np.bool_, what: str) -> None:
     if not condition:
-        raise _Broken(what)
+        raise BrokenInvariantError(what)
 
 
 def verify(folder: Path, on_shard: Callable[[str], None] | None = None) -> Fault | None:
@@ -108,7 +109,7 @@ def verify(folder: Path, on_shard: Callable[[str], None] | None = None) -> Fault
             for row in _rows(folder, shard):
                 try:
                     checker.check(row, split)
-                except _Broken as broken:
+                except BrokenInvariantError as broken:
                     return Fault(shard.file, row.sample_id, str(broken))
             if on_shard is not None:
                 on_shard(shard.file)
@@ -161,7 +162,7 @@ def _rows(folder: Path, shard: ShardFile) -> Iterator[Row]:
             column = table[name].combine_chunks()
             if pa.types.is_list(column.type):
                 values, offsets = column.values.to_numpy(), column.offsets.to_numpy()
-                columns[name] = [values[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+                columns[name] = [values[a:b] for a, b in pairwise(offsets)]
             else:
                 columns[name] = column.to_pylist()
         for values in zip(*columns.values(), strict=True):
@@ -192,7 +193,7 @@ class _Checker:
         self._validation_prompts: set[bytes] = set()
 
     def check(self, row: Row, split: str) -> None:
-        """Raises _Broken at the first invariant that does not hold."""
+        """Raises BrokenInvariantError at the first invariant that does not hold."""
         _hold(all(value is not None for value in row), "a column is null")
         self._check_identity(row, split)
         self._check_tokens(row)
@@ -235,7 +236,7 @@ class _Checker:
     def _check_spans(self, row: Row, code: Array) -> None:
         kinds = self._manifest.languages.get(row.language)
         if kinds is None:
-            raise _Broken(f"language {row.language!r} is not in the manifest")
+            raise BrokenInvariantError(f"language {row.language!r} is not in the manifest")
         _hold(len(row.role) == len(row.leaf_kind) == len(code), "role or leaf_kind is not one a code token")
         _hold((row.role <= max(Role)).all(), "an unknown role")
         _hold((row.leaf_kind < len(kinds.node_kinds)).all(), "a leaf kind outside the manifest's list")

@@ -5,14 +5,12 @@ tree (``Grammar.parse``) and the numbering of node kinds.
 """
 
 import ast
-import io
 import json
 import re
 import string
-import tokenize
 import tomllib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
@@ -170,7 +168,7 @@ def language_settings() -> dict[str, Any]:
 
 
 def is_wrapper(kind: str, language: str) -> bool:
-    return kind in language_settings()[language]["wrappers"]
+    return kind in language_settings()[language]["roles"]["wrappers"]
 
 
 def own_role(kind: str, named: bool, language: str) -> int | None:
@@ -183,23 +181,11 @@ def own_role(kind: str, named: bool, language: str) -> int | None:
 
 
 def is_literal_or_punctuation(kind: str, named: bool, language: str) -> bool:
-    settings = language_settings()[language]
-    roles = settings["roles"]
-    literals = [*settings.get("literals", []), *roles.get("literals", [])]
-    literal_keywords = [*settings.get("literal_keywords", []), *roles.get("literal_keywords", [])]
+    listed = language_settings()[language]["roles"]
     if named:
-        return kind in literals
+        return kind in listed["literals"]
     is_word = any(character.isalpha() for character in kind) and not any(quote in kind for quote in "'\"")
-    return not is_word or kind in literal_keywords
-
-
-def walk(root: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """Nodes in pre-order, each with a chain of its ancestors as nested pairs: (parent, (grandparent, …))."""
-    stack: list[tuple[Any, tuple[Any, ...]]] = [(root, ())]
-    while stack:
-        node, ancestors = stack.pop()
-        yield node, ancestors
-        stack.extend((child, (node, ancestors)) for child in reversed(node.children))
+    return not is_word or kind in listed.get("literal_keywords", [])
 
 
 class ReferenceTree:
@@ -328,16 +314,163 @@ def _difference(node: ast.AST, parent: ast.AST | None, in_f_string: bool, span: 
     return None
 
 
-def comments_in(code: bytes) -> list[Interval]:
-    """Byte intervals of a Python program's comments, by the standard library's tokenizer."""
-    lines = python_lines(code)
-    raw = code.splitlines(keepends=True)
-    found = []
-    try:
-        for token in tokenize.tokenize(io.BytesIO(code).readline):
-            if token.type == tokenize.COMMENT and len(raw) == len(lines) - (code.endswith(b"\n")):
-                start = lines[token.start[0] - 1] + len(token.line[: token.start[1]].encode())
-                found.append((start, start + len(token.string.encode())))
-    except (tokenize.TokenError, SyntaxError, IndentationError):
+@dataclass(frozen=True)
+class Miss:
+    """A node of CPython's tree that is no candidate span, with the listed difference that explains it, if any."""
+
+    node: PythonNode
+    tokens: Interval
+    difference: str | None
+
+
+def compare_with_python(code: bytes, anchors: Sequence[int], spans: set[Interval]) -> tuple[int, list[Miss]]:
+    """How many statements and expressions hold two tokens or more, and those of them that are no candidate span."""
+    num_nodes, misses = 0, []
+    for found in python_nodes(code):
+        tokens = tokens_in(found.bytes, anchors)
+        if tokens[1] - tokens[0] < 2:
+            continue
+        num_nodes += 1
+        if tokens not in spans:
+            difference = found.difference
+            if difference is None and isinstance(found.node, ast.stmt) and _ends_in_comments(found, tokens, code, anchors, spans):
+                difference = "trailing-comment"
+            misses.append(Miss(found, tokens, difference))
+    return num_nodes, misses
+
+
+def _ends_in_comments(
+    node: PythonNode, tokens: Interval, code: bytes, anchors: Sequence[int], spans: set[Interval]
+) -> bool:
+    for start, end in spans:
+        if start == tokens[0] and end > tokens[1]:
+            after = anchors[end] if end < len(anchors) else len(code)
+            between = code[node.bytes[1] : max(after, 0)]
+            lines = [line.strip(b" \t\r\n\x0b\x0c;") for line in between.split(b"\n")]
+            if b"#" in between and all(line.startswith(b"#") or not line for line in lines[:-1]):
+                return True
+    return False
+
+
+# --------------------------------------------------------------------------------------------------------------- programs
+
+_ELIF = """\
+def f(x):
+    if x == 1:
+        return a[x, 1:2]
+    elif x == 2:  # two
+        y = [i for i in x if i and not i.j]
+    elif x:
+        raise ValueError(f"{x!r:>8} of {len(y)}") from None
+    else:
         pass
-    return found
+    while (z := g(*x, **y)) is not None:
+        try:
+            a, (b, *c) = z, -1
+        except (KeyError, IndexError) as error:
+            del a, b
+        else:
+            continue
+        finally:
+            break
+    return lambda *a, k=1: {**a, "k": k} if a else {1, 2}
+    # the end
+"""
+
+_PYTHON = {
+    "statements": _ELIF,
+    "one-token": "x",
+    "one-word": "import_me_if_you_can_my_friend",
+    "emoji": 'def f():\n    s = "🙂🏳️‍🌈🧑‍💻"  # 🤷🏽‍♀️ what\n    return s + "é" * len("日本")  # ✓\n\nf() if "🎉" else g("🙃", x)',
+    "accents": "def naïve(é, ö=1):\n    # déjà vu à côté\n    return é + ö if é else naïve(ö, é)\n\nÅngström = naïve(1, ö=2)",
+    "combining": 'cafe\u0301 = 1\ndef f(cafe\u0301):\n    s = "e\u0301\u0323 A\u030a"  # n\u0303\n    return cafe\u0301 + s[cafe\u0301:1]',
+    "cjk": '变量 = [1, 2]\ndef 函数(参数):\n    """文档字符串，全角标点。"""\n    return 参数["键"] + 变量[0]  # 注释\n\n函数({"键": "値"})',
+    "wide-spaces": 'x = "a\u00a0b\u3000c\u2028d\u2029e\x85f"\ny = f(x, "\u00a0")  # \u2028 z\nz = x + y',
+    "tabs": "def f(x):\n\tif x:\n\t\treturn\tx +\t1\n\n\t\t# tab\n\treturn f(x\t)\n",
+    "crlf": 'def f(x):\r\n    if x:\r\n        return """a\r\n b"""\r\n\r\n    return f(\r\n        x, y\r\n    )\r\n\r\nf(1)',
+    "form-feed": "import a\n\x0c\ndef f(x):\n    return g(x, 1)\n\x0c\n\x0cclass A(B):\n    x = f(1) + 2\n\x0bx = 1\n",
+    "byte-order-mark": "\ufeffimport a\ndef f(x):\n    return g(x, 1)\n",
+    "byte-order-mark-inside": "x = f(1)\n\ufeffy = g(2) + 1\n",
+    "lone-carriage-return": "def f(x):\r    return g(x, 1)\r\rx = f(1)\ny = 'a\rb' + c(d)\n",
+    "only-comments": "# a comment\n\n#another # one\n    # and é more",
+    "only-docstring": '"""Nothing but\n  a docstring."""',
+    "syntax-error": "def f(x):\n    return g(x, 1)\n\ndef h(:\n    x = = 3 +\n)\n\nclass A(B):\n    def m(self): return self.x + 1\n",
+    "syntax-error-at-end": "def f(x):\n    return g(x, [1, 2\n",
+    "missing-token": "x = f(1, (2, 3)\ny = {1: 2\nz = 3 + 4",
+    "not-python": "int main() { return 0; }\n<html>&nbsp;</html> $$$ ``` ~~~\n`a` ? b : c",
+    "empty-lines": "\n\n".join(["x = f(1)", "", "", "    ", "def g(y):", "", "    return y + x", "", "", "g(2)"]),
+    "leading-indentation": "    x = f(1)\n    y = g(x + 1)\n    if y:\n        z = 2",
+    "white-space-at-ends": "   \t x = f( 1 )   \n\t \n   y = 2   \t",
+    "fences-inside": 's = """\n```python\nx = 1\n```\n"""\n# ``` </think> <think>\nf(s, "```")',
+    "semicolons": "x = 1; y = f(x); print(x, y);\nif x: y = 1; z = 2\nclass A: pass; x = 1",
+    "continuations": "x = 1 + \\\n    f(2) \\\n    + 3\nassert x, \\\n  'a' 'b' \\\n  'c'",
+    "modern": "async def f(a: int | None = None, /, *b: T, c: dict[str, int]) -> x.Y:\n    async with a as b, c:\n"
+    "        await b(c)\n    match a, b:\n        case {'x': [1, *_], **r} if r: yield a\n        case A(b=1) | None: return\n"
+    "@d.e(1)\n@g\nclass C(B, metaclass=M):\n    x: list[int] = field(default_factory=list)\n    global y, z\n",
+    "f-strings": "f'{a + b:{w}.{p}} {f(x)!r} {{no}} {\"n\"}' f\"{d['k']}\" 'é' rb'\\x00'\nx = f'''{\n a + 1}''' % (b, c)",
+    "numbers": "x = 1_000.5e-10j + 0xFF_FF - 0b1010 // 0o777 ** -1.e5 @ 1234567890123456789\ny = ~x << 2 >> 1 & 3 ^ 4 | 5",
+    "underline": "▁ = 1\nx = '▁▁ ▁' + f(▁, '<0x0A> <unk>')  # ▁",
+    "special-looking": 'x = "<|endoftext|>" + f("<s></s><unk>[MASK]<|mask|><|im_end|>")  # <|mdm_mask|>',
+    "deep-parentheses": "x = " + "(" * 500 + "a + 1" + ")" * 500 + "\ny = f(x)",
+    "deep-lists": "x = " + "[1, " * 500 + "2" + "]" * 500,
+    "deep-calls": "x = " + "f(a, " * 500 + "2" + ")" * 500,
+    "deep-blocks": "".join(" " * i + f"if x{i % 7}:\n" for i in range(500)) + " " * 500 + "y = f(1)",
+    "deep-operators": "x = " + " + ".join(f"a{i}" for i in range(500)),
+    "deep-attributes": "x" + ".y(1)" * 500,
+    "very-long-line": "x = [" + ", ".join(f"'item é {i}': f({i})" if i % 5 else f"g({i})" for i in range(3000)) + "]",
+    "very-long-name": "x" * 5000 + " = f(" + "y" * 5000 + ")",
+}
+
+_OTHERS = {
+    "cpp": (
+        "cpp",
+        '#include <vector>\n#define MAX(a, b) ((a) > (b) ? (a) : (b))\nusing namespace std;\n\n/* é */ template <class T>\n'
+        "struct Solution : Base<T> {\n    Solution() : x(1), y{2} {}\n    int f(const vector<int>& v, char c = 'a') {\n"
+        "        for (auto& [k, x] : v) if (x > MAX(1, 2)) { x += 3; } else return v[0];\n        switch (c) { case 1: break;"
+        ' default: return u8"é"[0]; }\n        auto g = [&](int a) -> int { return a * R"(raw\n)"[0]; };\n'
+        "        do { --x; } while (!x && y != nullptr);\n        throw new int[3];  // ✓\n    }\n};",
+    ),
+    "cpp-error": ("cpp", "int main() {\n  int x = f(1;\n  return x + 2;\n}\nclass A { int y = 1; };\nvoid g() { h(1, 2); }"),
+    "java": (
+        "java",
+        'package a.b;\nimport java.util.*;\n\npublic class A<T extends B> {\n  /** é */ @Override public int f(int[] v) throws E {\n'
+        '    for (int x : v) if (x > 0) return x; else continue;\n    String s = "é" + \'c\' + v.length;\n    int y = s == null ? 1 : '
+        "switch (x) { case 1 -> 2; default -> { yield 3; } };\n    try { g(() -> x++); } catch (E | F e) { throw e; } finally {}\n"
+        "    return new int[]{1, 2}[0];\n  }\n  @interface C {}\n  enum D { A, B }\n}",
+    ),
+    "javascript": (
+        "javascript",
+        "// é\nimport a, { b as c } from 'd';\nconst f = async (v, ...w) => {\n  for (const [x, y] of v) if (x) return `${x} é ${g(y)}`;\n"
+        "  let z = v?.[0] ?? null;\n  z ||= /a+é/gi.test(z) ? 1 : -2;\n  switch (z) { case 1: break; default: throw new E(z); }\n"
+        "  return { ...v, get x() { return 1 }, [z]: function* () { yield* w } };\n};\nclass A extends B { static #p = 1; }\n",
+    ),
+    "typescript": (
+        "typescript",
+        "interface I<T> { readonly a?: T[]; f(x: number): string | null }\nenum E { A = 1, B }\n"
+        "export function f<T extends I<T>>(v: T[], o?: number): v is T[] {\n  for (const x of v) if (x) return x as unknown as any;\n"
+        "  const y: Map<string, [number, 'é']> = new Map();\n  return y!.get(`é${o}`) satisfies E;\n}\n"
+        "type R = { [K in keyof I<1>]-?: K extends `a${infer U}` ? U : never };\nabstract class C { private x: number = 1; }",
+    ),
+    "go": (
+        "go",
+        'package main\n\nimport (\n\t"fmt"\n\t. "os"\n)\n\nconst (\n\tA = iota\n\tB\n)\n\ntype T[K any] struct {\n\ta, b int `é`\n}\n\n'
+        'func (t *T[K]) f(v []int, c chan<- int) (x int, err error) {\n\tfor i, x := range v {\n\t\tif x := g(i); x > 1 {\n'
+        "\t\t\treturn x, nil\n\t\t} else {\n\t\t\tcontinue\n\t\t}\n\t}\n\tswitch y := x.(type) {\n\tcase int:\n\t\tfallthrough\n"
+        "\tdefault:\n\t\tdefer h(y)\n\t}\n\tselect {\n\tcase c <- 1:\n\t\tgo func() { v[0]++ }()\n\t}\n"
+        "\tfmt.Println(\"é\", 'x', []byte(`raw\n`), map[string]int{\"a\": 1})\n\treturn\n}",
+    ),
+    "rust": (
+        "rust",
+        "//! é\nuse std::{fmt, collections::*};\n\n#[derive(Debug)]\npub struct P<'a, T: Fn(i32) -> i32> { x: &'a T, y: [u8; 3] }\n\n"
+        'impl<T> P<\'_, T> {\n    /// é\n    fn f(&mut self, v: Vec<i32>) -> Option<i32> {\n        for x in v.iter().map(|x| x + 1) '
+        "{ if x > 0 && true { return Some(x); } }\n        let y = match v[0] { 1 | 2 => g(1)?, n if n < 0 => -n, _ => 'l: loop "
+        '{ break \'l 3; } };\n        println!("é {} {:?}", y, b"x");\n        if let Some(z) = self.h() { unsafe { *z += 1 } } '
+        'else { r#"raw"#; }\n        None\n    }\n}\nmacro_rules! m { ($a:expr) => { $a + 1 }; }',
+    ),
+}
+
+PROGRAMS: dict[str, tuple[str, str]] = {name: ("python", code) for name, code in _PYTHON.items()} | _OTHERS
+
+TEN_THOUSAND_LINES = "\n".join(
+    "# é" if i % 50 == 0 else f"def f{i}(a, b={i}):" if i % 5 == 0 else f"    x{i} = g(a, [b, {i}]) + '✓'" for i in range(10_000)
+)

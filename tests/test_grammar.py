@@ -2,7 +2,7 @@
 
 import pickle
 import tomllib
-from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +10,7 @@ from syntaxdiff.pipeline import grammar as grammar_module
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.grammar import LANGUAGES, Grammar, language_of_fence, load_grammar
 
-SETTINGS = tomllib.loads(files("syntaxdiff.pipeline").joinpath("languages.toml").read_text("utf-8"))
+SETTINGS = tomllib.loads(Path(grammar_module.__file__).with_name("languages.toml").read_text("utf-8"))
 
 # Listed kinds that the older grammars of tree-sitter-languages 1.10.2 do not have. The official wheels lack none.
 ABSENT_FROM_LEGACY = {

@@ -1,0 +1,76 @@
+"""The documents say what is so."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from syntaxdiff.pipeline.cli import main
+from syntaxdiff.pipeline.errors import RowError, SyntaxdiffError
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def options_of(command: click.Command) -> set[str]:
+    """All long options of a command."""
+    return {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_and_options_exist(document: Path) -> None:
+    """Every ``syntaxdiff-prep`` command in a document exists, with every option written there."""
+    text = document.read_text(encoding="utf-8").replace("\\\n", " ")
+    for name, arguments in re.findall(r"syntaxdiff-prep (\w+)([^\n`]*)", text):
+        assert name in main.commands, name
+        given = set(re.findall(r"(?<!\S)(--[a-z-]+)", arguments.split("#")[0]))
+        assert given <= options_of(main.commands[name]), given - options_of(main.commands[name])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    """Every relative link and every named target of the Makefile exists."""
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (document.parent / target).exists(), target
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^    make ([a-z-]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_option_is_explained() -> None:
+    """``--help`` says something of every option, and every option of ``build`` is in the documents or speaks for itself."""
+    for command in main.commands.values():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and parameter.name not in ("split", "out"):
+                assert parameter.help, f"{command.name} {parameter.name}"
+
+
+def test_every_reason_for_a_reject_is_in_the_table() -> None:
+    """The reasons that the code gives are those that docs/data.md lists."""
+    listed = set(re.findall(r"`([a-z0-9-]+)`", (ROOT / "docs" / "data.md").read_text().split("## Rejects")[1]))
+    code = "".join(path.read_text() for path in (ROOT / "pipeline").glob("*.py"))
+    given = set(re.findall(r'RowError\(\s*"([a-z0-9-]+)"', code)) | {"duplicate", "validation-sibling"}
+    assert given <= listed, given - listed
+
+
+def test_the_example_in_the_documents_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python of docs/shards.md runs from top to bottom."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "shards.md").read_text(encoding="utf-8"), re.DOTALL)
+    for block in blocks:
+        exec(block, names)  # our own document
+    assert names["largest"] in ("function_definition", "class_definition", "decorated_definition")
+    assert [name for name, _ in names["runs"]][0] == "PROMPT"  # type: ignore[attr-defined]
+
+
+def test_errors_are_one_family() -> None:
+    """Every error of the package descends from SyntaxdiffError and stands in the tree at the head of errors.py."""
+    import syntaxdiff.pipeline.errors as errors
+
+    members = [item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, Exception)]
+    assert all(issubclass(member, SyntaxdiffError) for member in members)
+    assert all(member.__name__ in (errors.__doc__ or "") for member in members)
+    assert str(RowError("too-long", "9 tokens")) == "too-long: 9 tokens"
