@@ -25,7 +25,7 @@ demo: setup  ## shards from Python's standard library, checked and shown
 	$(PREP) build --src stdlib --tokenizer train:4096 --max-length 1024 --limit 2000 --validation-size 100 --out demo/shards
 	$(PREP) verify demo/shards
 	$(PREP) stats demo/shards --plot demo/shards.png
-	$(PREP) show demo/shards --index 3
+	$(PREP) show demo/shards --index 48
 	@echo
 	@echo 'Open next:'
 	@echo '  demo/shards.png            lengths, regions and spans of the data set'

@@ -4,6 +4,7 @@ What the commands do is elsewhere: build.py, summary.py, display.py, verificatio
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,9 +57,10 @@ def main() -> None:
     syntaxdiff-prep show data/ --index 3
     syntaxdiff-prep verify data/
     """
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that torch is missing concerns nobody here
 
 
-@main.command("build")
+@main.command("build", short_help="Build shards from rows.")
 @click.option("--src", multiple=True, required=True, help="Hub name, file, folder, glob, or `stdlib`. Repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), default="data", show_default=True, help="Folder of the shards.")
 @click.option("--subset", help="Configuration on the hub. [default: split_0 for nvidia/OpenCodeReasoning]")
@@ -178,7 +180,7 @@ def print_build(folder: Path, manifest: Manifest) -> None:
     click.echo(f"{folder / MANIFEST}  engine {manifest.tokenizer['engine']}  fingerprint {manifest.fingerprint[:12]}")
 
 
-@main.command("stats")
+@main.command("stats", short_help="Tables and a picture of what shards hold.")
 @FOLDER
 @click.option("--plot", type=click.Path(path_type=Path), help="Also draw the tables into this PNG file.")
 @AS_JSON
@@ -196,7 +198,7 @@ def stats_command(folder: Path, plot: Path | None, as_json: bool) -> None:
         print_summary(summary, Console())
 
 
-@main.command("show")
+@main.command("show", short_help="One sample with its regions and spans.")
 @FOLDER
 @click.option("--index", default=0, show_default=True, help="Position of the sample in its split.")
 @click.option("--split", type=click.Choice(SPLITS), default="train", show_default=True)
@@ -210,7 +212,7 @@ def show_command(folder: Path, index: int, split: str, as_json: bool) -> None:
         print_sample(view, Console())
 
 
-@main.command("verify")
+@main.command("verify", short_help="Check every invariant of every sample.")
 @FOLDER
 def verify_command(folder: Path) -> None:
     """Check every shard: files, schema, and every invariant of every sample. Exit code 1 at the first fault."""

@@ -4,7 +4,6 @@ A damaged file ends in one reject that says so, with what was read before it kep
 an error, since that can be mended.
 """
 
-import gzip
 import io
 import re
 import zlib
@@ -33,7 +32,7 @@ from syntaxdiff.pipeline.unit import (
 )
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
-DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, pa.ArrowException)
+DAMAGE = (EOFError, zlib.error, zstandard.ZstdError, pa.ArrowException)
 
 T = TypeVar("T")
 
@@ -162,21 +161,26 @@ def _json_units(raw: io.BufferedReader, path: Path) -> Iterator[RowsOf]:
 
 def _decompressed(raw: io.BufferedReader, path: Path) -> io.BufferedReader:
     if path.name.lower().endswith(".gz"):
-        return io.BufferedReader(gzip.GzipFile(fileobj=raw), buffer_size=1 << 20)
+        return io.BufferedReader(_Decompressed(raw, lambda: zlib.decompressobj(wbits=31)), buffer_size=1 << 20)
     if path.name.lower().endswith(".zst"):
-        return io.BufferedReader(_ZstdFile(raw), buffer_size=1 << 20)
+        zstd = zstandard.ZstdDecompressor(max_window_size=1 << 31)  # what `zstd --ultra --long=31` asks for
+        return io.BufferedReader(_Decompressed(raw, zstd.decompressobj), buffer_size=1 << 20)
     return raw
 
 
-class _ZstdFile(io.RawIOBase):
-    """Reads Zstandard frames; zstandard's own readers take a frame that was cut off for a whole one."""
+class _Decompressed(io.RawIOBase):
+    """The content of gzip members or Zstandard frames, all of what can be had before damage.
 
-    def __init__(self, raw: io.BufferedReader) -> None:
+    The libraries' own readers lose up to a buffer before the damage (gzip), or take a file that was cut off for a whole
+    one (zstandard).
+    """
+
+    def __init__(self, raw: io.BufferedReader, open_frame: Callable[[], Any]) -> None:
         self._raw = raw
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._open_frame = open_frame
+        self._frame: Any = None
         self._input = b""
         self._output = b""
-        self._inside = False
 
     def readable(self) -> bool:
         return True
@@ -184,16 +188,18 @@ class _ZstdFile(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while not self._output:
             self._input = self._input or self._raw.read(1 << 16)
+            if self._frame is None:
+                self._input = self._input.lstrip(b"\0")  # tapes and some tools pad with zeros
+                if not self._input and not self._raw.peek(1):
+                    return 0
+                self._frame = self._open_frame() if self._input else None
+                continue
             if not self._input:
-                if self._inside:
-                    raise EOFError("Compressed file ended before the end-of-stream marker was reached")
-                return 0
+                raise EOFError("the compressed file was cut off")
             self._output = self._frame.decompress(self._input)
-            self._inside = not self._frame.eof
-            self._input = b""
+            self._input = self._frame.unused_data
             if self._frame.eof:
-                self._input = self._frame.unused_data
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
+                self._frame = None
         size = min(len(buffer), len(self._output))
         buffer[:size] = self._output[:size]
         self._output = self._output[size:]
@@ -259,7 +265,7 @@ def _bounded_elements(stream: io.BufferedReader) -> Iterator[bytes | None]:
     element = bytearray()
     num_bytes = depth = 0
     in_string = False
-    while chunk := stream.read(1 << 16):
+    while chunk := stream.read1(1 << 16):
         while chunk.endswith(b"\\") and (more := stream.read(1)):  # an escape is two bytes
             chunk += more
         begin = 0
@@ -280,7 +286,10 @@ def _bounded_elements(stream: io.BufferedReader) -> Iterator[bytes | None]:
                 element, num_bytes, begin = bytearray(), 0, match.end()
                 depth -= mark != b","
                 if depth == 0:
-                    if (chunk[begin:] + stream.read(4096)).strip():
+                    rest = chunk[begin:]
+                    while not rest.strip() and (rest := stream.read1(1 << 16)):
+                        pass
+                    if rest:
                         raise EOFError("there is more after the end of the array")
                     return
             elif mark in b"]}":

@@ -42,14 +42,14 @@ class HubDataset:
 
         subset = self.options.subset or _DEFAULT_SUBSET.get(self.path)
         try:
-            builder = datasets.load_dataset_builder(self.path, subset, revision=self.options.revision, trust_remote_code=False)
+            builder = datasets.load_dataset_builder(self.path, subset, revision=self.options.revision)
             streams = builder.as_streaming_dataset()
         except Exception as error:  # datasets raises ValueError, FileNotFoundError, ConnectionError, and its own kinds
             raise SourceError(f"--src {self.path}: {_first_line(error)}") from error
         known = list(streams)
         self._subset = builder.config.name
         self._splits = choose_splits(self.path, known, self.options.split)
-        self._streams = {split: streams[split].with_format("arrow") for split in self._splits}
+        self._streams = {split: streams[split] for split in self._splits}
         counts = [(builder.info.splits or {}).get(split) for split in self._splits]
         if all(count is not None and count.num_examples for count in counts):
             self.size = sum(count.num_examples for count in counts if count is not None)
@@ -66,7 +66,7 @@ class HubDataset:
     def units(self, cursor: dict[str, Any] | None = None) -> Iterator[Unit]:
         """See source.Source. A cursor holds the state that ``datasets`` gives for a stream: files read are not read again."""
         for split in self._splits[self._splits.index(cursor["split"]) if cursor else 0 :]:
-            stream = self._streams[split]
+            stream = self._streams[split].with_format("arrow")  # a new one: a stream keeps the state it was given
             first_row = 0
             if cursor and cursor["split"] == split:
                 stream.load_state_dict(cursor["state"])

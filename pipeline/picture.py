@@ -124,8 +124,9 @@ def _span_lengths(axes: Axes, summary: Summary) -> None:
     counts = summary.total.span_lengths
     lengths = np.flatnonzero(counts)
     axes.scatter(lengths, counts[lengths], s=14, color=BLUE, alpha=0.6, linewidths=0)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
+    if len(lengths):  # an empty axis has no logarithm
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
     _thousands(axes.xaxis)
     _thousands(axes.yaxis)
     axes.grid(which="major", color="#e3e7eb", linewidth=0.8)

@@ -70,10 +70,12 @@ class QuestionBook:
             raise RowError("missing-question", f"data set {dataset!r} is none of {', '.join(ORIGINS)}")
         try:
             rows = self._rows(dataset, split)
+            if int(index) < 0:
+                raise IndexError("a negative index")
             statement = ORIGINS[dataset].statement(rows[int(index)])
         except (ValueError, IndexError, KeyError, TypeError) as error:
             raise RowError("missing-question", f"{dataset}/{split}/{index}: {error}") from error
-        if not statement:
+        if not isinstance(statement, str) or not statement.strip():
             raise RowError("missing-question", f"{dataset}/{split}/{index} is empty at its source")
         return statement
 
@@ -85,12 +87,15 @@ class QuestionBook:
     def _load(self, dataset: str, split: str) -> Any:
         import datasets
 
+        datasets.disable_progress_bars()  # a build has one of its own
         origin = ORIGINS[dataset]
         try:
             if self.place == HUB:
                 files = {split: origin.data_files.format(split=split)} if origin.data_files else None
                 return datasets.load_dataset(origin.hub_name, data_files=files, revision=origin.revision, split=split)
             folder = Path(self.place).expanduser() / dataset.rsplit("/", maxsplit=1)[-1]
+            if not folder.is_dir():  # `datasets` would take it for a name on the hub
+                raise FileNotFoundError(f"there is no folder {folder}")
             return datasets.load_dataset(str(folder), split=split)
         except Exception as error:  # datasets raises ValueError, FileNotFoundError, ConnectionError, and its own kinds
             lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -129,7 +129,7 @@ class RecordReader:
         if language not in self.languages:
             raise RowError("other-language", language)
         problem = _problem_key(row)
-        if prompt in ("", MISSING_STATEMENT):
+        if prompt.strip() in ("", MISSING_STATEMENT):
             prompt = self._statement(row)
         record = Record(
             prompt=prompt.strip(),
@@ -202,9 +202,36 @@ def _conversation(messages: Any) -> tuple[str, str]:
     return "\n\n".join(message["content"] for message in messages[:-1]), messages[-1]["content"]
 
 
-# A fence closes with as many backticks as opened it, or more, alone on their line (CommonMark).
-_FENCE = re.compile(r"^[ \t]{0,3}(`{3,})[ \t]*([^`\n]*)\n(.*?)^[ \t]{0,3}\1`*[ \t]*\r?$", re.MULTILINE | re.DOTALL)
-_THINK_OPEN = re.compile(r"^\s*<think>", re.MULTILINE)
+_FENCE_LINE = re.compile(r"^([ \t]{0,3})(`{3,}(?=[^`\n]*$)|~{3,})[ \t]*([^\n]*)\n?", re.MULTILINE)
+_THINK_OPEN = re.compile(r"^[ \t]*<think>", re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """A fenced block: where its opening fence starts, its content, and its info string."""
+
+    start: int
+    code: str
+    tag: str
+
+
+def fenced_blocks(text: str) -> list[Block]:
+    """The closed fenced blocks of a text.
+
+    As in CommonMark a fence closes with as many of its signs as opened it, or more, alone on their line, and lines lose
+    the indentation of the opening fence. One pass: text full of fences that never close takes no longer.
+    """
+    blocks = []
+    opened: re.Match[str] | None = None
+    for fence in _FENCE_LINE.finditer(text):
+        if opened is None:
+            opened = fence
+        elif fence[2].startswith(opened[2]) and not fence[3].strip():
+            code = text[opened.end() : fence.start()]
+            if opened[1]:
+                code = re.sub(rf"^[ \t]{{1,{len(opened[1])}}}", "", code, flags=re.MULTILINE)
+            blocks.append(Block(opened.start(), code, opened[3].strip()))
+            opened = None
+    return blocks
 
 
 def parse_response(response: str, solution: str = "") -> Answer:
@@ -212,28 +239,33 @@ def parse_response(response: str, solution: str = "") -> Answer:
 
     Reasoning is what stands between ``<think>`` and the last ``</think>``; without tags, the prose before the program.
     The program is the fenced block after the last closing tag that equals ``solution``, else the last one in a known
-    language or without a tag. Fences inside the reasoning are part of it.
+    language, else the last one without a tag. Fences inside the reasoning are part of it.
 
     Raises:
         RowError: ``unclosed-think`` or ``no-code``
     """
     thought, closing_tag, answer = response.rpartition("</think>")
-    if not closing_tag and _THINK_OPEN.search(response):
+    if _THINK_OPEN.search(answer):
         raise RowError("unclosed-think", "<think> is never closed: the trace was cut off")
-    blocks = list(_FENCE.finditer(answer))
-    program = next((block for block in blocks if solution.strip() and block[3].strip() == solution.strip()), None)
+    blocks = fenced_blocks(answer)
+    program = next((block for block in blocks if solution.strip() and _same_code(block.code, solution)), None)
     if program is None:
-        named = [block for block in blocks if not block[2].strip() or language_of_fence(block[2])]
+        named = [block for block in blocks if language_of_fence(block.tag)] or [block for block in blocks if not block.tag]
         if not named:
             raise RowError("no-code", "no closed fenced program" + (" after </think>" if closing_tag else ""))
         program = named[-1]
-    reasoning = thought.split("<think>", 1)[-1] if closing_tag else answer[: program.start()]
-    return Answer(reasoning, program[3], program[2])
+    reasoning = thought.split("<think>", 1)[-1] if closing_tag else answer[: program.start]
+    return Answer(reasoning, program.code, program.tag)
+
+
+def _same_code(code: str, other: str) -> bool:
+    return code.replace("\r\n", "\n").strip() == other.replace("\r\n", "\n").strip()
 
 
 def _language(row: Row, tag: str) -> str | None:
+    """The language that a field or the fence names, in its own words where it is none of ours; None where none does."""
     named = next((row[name] for name in LANGUAGE_FIELDS if isinstance(row.get(name), str)), "")
-    return language_of_fence(named) or language_of_fence(tag)
+    return language_of_fence(named) or language_of_fence(tag) or named.strip() or None
 
 
 def own_id(row: Row) -> str:

@@ -10,7 +10,6 @@ import inspect
 import io
 import sys
 import sysconfig
-import textwrap
 import tokenize
 import warnings
 from collections.abc import Iterator
@@ -58,8 +57,11 @@ def snippet_rows(text: str, module: str) -> Iterator[dict[str, str]]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise RowError("unparsable-file", f"{module}: {error}") from error
     lines = io.StringIO(text, newline=None).readlines()  # ends lines where Python does, not at form feeds
-    for node in tree.body:
-        yield from _rows_of(node, lines, module, prefix="")
+    try:
+        for node in tree.body:
+            yield from _rows_of(node, lines, module, prefix="")
+    except RecursionError as error:  # Python parses deeper than it writes
+        raise RowError("unparsable-file", f"{module}: {error}") from error
 
 
 def _rows_of(node: ast.stmt, lines: list[str], module: str, prefix: str) -> Iterator[dict[str, str]]:
@@ -105,12 +107,32 @@ def _without_docstring(node: Definition, lines: list[str], first_line: int, end_
     starts_own_line = statement.lineno > node.lineno and not lines[statement.lineno - 1][: statement.col_offset].strip()
     ends_own_line = len(node.body) == 1 or (statement.end_lineno or 0) < node.body[1].lineno
     if docstring is None or not (starts_own_line and ends_own_line):
-        return textwrap.dedent("".join(kept)), inspect.cleandoc(docstring or "")
+        return _dedented(node, kept, first_line), inspect.cleandoc(docstring or "")
     indent = lines[statement.lineno - 1][: statement.col_offset]
-    stand_in = [f"{indent}pass\n"] if len(node.body) == 1 else []
     assert statement.end_lineno is not None  # set by ast.parse
-    kept[statement.lineno - first_line : statement.end_lineno - first_line + 1] = stand_in
-    return textwrap.dedent("".join(kept)), inspect.cleandoc(docstring)
+    blank = range(statement.lineno - first_line, statement.end_lineno - first_line + 1)
+    for index in blank:
+        kept[index] = ""
+    if len(node.body) == 1:
+        kept[blank.start] = f"{indent}pass\n"
+    return _dedented(node, kept, first_line), inspect.cleandoc(docstring)
+
+
+def _dedented(node: Definition, lines: list[str], first_line: int) -> str:
+    """A definition's lines at no indentation; those that open inside a string stay, they are the string's own."""
+    indent = lines[0][: node.col_offset]
+    if not indent:
+        return "".join(lines)
+    inside = {
+        line
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant | ast.JoinedStr)
+        for line in range(part.lineno + 1, (part.end_lineno or 0) + 1)
+    }
+    return "".join(
+        line if number in inside else line.removeprefix(indent) if line.startswith(indent) else line.lstrip(" \t")
+        for number, line in enumerate(lines, first_line)
+    )
 
 
 def _comments(source: str) -> list[str]:

@@ -25,13 +25,20 @@ def open_source(spec: str, hub: HubOptions) -> Source:
     """
     if spec == STDLIB:
         return PythonFiles(f"{STDLIB} ({interpreter()})", stdlib_files(), None)
-    path = Path(spec).expanduser()
-    if any(char in spec for char in "*?["):
+    try:
+        path = Path(spec).expanduser()
+        exists = path.exists()
+    except (OSError, RuntimeError) as error:  # a name too long, a home that is unknown
+        raise SourceError(f"--src {spec[:200]}: {error}") from error
+    if not exists and any(char in spec for char in "*?["):
         root = Path(path.anchor) if path.is_absolute() else Path()
         pattern = str(path.relative_to(path.anchor)) if path.is_absolute() else str(path)
-        files = sorted(file for file in root.glob(pattern) if file.is_file())
+        try:
+            files = sorted(file for file in root.glob(pattern) if file.is_file())
+        except ValueError as error:
+            raise SourceError(f"--src {spec}: {error}") from error
         return _files_source(spec, files, common_root(files))
-    if path.is_dir():
+    if spec and path.is_dir():
         return _folder_source(spec, path, hub)
     if path.is_file():
         return _files_source(path.name, [path], path.parent)

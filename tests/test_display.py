@@ -19,7 +19,7 @@ from syntaxdiff.pipeline.shard import TOKENIZER, read_manifest, read_sample
 
 HOSTILE = {
     "prompt": "Say [bold]hello[/bold] :smile: \x1b[2J\x07\x9b31m\u202eé日本 <|endoftext|>\r\nplease.",
-    "reasoning": "A [red]thought[/].\x00\x7f",
+    "reasoning": "A [red]thought[/].\x01\x7f",
     "code": 'def greet(name):\n    text = "[blue]é日本[/]\x1b[31m"\n\tif name:\n        print(text, name)',
     "language": "python",
 }
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [
         HOSTILE,
         {"prompt": "Many.", "code": "\n".join(f"value_{n} = {n} + call({n}, 2)" for n in range(60)), "language": "python"},
-        {"prompt": "None.", "code": ";", "language": "cpp"},
+        {"prompt": "None.", "code": ")", "language": "python"},
         *({"prompt": f"Give {n}.", "code": f"def f():\n    return {n} + 1", "language": "python"} for n in range(6)),
     ]
     source = tmp_path_factory.mktemp("source") / "rows.jsonl"
@@ -91,9 +91,7 @@ def test_json_has_the_fields(views: list[SampleView]) -> None:
         ]
         assert all(list(region) == ["label", "start", "end", "text"] for region in told["regions"])
         assert all(list(span) == ["start", "end", "kind", "arity", "parent", "depth", "text"] for span in told["spans"])
-        assert SampleView(
-            **{**told, "regions": view.regions, "spans": tuple(SpanView(**span) for span in told["spans"])}
-        ) == view  # fmt: skip
+        assert tuple(SpanView(**span) for span in told["spans"]) == view.spans
 
 
 def test_data_is_shown_and_not_obeyed(views: list[SampleView]) -> None:
@@ -101,7 +99,7 @@ def test_data_is_shown_and_not_obeyed(views: list[SampleView]) -> None:
     view = replace(views[0], sample_id="[b]id\x1b", source="[i]\x9bsource")
     text = printed(view)
     assert all(character.isprintable() or character == "\n" for character in text)
-    for shown in ("[b]id␛", "[i]<U+009B>source", "[bold]hello[/bold] :smile: ␛[2J␇", "A [red]thought[/].␀␡", "<|endoftext|>"):
+    for shown in ("[b]id␛", "[i]<U+009B>source", "[bold]hello[/bold] :smile: ␛[2J␇", "A [red]thought[/].␁␡", "<|endoftext|>"):
         assert shown in text
     assert '    text = "[blue]é日本[/]␛[31m"\n' in text
     assert not re.search(r"\x1b\[(?![\d;]*m)", coloured(view))  # nothing but colours
@@ -135,7 +133,7 @@ def test_visible_is_safe_and_leaves_the_rest(text: str) -> None:
 def test_every_span_is_shown_or_counted(views: list[SampleView]) -> None:
     """Lines of the tree and the numbers left out add up to the spans, in narrow terminals too."""
     for view in views:
-        for width in (40, 80, 200):
+        for width in (60, 80, 200):
             tree = printed(view, width).split(f"{len(view.spans):,} candidate spans")[-1]
             lines = [line for line in tree.splitlines()[1:] if line.strip()]
             hidden = [int(match[1]) for line in lines if (match := re.search(r"… (\d+) more", line))]

@@ -57,10 +57,10 @@ def source_rows() -> list[dict[str, str]]:
     ]
     rows += [
         {"prompt": "Broken.", "code": "def f(:\n    x = g(1, 2)\n    return (", "language": "python"},
-        {"prompt": "One token.", "code": ";", "language": "cpp"},
+        {"prompt": "No sound node.", "code": ")", "language": "python"},
         {"prompt": "Blank.", "code": " "},
         {"prompt": "Too long.", "code": "\n".join(f"value_{number} = {number}" for number in range(400)), "language": "python"},
-        {"prompt": "Unknown tongue.", "code": "x", "language": "cobol"},
+        {"prompt": "No code at all."},
     ]
     return [*rows, rows[0]]
 
@@ -144,8 +144,9 @@ def test_regions_and_roles(summary: Summary, samples: dict[str, list[Sample]]) -
     for split, told in tallies(summary).items():
         regions = Counter(region for sample in samples[split] for region in region_of_tokens(sample))
         roles = Counter(role for sample in samples[split] for role in sample["role"])
-        assert {Region[name.upper()]: part["tokens"] for name, part in told["regions"].items()} == {r: regions[r] for r in Region}
-        assert {Role[name.upper()]: part["tokens"] for name, part in told["roles"].items()} == {r: roles[r] for r in Role}
+        for enum, key, counts in ((Region, "regions", regions), (Role, "roles", roles)):
+            expected = {each.name.lower(): counts[each] for each in enum}
+            assert {name: part["tokens"] for name, part in told[key].items()} == expected
         assert told["tokens"] == regions.total() == sum(len(sample["input_ids"]) for sample in samples[split])
         for parts in (told["regions"], told["roles"]):
             assert sum(part["share"] for part in parts.values()) == pytest.approx(1)
