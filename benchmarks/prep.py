@@ -452,7 +452,9 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     print(f"\n{title}")
     for row in [header, ["-" * width for width in widths], *rows]:
-        cells = [cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths))]
+        cells = [
+            cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths))
+        ]
         print("  " + "  ".join(cells).rstrip())
     sys.stdout.flush()
 
@@ -503,7 +505,9 @@ def print_worker(figures: WorkerFigures, engines: Sequence[str], rounds: int) ->
         ["", "rows/s", "times naive, wall", "CPU", "aim"],
         rows,
     )
-    print("  Naive: datasets.map, CPython ast, tokenizers with offsets, char_to_token per node end. Loading its rows not counted.")
+    print(
+        "  Naive: datasets.map, CPython ast, tokenizers with offsets, char_to_token per node end. Loading its rows not counted."
+    )
 
 
 def print_builds(builds: Sequence[WorkersFigures]) -> None:
@@ -530,7 +534,9 @@ def print_builds(builds: Sequence[WorkersFigures]) -> None:
         [*header, "of the rest", "Mtok/s", "two/one", "aim"],
         rows,
     )
-    print("  prepare: tokenizer, proof of the engine. first units: start of the workers and one unit each. rest: all workers busy,")
+    print(
+        "  prepare: tokenizer, proof of the engine. first units: start of the workers and one unit each. rest: all workers busy,"
+    )
     print("  to the last unit. assembly: parts to shards. `two/one` and the two columns before it are of the rest alone.")
 
 
@@ -544,7 +550,9 @@ def print_memory(memory: Sequence[MemoryFigures]) -> None:
             *(f"{size / 2**20:,.0f}" for size in (one.largest_bytes, one.main_bytes, one.worker_bytes)),
             aim,
         ]
-        for name, one, aim in zip(("1x", "10x"), memory, ("", f"{growth:.2f}x, {verdict(growth, most=MOST_GROWTH)}"), strict=True)
+        for name, one, aim in zip(
+            ("1x", "10x"), memory, ("", f"{growth:.2f}x, {verdict(growth, most=MOST_GROWTH)}"), strict=True
+        )
     ]
     print_table(
         "4. Peak resident memory of a build with tiktoken and 2 workers, MiB",
@@ -578,9 +586,7 @@ def run(traces: Path, tokenizer: str, scale: Scale, folder: Path) -> dict[str, A
     sizes = {scale.rows, scale.naive_rows, scale.memory_rows, 10 * scale.memory_rows, *scale.build_rows.values()}
     files = {size: write_rows(repeated(traces, size), folder / f"rows-{size}.jsonl.gz") for size in sizes}
 
-    worker = in_process(
-        measure_worker, recipes, files[scale.rows], files[scale.naive_rows], scale, folder, single_thread=True
-    )
+    worker = in_process(measure_worker, recipes, files[scale.rows], files[scale.naive_rows], scale, folder, single_thread=True)
     print_worker(worker, engines, scale.rounds)
     builds = []
     for one in recipes:

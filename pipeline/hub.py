@@ -45,7 +45,7 @@ class HubDataset:
             builder = datasets.load_dataset_builder(self.path, subset, revision=self.options.revision)
             streams = builder.as_streaming_dataset()
         except Exception as error:  # datasets raises ValueError, FileNotFoundError, ConnectionError, and its own kinds
-            raise SourceError(f"--src {self.path}: {_first_line(error)}") from error
+            raise SourceError(f"--src {self.path}: {_one_line(error)}") from error
         known = list(streams)
         self._subset = builder.config.name
         self._splits = choose_splits(self.path, known, self.options.split)
@@ -87,7 +87,7 @@ class HubDataset:
                 raise
             except Exception as error:  # whatever fsspec, the hub or pyarrow make of a broken stream
                 raise SourceError(
-                    f"--src {self.path}: the stream broke after {first_row} rows of {split} ({_first_line(error)}): "
+                    f"--src {self.path}: the stream broke after {first_row} rows of {split} ({_one_line(error)}): "
                     "run the same command again, it goes on"
                 ) from error
 
@@ -105,9 +105,8 @@ def choose_splits(path: str, known: list[str], asked: str | None) -> list[str]:
     return wanted
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400] or type(error).__name__
 
 
 @dataclass
@@ -126,7 +125,7 @@ class SavedDataset:
         try:
             saved = datasets.load_from_disk(str(self.folder))
         except Exception as error:  # pyarrow's and datasets' own kinds
-            raise SourceError(f"--src {self.folder}: the saved data set cannot be read ({_first_line(error)})") from error
+            raise SourceError(f"--src {self.folder}: the saved data set cannot be read ({_one_line(error)})") from error
         tables = saved if isinstance(saved, datasets.DatasetDict) else {str(saved.split or "train"): saved}
         splits = choose_splits(str(self.folder), list(tables), self.options.split)
         self._tables = {split: tables[split].with_format("arrow") for split in splits}

@@ -98,8 +98,8 @@ class QuestionBook:
                 raise FileNotFoundError(f"there is no folder {folder}")
             return datasets.load_dataset(str(folder), split=split)
         except Exception as error:  # datasets raises ValueError, FileNotFoundError, ConnectionError, and its own kinds
-            lines = str(error).strip().splitlines() or [type(error).__name__]
+            cause = " ".join(str(error).split())[:400] or type(error).__name__
             raise SettingsError(
-                f"--questions {self.place}: {dataset}, split {split} cannot be read ({lines[0]}); "
+                f"--questions {self.place}: {dataset}, split {split} cannot be read ({cause}); "
                 "mend it, or leave --questions out to reject such rows or --allow-missing-prompt to keep them"
             ) from error

@@ -217,6 +217,8 @@ def read_sample(folder: Path, manifest: Manifest, split: str, index: int) -> dic
         ShardError: there is no such sample
     """
     count = manifest.num_samples(split)
+    if count == 0:
+        raise ShardError(f"{split} holds no samples")
     if not 0 <= index < count:
         raise ShardError(f"{split} holds {count} samples: --index must lie in 0 to {count - 1}, not {index}")
     for shard in manifest.splits[split]:
@@ -261,7 +263,8 @@ def written_whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
                     os.fsync(file.fileno())
             temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what stopped the write is the error to show
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
