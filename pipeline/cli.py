@@ -148,17 +148,18 @@ class ProgressBar:
                 unit="B" if scale else f" {progress.unit}",
                 unit_scale=scale,
                 dynamic_ncols=True,
+                mininterval=0.5,
             )
             self._first = (counts.rows, counts.tokens)
         bar = self._bar
-        bar.n = progress.done
         seconds = bar.format_dict["elapsed"] or 1e-9
         rejects = counts.rejected.total()
         bar.set_postfix_str(
             f"{(counts.rows - self._first[0]) / seconds:,.0f} rows/s, "
             f"{(counts.tokens - self._first[1]) / seconds / 1e6:.2f} Mtok/s, {rejects:,} rejects",
-            refresh=True,
+            refresh=False,
         )
+        bar.update(progress.done - bar.n)
 
 
 @contextmanager

@@ -80,7 +80,14 @@ class PythonFiles:
 
 
 def _file_sizes(files: list[Path], root: Path) -> list[list[str | int]]:
-    return [[file.relative_to(root).as_posix(), file.stat().st_size] for file in files]
+    return [[file.relative_to(root).as_posix(), _size(file)] for file in files]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise SourceError(unreadable(path, error)) from error
 
 
 @dataclass
@@ -94,7 +101,7 @@ class DataFiles:
     unit: str = "bytes"
 
     def __post_init__(self) -> None:
-        self.size = sum(file.stat().st_size for file in self.files)
+        self.size = sum(_size(file) for file in self.files)
 
     def identity(self) -> dict[str, Any]:
         """See Source."""
@@ -121,12 +128,13 @@ class DataFiles:
 
     def _read(self, path: Path, place: str) -> Iterator[tuple[RowsOf, int]]:
         """Rows of a file in units, with the bytes of the file read so far; a damaged file ends in one unit that says so."""
-        position = 0
         try:
             with path.open("rb") as raw:
-                for rows in _parquet_units(raw) if data_suffix(path) == ".parquet" else _json_units(raw, path):
-                    position = min(raw.tell(), path.stat().st_size)
-                    yield rows, position
+                if data_suffix(path) == ".parquet":
+                    yield from _parquet_units(raw, _size(path))
+                    return
+                for rows in _json_units(raw, path):
+                    yield rows, min(raw.tell(), _size(path))
         except DAMAGE as error:
             yield Damage(place, f"{path.name}: {error}"), path.stat().st_size
         except OSError as error:
@@ -135,13 +143,14 @@ class DataFiles:
             yield Damage(place, f"{path.name}: {error}"), path.stat().st_size  # pyarrow's, for pages that are damaged
 
 
-def _parquet_units(raw: io.BufferedReader) -> Iterator[RowsOf]:
+def _parquet_units(raw: io.BufferedReader, num_bytes: int) -> Iterator[tuple[RowsOf, int]]:
     first_row = 0
     parquet = pq.ParquetFile(raw)
     for batch in parquet.iter_batches(batch_size=ROWS_PER_UNIT):
         for table in _cut_by_bytes(pa.Table.from_batches([batch])):
-            yield ArrowRows(first_row, table)
+            rows = ArrowRows(first_row, table)
             first_row += table.num_rows
+            yield rows, num_bytes * first_row // parquet.metadata.num_rows  # batches are read ahead: no place in the file
 
 
 def _cut_by_bytes(table: pa.Table) -> Iterator[pa.Table]:
@@ -187,7 +196,7 @@ class _Decompressed(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._output:
-            self._input = self._input or self._raw.read(1 << 16)
+            self._input = self._input or self._raw.read(1 << 12)  # at 1000:1 it makes 4 MiB
             if self._frame is None:
                 self._input = self._input.lstrip(b"\0")  # tapes and some tools pad with zeros
                 if not self._input and not self._raw.peek(1):
@@ -254,7 +263,8 @@ def _bounded_lines(stream: io.BufferedReader) -> Iterator[bytes | None]:
         yield None
 
 
-_ARRAY_MARK = re.compile(rb'\\.|["\[\]{},]', re.DOTALL)
+_ARRAY_MARK = re.compile(rb'["\[\]{},]')
+_REST_OF_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
 def _bounded_elements(stream: io.BufferedReader) -> Iterator[bytes | None]:
@@ -268,32 +278,44 @@ def _bounded_elements(stream: io.BufferedReader) -> Iterator[bytes | None]:
     while chunk := stream.read1(1 << 16):
         while chunk.endswith(b"\\") and (more := stream.read(1)):  # an escape is two bytes
             chunk += more
-        begin = 0
-        for match in _ARRAY_MARK.finditer(chunk):
-            mark = match[0]
-            if mark == b'"':
-                in_string = not in_string
-            elif in_string or mark.startswith(b"\\"):
+        begin = position = 0
+        while position < len(chunk):
+            if in_string:
+                rest_of_string = _REST_OF_STRING.match(chunk, position)
+                assert rest_of_string is not None  # it matches nothing, too
+                in_string = rest_of_string.end() == len(chunk)
+                position = rest_of_string.end() + 1
                 continue
-            elif mark in b"[{":
+            match = _ARRAY_MARK.search(chunk, position)
+            if match is None:
+                break
+            position = match.end()
+            if match[0] == b'"':
+                in_string = True
+            elif match[0] in b"[{":
                 depth += 1
                 if depth == 1:
-                    begin = match.end()
-            elif depth == 1 and mark in b",]}":
+                    begin = position
+            elif depth > 1:
+                depth -= match[0] != b","
+            else:
                 num_bytes += match.start() - begin
                 element += chunk[begin : match.start()]
                 yield bytes(element) if num_bytes <= MAX_ROW_BYTES else None
-                element, num_bytes, begin = bytearray(), 0, match.end()
-                depth -= mark != b","
-                if depth == 0:
-                    rest = chunk[begin:]
-                    while not rest.strip() and (rest := stream.read1(1 << 16)):
-                        pass
-                    if rest:
-                        raise EOFError("there is more after the end of the array")
+                element, num_bytes, begin = bytearray(), 0, position
+                if match[0] != b",":
+                    _read_blanks(chunk[position:], stream)
                     return
-            elif mark in b"]}":
-                depth -= 1
         num_bytes += len(chunk) - begin
         element += chunk[begin:] if num_bytes <= MAX_ROW_BYTES else b""
+    if depth == 1 and not in_string and element:
+        yield bytes(element)
     raise EOFError("the file ends in the middle of the array")
+
+
+def _read_blanks(rest: bytes, stream: io.BufferedReader) -> None:
+    while not rest.strip():
+        rest = stream.read1(1 << 16)
+        if not rest:
+            return
+    raise EOFError("there is more after the end of the array")

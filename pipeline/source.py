@@ -34,7 +34,7 @@ def open_source(spec: str, hub: HubOptions) -> Source:
         root = Path(path.anchor) if path.is_absolute() else Path()
         pattern = str(path.relative_to(path.anchor)) if path.is_absolute() else str(path)
         try:
-            files = sorted(file for file in root.glob(pattern) if file.is_file())
+            files = sorted(file for file in root.glob(pattern) if _is_file(file))
         except ValueError as error:
             raise SourceError(f"--src {spec}: {error}") from error
         return _files_source(spec, files, common_root(files))
@@ -53,13 +53,18 @@ def _folder_source(spec: str, folder: Path, hub: HubOptions) -> Source:
     readme = folder / "README.md"
     if hub.given or (readme.is_file() and re.match(r"---\n(.*\n)*?configs:", readme.read_text(errors="replace"))):
         return HubDataset(folder.resolve().name, str(folder), hub)
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and data_suffix(file) in DATA_SUFFIXES)
+    files = sorted(file for file in folder.rglob("*") if _is_file(file) and data_suffix(file) in DATA_SUFFIXES)
     if files:
         return _files_source(spec, files, folder)
     python = python_files(folder)
     if not python:
         raise SourceError(f"--src {spec}: the folder holds no JSON, JSON lines, Parquet or Python files and no saved data set")
     return PythonFiles(folder.resolve().name, python, folder)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or a link to none, which is an error when read and not one file less."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _files_source(spec: str, files: list[Path], root: Path) -> DataFiles:

@@ -266,8 +266,9 @@ GRAMMAR_DIFFERENCES = {
     "elif": "ast nests an If for each elif, to the end of the chain; tree-sitter has elif clauses side by side",
     "subscript-tuple": "the bare tuple in x[a, b] is a node of ast; tree-sitter gives the subscript several children",
     "trailing-comment": "a comment after a block's last statement belongs to the block in tree-sitter, to nothing in ast",
-    "f-string": "before 3.12 ast places what is inside an f-string wrongly or gives it the whole string's place",
-    "not-in-tree": "the file holds what tree-sitter's grammar cannot parse: the node lies in or around an error",
+    "f-string": "inside an f-string ast has nodes for text and formats, and before 3.12 wrong places for the others",
+    "match-subject": "the bare tuple in `match a, b:` is a node of ast; tree-sitter gives the statement several subjects",
+    "xor-binds-tighter": "tree-sitter-python binds ^ tighter than &, Python the other way round: a & b ^ c",
 }
 
 
@@ -311,6 +312,11 @@ def _difference(node: ast.AST, parent: ast.AST | None, in_f_string: bool, span: 
         return "elif"
     if isinstance(node, ast.Tuple) and isinstance(parent, ast.Subscript) and not code.startswith(b"(", span[0]):
         return "subscript-tuple"
+    if isinstance(node, ast.Tuple) and isinstance(parent, ast.Match) and not code.startswith(b"(", span[0]):
+        return "match-subject"
+    if isinstance(node, ast.BinOp) and isinstance(parent, ast.BinOp):
+        operators = (type(node.op), type(parent.op))
+        return "xor-binds-tighter" if operators == (ast.BitAnd, ast.BitXor) else None
     return None
 
 

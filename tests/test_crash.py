@@ -73,19 +73,37 @@ def test_workers_end_with_their_main_process(command: list[str], tmp_path: Path)
     assert not alive
 
 
-@pytest.mark.parametrize("limit", [4 << 10, 16 << 10, 40 << 10])
+@pytest.fixture(scope="module")
+def bulky(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
+    """A build whose tokenizer, parts and shards differ clearly in size, and its undisturbed outcome."""
+    folder = tmp_path_factory.mktemp("bulky")
+    draw = random.Random(0)
+    rows = [row | {"reasoning": f"{draw.getrandbits(12_000):x}"} for row in programs(500)]
+    source = write_jsonl(folder / "rows.jsonl", rows)
+    command = ["build", "--src", str(source), "--tokenizer", "train:400", "--validation-size", "20", "--workers", "2"]
+    done = run_prep(*command, "--out", folder / "data")
+    assert done.returncode == 0, done.stderr
+    return command, folder / "data"
+
+
+@pytest.mark.parametrize("stage", ["tokenizer", "part", "shard"])
 def test_a_full_disk_ends_in_one_line_and_the_build_can_go_on(
-    command: list[str], undisturbed: tuple[Path, float], tmp_path: Path, limit: int
+    bulky: tuple[list[str], Path], tmp_path: Path, stage: str
 ) -> None:
     """With a limit on file sizes the build fails with one line and exit code 2; without it, it goes on to the same bytes."""
+    command, reference = bulky
+    tokenizer, shard = (reference / name for name in ("tokenizer/tokenizer.json", "train/shard-00000.parquet"))
+    sizes = {"tokenizer": tokenizer.stat().st_size // 2, "part": tokenizer.stat().st_size * 2}
+    sizes["shard"] = shard.stat().st_size // 2
     out = tmp_path / "data"
-    failed = run_prep(*command, "--workers", "2", "--out", out, file_size_limit=limit)
+    failed = run_prep(*command, "--out", out, file_size_limit=sizes[stage])
     errors = [line for line in failed.stderr.splitlines() if line.startswith("error:")]
     assert failed.returncode == 2, failed.stderr
     assert len(errors) == 1
     assert "Traceback" not in failed.stderr
     assert "cannot be written" in errors[0]
+    assert {"tokenizer": "tokenizer", "part": ".arrow", "shard": "shard-00000"}[stage] in errors[0]
     assert "goes on" in errors[0]
     assert not (out / "manifest.json").exists()
-    assert run_prep(*command, "--workers", "2", "--out", out).returncode == 0
-    assert digests(out) == digests(undisturbed[0])
+    assert run_prep(*command, "--out", out).returncode == 0
+    assert digests(out) == digests(reference)

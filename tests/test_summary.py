@@ -71,18 +71,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source") / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in source_rows()), encoding="utf-8")
     out = tmp_path_factory.mktemp("built") / "data"
-    build(
-        BuildConfig(
-            src=(str(source),),
-            tokenizer="train:400",
-            out=out,
-            workers=1,
-            validation_size=20,
-            shard_rows=150,
-            max_length=600,
-            overlength="trim-reasoning",
-        )
-    )
+    config = BuildConfig(src=(str(source),), tokenizer="train:400", out=out, workers=1, validation_size=20)
+    build(replace(config, shard_rows=150, max_length=600, overlength="trim-reasoning"))
     return out
 
 
@@ -104,7 +94,7 @@ def samples(folder: Path) -> dict[str, list[Sample]]:
 def tallies(summary: Summary) -> dict[str, Any]:
     """The tallies as JSON shows them, by split and "all"."""
     told = summary.to_dict()
-    return told["splits"] | {"all": told["all"]}
+    return {**told["splits"], "all": told["all"]}
 
 
 def assert_describes(told: dict[str, float], values: list[int]) -> None:
