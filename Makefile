@@ -33,7 +33,7 @@ demo: setup  ## shards from Python's standard library, checked and shown
 	@echo '  docs/                      the shards, column by column, and real data'
 
 test: setup  ## the tests, without the slow ones (under 10 minutes on 2 cores)
-	$(BIN)/pytest -n 2 -m 'not slow'
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow'
 
 test-slow: setup test-legacy-grammars  ## crash batteries and other long proofs, and the legacy grammars
 	$(BIN)/pytest -m slow
@@ -55,9 +55,9 @@ check: setup  ## ruff and strict mypy
 	$(BIN)/ruff format --check
 	rm -rf .venv/mypy && mkdir -p .venv/mypy/syntaxdiff
 	ln -s $(PARTS:%=../../../%) .venv/mypy/syntaxdiff/
-	ln -s ../../tests ../../tools .venv/mypy/
-	cd .venv/mypy && MYPYPATH=tests:tools ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
-		syntaxdiff tests tools | sed 's#^syntaxdiff/##'
+	ln -s ../../tests ../../tools ../../benchmarks .venv/mypy/
+	cd .venv/mypy && MYPYPATH=tests:tools:benchmarks ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
+		syntaxdiff tests tools benchmarks | sed 's#^syntaxdiff/##'
 
 clean:  ## remove environments, caches and the demo; data/ and out/ stay
 	rm -rf .venv .venv-legacy .hypothesis .mypy_cache .pytest_cache .ruff_cache build demo *.egg-info

@@ -28,13 +28,14 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from unittest.mock import patch
 
 import psutil
 from tokenizers import Tokenizer
 
 from syntaxdiff.pipeline.alignment import TokenBytes
-from syntaxdiff.pipeline.build import BuildConfig, build
-from syntaxdiff.pipeline.codec import Codec
+from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.engine import Engine, HfEngine, make_engine
 from syntaxdiff.pipeline.errors import SyntaxdiffError
 from syntaxdiff.pipeline.hub import HubOptions
@@ -65,7 +66,7 @@ class Scale:
     Attributes:
         rows: of the main table
         naive_rows: of these, what the naive pipeline gets
-        build_rows: by engine, of whole builds: enough that the workers' phase outlasts its ends
+        build_rows: by engine, of whole builds: enough that the phase in which all workers are busy outlasts its ends
         memory_rows: at 1x
     """
 
@@ -155,27 +156,20 @@ class Ratio(NamedTuple):
 # -------------------------------------------------------------------------------- one process: floor, worker, and naive
 
 
-class RecordingCodec(Codec):
-    """A codec that keeps the texts of every batch."""
-
-    batches: list[list[str]]
-
-    def encode_batch(self, texts: Sequence[str], *, opens_sequence: bool = False) -> list[TokenBytes | None]:
-        """See Codec."""
-        self.batches.append(list(texts))
-        return super().encode_batch(texts, opens_sequence=opens_sequence)
-
-
-def batches_of(recipe: Recipe, units: Sequence[Unit], folder: Path) -> list[list[list[str]]]:
+def batches_of(worker: Worker, units: Sequence[Unit], folder: Path) -> list[list[list[str]]]:
     """The batches of texts that a worker hands to its engine, unit by unit."""
-    worker = Worker(recipe)
-    codec = RecordingCodec(recipe.tokenizer_folder, recipe.engine, proven=True)
-    worker.codec = codec
-    batches = []
-    for unit in units:
-        codec.batches = []
-        worker.write_part(unit, folder / "recorded.arrow", {})
-        batches.append([batch for batch in codec.batches if batch])
+    batches: list[list[list[str]]] = []
+    encode_batch = worker.codec.encode_batch
+
+    def recorded(texts: Sequence[str], *, opens_sequence: bool = False) -> list[TokenBytes | None]:
+        if texts:
+            batches[-1].append(list(texts))
+        return encode_batch(texts, opens_sequence=opens_sequence)
+
+    with patch.object(worker.codec, "encode_batch", recorded):
+        for unit in units:
+            batches.append([])
+            worker.write_part(unit, folder / "recorded.arrow", {})
     return batches
 
 
@@ -257,8 +251,8 @@ def measure_worker(recipes: list[Recipe], rows_file: Path, naive_file: Path, sca
     """The work of a worker with each engine, each engine alone, and the naive pipeline, in turns."""
     units = list(open_source(str(rows_file), HubOptions()).units())
     naive_units = -(-scale.naive_rows // ROWS_PER_UNIT)
-    batches = batches_of(recipes[-1], units, folder)
     lanes = [Lane(recipe, folder) for recipe in recipes]
+    batches = batches_of(lanes[-1].worker, units, folder)
     naive = naive_lane(recipes[0], naive_file, folder)
     for lane in lanes:  # warm: grammars, caches, thread pools
         lane.run(units[:1], batches[:1])
@@ -410,7 +404,7 @@ def measure_memory(recipe: Recipe, rows_file: Path, rows: int, folder: Path) -> 
     with scratch(folder) as out, ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         main = pool.submit(os.getpid).result()
         start = time.perf_counter()
-        running = pool.submit(timed_build, build_config(rows_file, recipe, out, 2))
+        running = pool.submit(build, build_config(rows_file, recipe, out, 2))
         process = psutil.Process(main)
         while not running.done():
             for one in [process, *process.children(recursive=True)]:
@@ -453,7 +447,8 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     print(f"\n{title}")
     for row in [header, ["-" * width for width in widths], *rows]:
         cells = [
-            cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths))
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         print("  " + "  ".join(cells).rstrip())
     sys.stdout.flush()
@@ -535,7 +530,7 @@ def print_builds(builds: Sequence[WorkersFigures]) -> None:
         rows,
     )
     print(
-        "  prepare: tokenizer, proof of the engine. first units: start of the workers and one unit each. rest: all workers busy,"
+        "  prepare: tokenizer, proof of the engine. first units: start of the workers, one unit each. rest: all workers busy,"
     )
     print("  to the last unit. assembly: parts to shards. `two/one` and the two columns before it are of the rest alone.")
 
@@ -590,7 +585,9 @@ def run(traces: Path, tokenizer: str, scale: Scale, folder: Path) -> dict[str, A
     print_worker(worker, engines, scale.rounds)
     builds = []
     for one in recipes:
-        rows = scale.build_rows[one.engine]
+        rows = scale.build_rows.get(one.engine)
+        if rows is None:
+            continue
         builds.append(measure_builds(one, files[rows], rows, scale.build_rounds, folder))
     print_builds(builds)
     memory = [
@@ -621,6 +618,12 @@ def make_recipe(tokenizer: str, folder: Path) -> Recipe:
     )
 
 
+def refused(reason: str) -> int:
+    """One line that says why nothing was measured, and the exit code."""
+    print(f"prep.py: {reason}", file=sys.stderr)
+    return 2
+
+
 def main() -> int:
     """Parse the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -633,18 +636,19 @@ def main() -> int:
     options = parser.parse_args()
     traces = options.data / TRACES
     if not traces.is_file():
-        parser.error(f"{traces} is not there: give the folder that holds it by --data")
+        return refused(f"{traces} is not there: give the folder that holds it by --data")
     if options.rows < 3 * ROWS_PER_UNIT or options.rounds < 1:
-        parser.error(f"--rows is at least {3 * ROWS_PER_UNIT}, --rounds at least 1")
+        return refused(f"--rows is at least {3 * ROWS_PER_UNIT}, --rounds at least 1")
     if options.quick:
-        rows = 3 * ROWS_PER_UNIT
+        print("A smoke run: far too few rows for its figures, or `met` and `MISSED`, to mean anything.\n")
+        rows = ROWS_PER_UNIT
         scale = Scale(
             rows=rows,
             rounds=1,
             naive_rows=ROWS_PER_UNIT,
-            build_rows=dict.fromkeys(ENGINES, rows),
+            build_rows={"tiktoken": 4 * rows},
             build_rounds=1,
-            memory_rows=ROWS_PER_UNIT // 2,
+            memory_rows=ROWS_PER_UNIT // 4,
         )
     else:
         scale = Scale(
@@ -659,7 +663,7 @@ def main() -> int:
         try:
             figures = run(traces, options.tokenizer or str(options.data / "tokenizers/qwen"), scale, Path(folder))
         except SyntaxdiffError as error:
-            parser.error(str(error))
+            return refused(str(error))
     if options.json:
         options.json.write_text(json.dumps(plain(figures), indent=1) + "\n", encoding="utf-8")
     return 0

@@ -35,7 +35,7 @@ def anchors(start_byte: IntArray, end_byte: IntArray, text: bytes) -> IntArray:
     Returns:
         byte positions, as monotone as ``start_byte`` is
     """
-    if len(start_byte) == 0:
+    if len(start_byte) == 0 or not text:
         return start_byte
     solid = ~_WHITE_SPACE[np.frombuffer(text, dtype=np.uint8)]
     position = np.append(np.flatnonzero(solid), len(text))  # of the solid bytes; the end of the text after the last

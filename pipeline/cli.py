@@ -9,17 +9,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
 from tqdm import tqdm
 
-from syntaxdiff.pipeline.build import BuildConfig, Progress, build
+from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.display import print_sample, sample_view
 from syntaxdiff.pipeline.engine import ENGINES
 from syntaxdiff.pipeline.errors import SyntaxdiffError
 from syntaxdiff.pipeline.grammar import LANGUAGES
+from syntaxdiff.pipeline.pool import Progress
 from syntaxdiff.pipeline.record import Fields
 from syntaxdiff.pipeline.sample import OVERLENGTH
 from syntaxdiff.pipeline.shard import MANIFEST, SPLITS, Manifest, read_manifest
@@ -34,13 +36,20 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON inste
 class OneLineErrors(click.Group):
     """Prints what a user can mend as one line and exits with 2; anything else is our mistake and shows itself."""
 
+    @staticmethod
+    def refuse(error: Exception) -> NoReturn:
+        """Prints an error as one line, whatever stands in it."""
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+
     def invoke(self, context: click.Context) -> Any:
         """Runs the command."""
         try:
             return super().invoke(context)
         except SyntaxdiffError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(2)
+            self.refuse(error)
+        except OSError as error:  # of a path that the system does not take
+            self.refuse(error)
         except KeyboardInterrupt:
             click.echo("stopped: the same command goes on where this one was", err=True)
             sys.exit(130)
@@ -194,7 +203,7 @@ def stats_command(folder: Path, plot: Path | None, as_json: bool) -> None:
 
         plot_summary(summary, plot)
     if as_json:
-        click.echo(json.dumps(summary.to_dict(), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(summary.to_dict(), indent=1))
     else:
         print_summary(summary, Console())
 
@@ -208,7 +217,7 @@ def show_command(folder: Path, index: int, split: str, as_json: bool) -> None:
     """Show one sample: its text with the regions in colour, and its tree of candidate spans."""
     view = sample_view(folder, split, index)
     if as_json:
-        click.echo(json.dumps(view.to_dict(), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(view.to_dict(), indent=1))
     else:
         print_sample(view, Console())
 

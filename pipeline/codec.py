@@ -21,7 +21,7 @@ from syntaxdiff.pipeline.errors import TokenizerError
 from syntaxdiff.pipeline.shard import file_sha256
 from syntaxdiff.pipeline.template import Piece
 
-UNICODE_FORMS = frozenset({"NFC", "NFD", "NFKC", "NFKD"})
+UNICODE_FORMS = frozenset({"NFC", "NFD"})  # canonical forms: the text means the same
 
 
 class Codec:

@@ -232,6 +232,7 @@ def proof_texts(backend: Tokenizer) -> list[str]:
         for piece in backend.get_vocab(with_added_tokens=False)
         if all(char in byte_of_char for char in piece)
     ]
+    own += [token.content for token in backend.get_added_tokens_decoder().values() if not token.special]
     lines = ["\n".join(own[start : start + PROOF_TOKENS]) for start in range(0, len(own), PROOF_TOKENS)]
     return [unicodedata.normalize("NFC", text) for text in [*lines, *HARD_STRINGS]]
 

@@ -6,7 +6,6 @@ an error, since that can be mended.
 
 import io
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
 from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.snippets import module_name
@@ -32,7 +30,8 @@ from syntaxdiff.pipeline.unit import (
 )
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
-DAMAGE = (EOFError, zlib.error, zstandard.ZstdError, pa.ArrowException)
+DAMAGE = (EOFError, pa.ArrowException)
+LOST_BYTES = 1 << 16  # most of what stood before the damage of a compressed file and is lost with it
 
 T = TypeVar("T")
 
@@ -140,7 +139,7 @@ class DataFiles:
         except OSError as error:
             if error.errno is not None:
                 raise SourceError(unreadable(path, error)) from error
-            yield Damage(place, f"{path.name}: {error}"), path.stat().st_size  # pyarrow's, for pages that are damaged
+            yield Damage(place, f"{path.name}: {error}"), path.stat().st_size  # pyarrow's, for damaged pages and streams
 
 
 def _parquet_units(raw: io.BufferedReader, num_bytes: int) -> Iterator[tuple[RowsOf, int]]:
@@ -169,50 +168,11 @@ def _json_units(raw: io.BufferedReader, path: Path) -> Iterator[RowsOf]:
 
 
 def _decompressed(raw: io.BufferedReader, path: Path) -> io.BufferedReader:
-    if path.name.lower().endswith(".gz"):
-        return io.BufferedReader(_Decompressed(raw, lambda: zlib.decompressobj(wbits=31)), buffer_size=1 << 20)
-    if path.name.lower().endswith(".zst"):
-        zstd = zstandard.ZstdDecompressor(max_window_size=1 << 31)  # what `zstd --ultra --long=31` asks for
-        return io.BufferedReader(_Decompressed(raw, zstd.decompressobj), buffer_size=1 << 20)
-    return raw
-
-
-class _Decompressed(io.RawIOBase):
-    """The content of gzip members or Zstandard frames, all of what can be had before damage.
-
-    The libraries' own readers lose up to a buffer before the damage (gzip), or take a file that was cut off for a whole
-    one (zstandard).
-    """
-
-    def __init__(self, raw: io.BufferedReader, open_frame: Callable[[], Any]) -> None:
-        self._raw = raw
-        self._open_frame = open_frame
-        self._frame: Any = None
-        self._input = b""
-        self._output = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._output:
-            self._input = self._input or self._raw.read(1 << 12)  # at 1000:1 it makes 4 MiB
-            if self._frame is None:
-                self._input = self._input.lstrip(b"\0")  # tapes and some tools pad with zeros
-                if not self._input and not self._raw.peek(1):
-                    return 0
-                self._frame = self._open_frame() if self._input else None
-                continue
-            if not self._input:
-                raise EOFError("the compressed file was cut off")
-            self._output = self._frame.decompress(self._input)
-            self._input = self._frame.unused_data
-            if self._frame.eof:
-                self._frame = None
-        size = min(len(buffer), len(self._output))
-        buffer[:size] = self._output[:size]
-        self._output = self._output[size:]
-        return size
+    """The content of a file. pyarrow's reader, because zstandard's takes a file that was cut off for a whole one."""
+    codec = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix.lower())
+    if codec is None:
+        return raw
+    return io.BufferedReader(pa.CompressedInputStream(raw, codec), buffer_size=LOST_BYTES)
 
 
 def _opens_array(stream: io.BufferedReader) -> bool:
@@ -244,7 +204,7 @@ def _grouped(items: Iterator[T], num_bytes: Callable[[T], int]) -> Iterator[list
             if len(group) == ROWS_PER_UNIT or size >= BYTES_PER_UNIT:
                 yield group
                 group, size = [], 0
-    except DAMAGE:
+    except (*DAMAGE, OSError):
         if group:
             yield group
         raise

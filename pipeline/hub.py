@@ -48,6 +48,7 @@ class HubDataset:
             raise SourceError(f"--src {self.path}: {_one_line(error)}") from error
         known = list(streams)
         self._subset = builder.config.name
+        self._hash = builder.hash  # of the commit on the hub, so that a data set that changed is not gone on with
         self._splits = choose_splits(self.path, known, self.options.split)
         self._streams = {split: streams[split] for split in self._splits}
         counts = [(builder.info.splits or {}).get(split) for split in self._splits]
@@ -61,6 +62,7 @@ class HubDataset:
             "subset": self._subset,
             "splits": list(self._splits),
             "revision": self.options.revision,
+            "hash": self._hash,
         }
 
     def units(self, cursor: dict[str, Any] | None = None) -> Iterator[Unit]:

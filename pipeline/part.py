@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from syntaxdiff.pipeline.codec import Codec
-from syntaxdiff.pipeline.errors import RowError, ShardError, TokenizerError
+from syntaxdiff.pipeline.errors import RowError, ShardError, SyntaxdiffError, TokenizerError
 from syntaxdiff.pipeline.questions import QuestionBook
 from syntaxdiff.pipeline.record import Fields, Record, RecordReader, own_id
 from syntaxdiff.pipeline.sample import Sample, make_samples, sample_table
@@ -205,7 +205,7 @@ def read_part(path: Path, columns: tuple[str, ...] = tuple(PART_SCHEMA.names)) -
         raise ShardError(f"{path} is damaged ({error}): remove it and run the same command again") from error
 
 
-_worker: Worker | None = None
+_worker: Worker | SyntaxdiffError | None = None
 
 
 def start_worker(recipe: Recipe) -> None:
@@ -215,7 +215,10 @@ def start_worker(recipe: Recipe) -> None:
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    _worker = Worker(recipe)
+    try:
+        _worker = Worker(recipe)
+    except SyntaxdiffError as error:  # raised where the main process listens: in the first piece of work
+        _worker = error
 
 
 def _end_with(sentinel: int) -> None:
@@ -226,4 +229,6 @@ def _end_with(sentinel: int) -> None:
 def work(unit: Unit, path: Path, resume: dict[str, Any]) -> PartCounts:
     """Runs Worker.write_part in a worker process."""
     assert _worker is not None  # start_worker came first
+    if isinstance(_worker, SyntaxdiffError):
+        raise _worker
     return _worker.write_part(unit, path, resume)

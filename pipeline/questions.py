@@ -61,7 +61,13 @@ class QuestionBook:
     _opened: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.place != HUB and not Path(self.place).expanduser().is_dir():
+        if self.place == HUB:
+            return
+        try:
+            is_folder = Path(self.place).expanduser().is_dir()
+        except (OSError, RuntimeError):  # a name too long, a home that is unknown
+            is_folder = False
+        if not is_folder:
             raise SettingsError(f"--questions {self.place}: there is no such folder (or say `{HUB}`)")
 
     def statement(self, dataset: str, split: str, index: str) -> str:
@@ -98,7 +104,7 @@ class QuestionBook:
                 raise FileNotFoundError(f"there is no folder {folder}")
             return datasets.load_dataset(str(folder), split=split)
         except Exception as error:  # datasets raises ValueError, FileNotFoundError, ConnectionError, and its own kinds
-            cause = " ".join(str(error).split())[:400] or type(error).__name__
+            cause = " ".join(str(error.__cause__ or error).split())[:400] or type(error).__name__
             raise SettingsError(
                 f"--questions {self.place}: {dataset}, split {split} cannot be read ({cause}); "
                 "mend it, or leave --questions out to reject such rows or --allow-missing-prompt to keep them"

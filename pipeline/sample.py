@@ -225,7 +225,11 @@ def _seam(tokens: Tokens, candidates: range) -> int:
     for token in candidates[:SEAM_TOKENS]:
         if b"\n" in tokens.text[tokens.anchor[token - 1] : tokens.anchor[token]]:
             return token
-    opens_character = (t for t in candidates if tokens.text[tokens.anchor[t]] & 0xC0 != 0x80)
+    opens_character = (  # bytes of one character are tokens of several anchors, or (byte fallback) of one
+        token
+        for token in candidates
+        if tokens.anchor[token - 1] < tokens.anchor[token] and tokens.text[tokens.anchor[token]] & 0xC0 != 0x80
+    )
     return next(opens_character, candidates[0])
 
 

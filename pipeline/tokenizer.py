@@ -18,6 +18,7 @@ from syntaxdiff.pipeline.shard import storage_errors
 
 DEFAULT_TOKENIZER = "GSAI-ML/LLaDA-8B-Instruct"
 TRAIN_PREFIX = "train:"
+LARGEST_VOCABULARY = 1_000_000
 SMALLEST_VOCABULARY = 300  # 256 bytes, the special tokens, and a few merges
 ADDED_MASK_TOKEN = "<|mask|>"
 MASK_TOKENS = ("<|mdm_mask|>", "<|mask|>", "<|MASK|>", "[MASK]", "<mask>")  # LLaDA, Dream, and the BERT family
@@ -49,8 +50,13 @@ PLAIN_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '### Assistant\n' }}{% endif %}"
 )
 
-# Upper and lower case, indentation by spaces and tabs, line ends, and composed accents must survive a round trip.
-ROUND_TRIP_PROBE = "def F(x):\n    if x > 0:\n\t\treturn  'Ünïcode ✓ 中文'\n\nprint( F(1) )"
+# What must come back from its ids: indentation by spaces and tabs, line ends (the last one too), composed accents, signs that
+# compatibility forms (NFKC) take for one, and every printable ASCII sign.
+ROUND_TRIP_PROBE = (
+    "def F(x):\n    if x > 0:\n\t\treturn  'Ünïcode ✓ 中文 \uff02\ufb01\u00b2'\n\nprint( F(1) )\n"
+    + "".join(map(chr, range(0x21, 0x7F)))
+    + "\n"
+)
 
 HubTokenizer: TypeAlias = Any  # transformers' PreTrainedTokenizerFast, which has no types to speak of
 
@@ -60,9 +66,11 @@ def trained_size(name: str) -> int | None:
     if not name.startswith(TRAIN_PREFIX):
         return None
     digits = name.removeprefix(TRAIN_PREFIX)
-    if not digits.isdecimal() or int(digits) < SMALLEST_VOCABULARY:
+    is_number = digits.isdecimal() and len(digits) <= len(str(LARGEST_VOCABULARY))
+    if not is_number or not SMALLEST_VOCABULARY <= int(digits) <= LARGEST_VOCABULARY:
         raise SettingsError(
-            f"--tokenizer {name}: the size of a vocabulary to train is a whole number from {SMALLEST_VOCABULARY}"
+            f"--tokenizer {name[:40]}: the size of a vocabulary to train is a whole number from {SMALLEST_VOCABULARY} "
+            f"to {LARGEST_VOCABULARY}"
         )
     return int(digits)
 
@@ -80,12 +88,15 @@ def load_tokenizer(name: str, mask_token: str | None = None) -> HubTokenizer:
     """
     from transformers import AutoTokenizer  # a second to import, and only the main process needs it
 
-    path = Path(name)
-    looks_local = path.exists() or name.startswith((".", "/", "~"))
-    if looks_local and not path.expanduser().is_dir():
+    try:
+        path = Path(name).expanduser()
+        looks_local = path.exists() or name.startswith((".", "/", "~"))
+    except (OSError, RuntimeError) as error:  # a name too long, a home that is unknown
+        raise TokenizerError(f"--tokenizer {name[:200]}: {error}") from error
+    if looks_local and not path.is_dir():
         raise TokenizerError(f"--tokenizer {name}: there is no such folder")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path.expanduser()) if looks_local else name, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(str(path) if looks_local else name, trust_remote_code=False)
     except Exception as error:  # transformers raises OSError, ValueError, KeyError, and the hub's own kinds
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise TokenizerError(
@@ -136,7 +147,7 @@ def check_round_trip(tokenizer: HubTokenizer, name: str) -> None:
 
 
 def _only_unicode_forms(backend: Tokenizer) -> bool:
-    return backend.normalizer is not None and type(backend.normalizer).__name__ in {"NFC", "NFD", "NFKC", "NFKD"}
+    return backend.normalizer is not None and type(backend.normalizer).__name__ in {"NFC", "NFD"}
 
 
 def train_tokenizer(texts: Iterable[str], size: int, mask_token: str | None = None) -> HubTokenizer:
@@ -146,6 +157,8 @@ def train_tokenizer(texts: Iterable[str], size: int, mask_token: str | None = No
     """
     from transformers import PreTrainedTokenizerFast
 
+    if mask_token in SPECIAL_TOKENS and mask_token != MASK_TOKENS[0]:
+        raise TokenizerError(f"{mask_token} is a special token already: choose another --mask-token")
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [

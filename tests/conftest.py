@@ -81,9 +81,10 @@ class Prepared:
 
     @cached_property
     def codec(self) -> "Codec":
+        """The engine that a build takes, without its proof: that is test_engine.py's."""
         from syntaxdiff.pipeline.codec import Codec
 
-        return Codec(self.folder)
+        return Codec(self.folder, "tiktoken" if self.name in BYTE_LEVEL else "auto", proven=self.name in BYTE_LEVEL)
 
     @cached_property
     def template(self) -> "Template":
@@ -120,9 +121,10 @@ class Built:
     def sequence(self) -> Sequenced:
         from syntaxdiff.pipeline.grammar import load_grammar
 
-        texts = (self.record.prompt, self.record.reasoning, self.record.code)
-        texts = tuple(map(self.prepared.codec.normalize, texts))
-        return sequence_of(self.prepared.template.pieces(*texts, load_grammar(self.record.language).fence))
+        normalize = self.prepared.codec.normalize
+        prompt, reasoning, code = map(normalize, (self.record.prompt, self.record.reasoning, self.record.code))
+        fence = load_grammar(self.record.language).fence
+        return sequence_of(self.prepared.template.pieces(prompt, reasoning, code, fence))
 
     @cached_property
     def ids(self) -> list[int]:
@@ -149,7 +151,9 @@ class Built:
 
 def _training_text() -> list[str]:
     library = Path(os.__file__).parent
-    return [(library / name).read_text("utf-8") for name in ("argparse.py", "bisect.py", "heapq.py", "textwrap.py", "turtle.py")]
+    return [
+        (library / name).read_text("utf-8") for name in ("argparse.py", "bisect.py", "heapq.py", "textwrap.py", "turtle.py")
+    ]
 
 
 def _train_byte_level(folder: Path) -> None:
@@ -176,7 +180,9 @@ def metaspace_tokenizer(make: str) -> Any:
     spaces = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     if make == "metaspace":
         backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
-        backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="first"), decoders.Fuse()])
+        backend.decoder = decoders.Sequence(
+            [decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="first"), decoders.Fuse()]
+        )
     else:
         backend.normalizer = normalizers.Sequence([normalizers.NFC(), spaces]) if make == "metaspace-nfc" else spaces
         backend.decoder = decoders.Sequence(
@@ -197,7 +203,9 @@ def save_backend(backend: Any, folder: Path) -> None:
     """A tokenizer of the tokenizers library as a folder that transformers loads, with ``<s>`` and ``</s>`` around turns."""
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
     tokenizer.chat_template = CHAT_WITH_SPECIAL_TOKENS
     tokenizer.save_pretrained(folder)
 

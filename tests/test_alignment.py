@@ -1,17 +1,20 @@
 """Bytes and tokens: anchors, intervals and offsets against their definitions."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from conftest import TOKENIZERS, Prepared
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reference import ASCII_WHITE_SPACE, PROGRAMS, Interval, anchor_of
 
 from syntaxdiff.pipeline.alignment import anchors, char_to_byte, covers_text, tokens_of
 
-TEXTS = st.lists(st.sampled_from(["x", " ", "\n", "\t\r", "\x0b\x0c", "é", "🙂", "\u00a0", "\u3000", "if", "e\u0301"]) | st.characters())
+TEXTS = st.lists(
+    st.sampled_from(["x", " ", "\n", "\t\r", "\x0b\x0c", "é", "🙂", "\u00a0", "\u3000", "if", "e\u0301"]) | st.characters()
+)
 TEXTS_JOINED = TEXTS.map("".join).filter(lambda text: not any("\ud800" <= character <= "\udfff" for character in text))
 
 
@@ -21,7 +24,7 @@ def cut_texts(draw: st.DrawFn) -> tuple[bytes, list[Interval]]:
     text = draw(TEXTS_JOINED).encode()
     cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=40)))
     edges = [0, *cuts, len(text)]
-    return text, list(zip(edges, edges[1:], strict=False))
+    return text, list(itertools.pairwise(edges))
 
 
 @st.composite
@@ -33,7 +36,7 @@ def nested_ranges(draw: st.DrawFn, length: int) -> list[Interval]:
         start, end = todo.pop()
         ranges.append((start, end))
         edges = sorted(draw(st.lists(st.integers(start, end), max_size=4)))
-        todo.extend((a, b) for a, b in zip(edges, edges[1:], strict=False) if (a, b) != (start, end) and draw(st.booleans()))
+        todo.extend((a, b) for a, b in itertools.pairwise(edges) if (a, b) != (start, end) and draw(st.booleans()))
     return ranges
 
 
@@ -98,6 +101,7 @@ def test_nested_stay_nested_and_disjoint_stay_disjoint(data: st.DataObject) -> N
 
 
 @given(TEXTS_JOINED)
+@example("\x7f\x80\u07ff\u0800\uffff\U00010000\U0010ffff")
 def test_char_to_byte_is_length_of_encoded_prefix(text: str) -> None:
     """A character's byte position is the length of the UTF-8 before it; the last entry is the text's."""
     assert char_to_byte(text).tolist() == [len(text[:i].encode()) for i in range(len(text) + 1)]

@@ -7,8 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from folders import digests, programs, write_jsonl
 
-from syntaxdiff.pipeline.build import BuildConfig, Progress, build
+from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
+from syntaxdiff.pipeline.pool import Progress
 from syntaxdiff.pipeline.shard import read_manifest, read_sample
 from syntaxdiff.pipeline.verification import verify
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tokenizers import Tokenizer
 
-from syntaxdiff.pipeline.build import BuildConfig, build
+from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.display import SPANS_SHOWN, SampleView, SpanView, print_sample, sample_view, visible
 from syntaxdiff.pipeline.errors import ShardError
 from syntaxdiff.pipeline.shard import TOKENIZER, read_manifest, read_sample

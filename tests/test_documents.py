@@ -63,7 +63,7 @@ def test_the_example_in_the_documents_runs(tmp_path: Path, monkeypatch: pytest.M
     for block in blocks:
         exec(block, names)  # our own document
     assert names["largest"] in ("function_definition", "class_definition", "decorated_definition")
-    assert [name for name, _ in names["runs"]][0] == "PROMPT"  # type: ignore[attr-defined]
+    assert next(name for name, _ in names["runs"]) == "PROMPT"  # type: ignore[attr-defined]
 
 
 def test_errors_are_one_family() -> None:

@@ -204,9 +204,7 @@ def test_keyword_and_node_of_one_name_are_two_kinds() -> None:
         ("rust", "fn f() { return }", "return", False),
     ],
 )
-def test_literals_and_punctuation_are_told_from_names_and_keywords(
-    name: str, code: str, text: str, expected: bool
-) -> None:
+def test_literals_and_punctuation_are_told_from_names_and_keywords(name: str, code: str, text: str, expected: bool) -> None:
     """Constants, comments and operators are literal or punctuation; names and keywords are neither."""
     grammar = load_grammar(name)
     assert grammar.is_literal_or_punctuation[leaf_at(grammar, code, text)] == expected

@@ -1,20 +1,19 @@
 """Sources that `datasets` reads: folders laid out like a repository of the hub, and saved data sets. No network."""
 
 import json
-import os
 import pickle
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from syntaxdiff.pipeline.cli import main
 from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.hub import HubDataset, HubOptions, SavedDataset
+from syntaxdiff.pipeline.shard import SPLITS, read_manifest
 from syntaxdiff.pipeline.source import open_source
 from syntaxdiff.pipeline.unit import Source
 
@@ -37,13 +36,12 @@ configs:
 
 
 @pytest.fixture(autouse=True)
-def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`datasets` without network, with a cache of its own."""
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    yield
 
 
 def rows(prefix: str, count: int) -> list[dict[str, str]]:
@@ -146,10 +144,16 @@ def test_a_damaged_file_of_a_repository_is_an_error(tmp_path: Path) -> None:
     (folder / "data/train-1.parquet").write_bytes((folder / "data/train-1.parquet").read_bytes()[:500])
     (folder / "README.md").write_text("---\nconfigs:\n- config_name: default\n  data_files: data/*\n---\n")
     source = open_source(str(folder), HubOptions())
+    units = source.units()
     seen = 0
-    with pytest.raises(SourceError) as caught:
-        for unit in source.units():
+
+    def take_all() -> None:
+        nonlocal seen
+        for unit in units:
             seen += len(list(unit.rows()))
+
+    with pytest.raises(SourceError) as caught:
+        take_all()
     assert "\n" not in str(caught.value)
     assert seen in (64, 100)
 
@@ -229,22 +233,14 @@ def test_a_damaged_saved_data_set_is_one_line(saved: Path) -> None:
 
 
 def test_the_command_builds_from_a_repository(repository: Path, tmp_path: Path) -> None:
-    """`--subset` and `--split` reach the data set from the command line, offline, in a fresh process."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
-    command = [sys.executable, "-c", "from syntaxdiff.pipeline.cli import main; main()", "build", "--workers", "1"]
-    options = ["--src", str(repository), "--subset", "split_1", "--split", "train,cpp", "--tokenizer", "train:400"]
-    result = subprocess.run(
-        [*command, *options, "--out", str(tmp_path / "out")], env=environment, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["rows_read"] == 200
-    bad = subprocess.run(
-        [*command, *options, "--subset", "nope", "--out", str(tmp_path / "bad")],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert bad.returncode == 2
+    """`--subset` and `--split` reach the data set from the command line."""
+    command = ["build", "--src", str(repository), "--split", "train,cpp", "--tokenizer", "train:400", "--workers", "1"]
+    result = CliRunner().invoke(main, [*command, "--subset", "split_1", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.stderr
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.rows_read == 200
+    assert sum(manifest.num_samples(split) for split in SPLITS) + sum(manifest.rejected.values()) == 200
+    bad = CliRunner().invoke(main, [*command, "--subset", "nope", "--out", str(tmp_path / "bad")])
+    assert bad.exit_code == 2
     assert bad.stderr.startswith("error: ")
     assert len(bad.stderr.splitlines()) == 1

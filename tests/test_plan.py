@@ -79,7 +79,7 @@ def test_the_limit_counts_samples_that_come_out(rows: list[tuple[bool, int, int]
 def test_a_reached_limit_does_not_depend_on_later_rows(rows: list[tuple[bool, int, int]], limit: int, cut: int) -> None:
     """A build may stop reading as soon as the limit is reached: what follows would change nothing."""
     keys = keys_of(rows)
-    early = make_plan(Keys(*(column[:cut] for column in keys)), validation_size=0, limit=limit)
+    early = make_plan(Keys(keys.is_sample[:cut], keys.content[:cut], keys.problem[:cut]), validation_size=0, limit=limit)
     if early.shortfall == 0:
         assert make_plan(keys, validation_size=0, limit=limit).fate.tolist() == early.fate.tolist()
 

@@ -121,9 +121,9 @@ def test_a_row_that_does_not_say_where_its_statement_is_is_rejected(folder: Path
 @pytest.mark.parametrize("row", [{"question": 3}, {"question": ["a"]}, {"text": "a"}, {"question": {"a": "b"}}])
 def test_a_source_of_another_shape_rejects_the_row(folder: Path, row: dict[str, Any]) -> None:
     """A statement that is no text, or stands in another field, is no crash."""
-    write(folder / "taco/validation.jsonl", [row])
+    write(folder.parent / "other/taco/train.jsonl", [row])
     with pytest.raises(RowError, match="missing-question"):
-        QuestionBook(str(folder)).statement("taco", "validation", "0")
+        QuestionBook(str(folder.parent / "other")).statement("taco", "train", "0")
 
 
 @pytest.mark.parametrize("missing", ["folder", "split", "damaged"])
@@ -145,7 +145,10 @@ def test_a_source_that_cannot_be_read_is_one_line(
     assert "Hub" not in message
 
 
-def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "place", ["nope", "/no/such/folder", "x" * 300, "~nobody-of-that-name/x"], ids=lambda place: place[:20]
+)
+def test_a_folder_that_is_not_there_is_one_line(place: str) -> None:
     """Said before any statement is looked for."""
     with pytest.raises(SettingsError, match="there is no such folder"):
-        QuestionBook(str(tmp_path / "nope"))
+        QuestionBook(place)

@@ -16,22 +16,27 @@ from syntaxdiff.pipeline.errors import RowError
 from syntaxdiff.pipeline.grammar import LANGUAGES
 from syntaxdiff.pipeline.record import Answer, Fields, Record, RecordReader, fenced_blocks, parse_response
 
+UNNAMED = Fields()
 PROGRAM = "print(1)"
 FENCED = f"```python\n{PROGRAM}\n```"
 
 
 def read(
-    row: Mapping[str, Any], *, languages: tuple[str, ...] = LANGUAGES, split_language: str | None = None, **fields: str
+    row: Mapping[str, Any],
+    fields: Fields = UNNAMED,
+    *,
+    languages: tuple[str, ...] = LANGUAGES,
+    split_language: str | None = None,
 ) -> Record:
-    """The record of a row; keyword arguments name its fields."""
-    reader = RecordReader(fields=Fields(**fields), languages=languages)
+    """The record of a row."""
+    reader = RecordReader(fields=fields, languages=languages)
     return reader.read(row, source="test", place="line 1", default_language=split_language)
 
 
-def reason_of(row: Mapping[str, Any], *, languages: tuple[str, ...] = LANGUAGES, **fields: str) -> str:
+def reason_of(row: Mapping[str, Any], fields: Fields = UNNAMED, *, languages: tuple[str, ...] = LANGUAGES) -> str:
     """The reason why a row is none."""
     with pytest.raises(RowError) as caught:
-        read(row, languages=languages, **fields)
+        read(row, fields, languages=languages)
     return caught.value.reason
 
 
@@ -79,13 +84,13 @@ def test_a_null_reasoning_is_an_empty_one() -> None:
 def test_named_fields_say_what_a_row_holds(fields: dict[str, str], expected: tuple[str, str, str]) -> None:
     """Any combination of named fields that holds a program works; a part named apart wins over the response's."""
     row = {"q": "Q", "a": f"<think>R</think>\n{FENCED}", "r": "own", "c": "x = 1"}
-    assert content(read(row, **fields)) == expected
+    assert content(read(row, Fields(**fields))) == expected
 
 
 def test_named_fields_come_before_known_shapes() -> None:
     """LeetCode's rows hold `prompt` (imports) beside `query` (the statement): the named one is taken."""
     row = {"prompt": "imports", "code": "no = 0", "query": "Q", "response": FENCED}
-    assert content(read(row, prompt="query", response="response")) == ("Q", "", PROGRAM)
+    assert content(read(row, Fields(prompt="query", response="response"))) == ("Q", "", PROGRAM)
 
 
 def test_several_messages_before_the_answer_are_all_the_prompt() -> None:
@@ -140,7 +145,7 @@ def test_rows_that_cannot_be_read_give_their_reason(row: dict[str, Any], reason:
 
 def test_a_missing_named_field_is_a_reject() -> None:
     """A row that lacks a named field, and is of no known shape, is counted as such."""
-    assert reason_of({"q": "Q"}, prompt="q", code="c") == "missing-field"
+    assert reason_of({"q": "Q"}, Fields(prompt="q", code="c")) == "missing-field"
 
 
 def test_a_missing_statement_may_be_allowed() -> None:

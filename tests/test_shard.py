@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from folders import digests, programs, write_jsonl
 
-from syntaxdiff.pipeline.build import BuildConfig, build
+from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import ShardError, StorageError
 from syntaxdiff.pipeline.shard import (
     ROWS_PER_GROUP,

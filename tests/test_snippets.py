@@ -113,11 +113,11 @@ LONG_CLASS = "class C:\n" + "    x = 1\n" * MAX_CLASS_LINES
         ("def f():\n\x0c    return 1\n", "def f():\n\x0c    return 1\n"),
         (LONG_CLASS + "    def f(self):\n        return 1\n", "def f(self):\n    return 1\n"),
         (LONG_CLASS.replace("    ", "\t") + "\tdef f(self):\n\t\treturn 1\n", "def f(self):\n\treturn 1\n"),
-        (LONG_CLASS + '    def f(self):\n        return """\n    a\nb\n        """\n', 'def f(self):\n    return """\n    a\nb\n        """\n'),
+        (LONG_CLASS + "    def f(self):\n        return '''\n    a\nb'''\n", "def f(self):\n    return '''\n    a\nb'''\n"),
         (LONG_CLASS + "    def f(self):\n# far left\n        return 1\n", "def f(self):\n# far left\n    return 1\n"),
         (LONG_CLASS + '    @g\n    def f(self):\n        """Doc."""\n', "@g\ndef f(self):\n    pass\n"),
     ],
-)  # fmt: skip
+)
 def test_definitions_become_code(source: str, code: str) -> None:
     """The docstring goes where it stands on lines of its own, indentation goes, strings keep theirs."""
     assert code_of(source) == code

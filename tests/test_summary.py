@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from syntaxdiff.pipeline.build import BuildConfig, build
+from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import ShardError, StorageError
 from syntaxdiff.pipeline.picture import plot_summary
 from syntaxdiff.pipeline.shard import MANIFEST, SPLITS, Region, Role, read_manifest

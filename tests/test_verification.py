@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from folders import programs, run_prep, write_jsonl
 
-from syntaxdiff.pipeline.build import BuildConfig, build
+from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import ShardError
 from syntaxdiff.pipeline.shard import SAMPLE_SCHEMA, TableWriter, file_sha256
 from syntaxdiff.pipeline.verification import Fault, verify

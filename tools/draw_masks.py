@@ -79,7 +79,7 @@ def main(shards: Path, picture: Path) -> None:
     tree = code_tree(text, "python", anchors(tokens.start_byte, tokens.end_byte, text))
     spans = list(zip(tree.spans.start.tolist(), tree.spans.end.tolist(), strict=True))
     num_tokens = len(tokens.ids)
-    left, body = MARGIN, []
+    left, body = float(MARGIN), []
     for title, masked in (
         (f"tokens at random, {RATE:.0%}", random_tokens(num_tokens, random.Random(SEED))),
         (f"whole subtrees, budget {RATE:.0%}", whole_spans(spans, num_tokens, random.Random(SEED))),
