@@ -267,7 +267,7 @@ def _end_ids(template: Template) -> tuple[int, ...]:
 
 def _kinds(language: str) -> LanguageKinds:
     grammar = load_grammar(language)
-    return LanguageKinds(node_kinds=grammar.node_kinds, named=grammar.named, grammar=grammar.origin)
+    return LanguageKinds(node_kinds=grammar.node_kinds, named=tuple(grammar.named.tolist()), grammar=grammar.origin)
 
 
 def _check_any(assembled: Assembled) -> None:

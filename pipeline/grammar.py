@@ -44,7 +44,7 @@ class Grammar:
         fence: the tag that opens a fenced block of this language
         node_kinds: names by dense kind: "" (no node), then each visible (name, named) pair in the grammar's order of
             ids, then "ERROR". A name occurs twice where a keyword and a node share it.
-        named: by dense kind, whether the kind is named, not a keyword, operator or bracket
+        named: bool, by dense kind: whether the kind is named, not a keyword, operator or bracket
         dense_kind: uint16 [65536], dense kind by tree-sitter's kind id; 0 for ids that no node bears, and for the
             nameless token that Go's grammar sets at the end of a file
         role_by_kind: int8, by dense kind: 1 assignment or call, 2 conditional, 3 control flow, 0 takes its parent's
@@ -56,7 +56,7 @@ class Grammar:
     name: str
     fence: str
     node_kinds: tuple[str, ...]
-    named: tuple[bool, ...]
+    named: npt.NDArray[np.bool_]
     dense_kind: npt.NDArray[np.uint16]
     role_by_kind: npt.NDArray[np.int8]
     is_literal_or_punctuation: npt.NDArray[np.bool_]
@@ -102,7 +102,7 @@ def load_grammar(name: str) -> Grammar:
         name=name,
         fence=settings["fence"],
         node_kinds=tuple(kind for kind, _ in pairs),
-        named=tuple(is_named for _, is_named in pairs),
+        named=np.array([is_named for _, is_named in pairs]),
         dense_kind=dense_kind,
         role_by_kind=np.array([role_of_name.get(kind, 0) if is_named else 0 for kind, is_named in pairs], np.int8),
         is_literal_or_punctuation=np.array(

@@ -4,6 +4,7 @@ Workers write parts; the assembly (assembly.py) reads them in order. A part that
 source goes on after it. Parts live in ``.build/`` until the manifest is written.
 """
 
+import gc
 import hashlib
 import json
 import signal
@@ -217,6 +218,7 @@ def start_worker(recipe: Recipe) -> None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     try:
         _worker = Worker(recipe)
+        gc.freeze()  # vocabulary and grammars stay: no collection walks them again
     except SyntaxdiffError as error:  # raised where the main process listens: in the first piece of work
         _worker = error
 

@@ -46,6 +46,7 @@ class Run(NamedTuple):
     """Text between two special tokens: its pieces joined, and where each piece ends in bytes."""
 
     text: str
+    text_bytes: bytes
     piece_end_byte: npt.NDArray[np.int64]
     piece_region: npt.NDArray[np.uint8]
 
@@ -63,9 +64,10 @@ def parts_of(pieces: Sequence[Piece]) -> list[Part]:
                 text.append(piece)
             continue
         if text:
-            num_bytes = [len(part.text.encode()) for part in text]
+            encoded = [part.text.encode() for part in text]
             regions = np.array([part.region for part in text], dtype=np.uint8)
-            parts.append(Run("".join(part.text for part in text), np.cumsum(num_bytes), regions))
+            end_byte = np.cumsum([len(part) for part in encoded])
+            parts.append(Run("".join(part.text for part in text), b"".join(encoded), end_byte, regions))
             text = []
         if piece is not None:
             parts.append(piece)
@@ -150,7 +152,7 @@ def _make_sample(
         return error
     first_byte, end_byte = tokens.code
     tree = code_tree(tokens.text[first_byte:end_byte], record.language, tokens.anchor - first_byte)
-    run_end = np.flatnonzero(np.diff(tokens.region, append=255)) + 1
+    run_end = np.append(np.flatnonzero(tokens.region[1:] != tokens.region[:-1]) + 1, len(tokens.region))
     return Sample(
         sample_id=record.sample_id,
         input_ids=tokens.ids,
@@ -179,12 +181,12 @@ def _join(parts: Sequence[Part], runs: Sequence[TokenBytes | None]) -> Tokens:
         else:
             if tokens is None:
                 raise RowError("unaligned", "the tokens do not account for all of the text")
-            text = part.text.encode()
+            text = part.text_bytes
             anchor = anchors(tokens.start_byte, tokens.end_byte, text)
             ids.append(tokens.ids)
             end_token = np.searchsorted(anchor, part.piece_end_byte)
             end_token[-1] = len(anchor)
-            regions.append(np.repeat(part.piece_region, np.diff(end_token, prepend=0)))
+            regions.append(np.repeat(part.piece_region, end_token - np.append(0, end_token[:-1])))
             if Region.CODE in part.piece_region:
                 answer = (anchor, num_tokens, text, _extent(part, Region.REASONING), _extent(part, Region.CODE))
         num_tokens += len(ids[-1])

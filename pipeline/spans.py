@@ -120,13 +120,13 @@ def read_nodes(code: bytes, grammar: Grammar) -> tuple[Nodes, bool]:
 def candidate_spans(nodes: Nodes, anchor: npt.NDArray[np.int64], grammar: Grammar) -> Spans:
     """Candidate spans of a tree, as positions in ``anchor``; see the head of this file."""
     start, end = tokens_of(anchor, nodes.start_byte, nodes.end_byte)
-    is_named = np.array(grammar.named)[nodes.kind]
+    is_named = grammar.named[nodes.kind]
     kept = np.flatnonzero(is_named & nodes.sound & (end - start >= MIN_SPAN_TOKENS))
     start, end = start[kept], end[kept]
     # In pre-order, nodes of one interval are neighbours: what lies between them would lie in both.
-    opens = np.flatnonzero(np.diff(start, prepend=-1).astype(bool) | np.diff(end, prepend=-1).astype(bool))
-    if len(opens) == 0:
-        return _spans(start, end, kept, nodes, np.zeros(0, dtype=np.int64))
+    if len(kept) == 0:
+        return _spans(start, end, kept, nodes, kept)
+    opens = np.append(0, np.flatnonzero((start[1:] != start[:-1]) | (end[1:] != end[:-1])) + 1)
     position = np.arange(len(kept))
     telling = np.where(grammar.is_wrapper[nodes.kind[kept]], -1, position)
     last = np.append(opens[1:], len(kept)) - 1
@@ -163,7 +163,8 @@ def nesting(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> tuple[n
             around.pop()
         parent.append(around[-1] if around else -1)
         around.append(index)
-        depth = max(depth, len(around))
+        if len(around) > depth:
+            depth = len(around)
     return np.array(parent, dtype=np.int32), depth
 
 
