@@ -45,6 +45,17 @@ def anchors(start_byte: IntArray, end_byte: IntArray, text: bytes) -> IntArray:
     return np.where(first_solid < end_byte, first_solid, start_byte)
 
 
+def first_token_from(start_byte: IntArray, end_byte: IntArray, text: bytes, byte: int) -> int:
+    """Index of the first token whose anchor is at or after a byte: ``tokens_of`` for one border, without all anchors."""
+    index = int(np.searchsorted(start_byte, byte))
+    while index > 0 and end_byte[index - 1] > byte:  # it opens before the border: is all that is solid of it after?
+        before, after = text[start_byte[index - 1] : byte], text[byte : end_byte[index - 1]]
+        if before.strip() or not after.strip():
+            break
+        index -= 1
+    return index
+
+
 def tokens_of(anchor: IntArray, start_byte: IntArray, end_byte: IntArray) -> tuple[IntArray, IntArray]:
     """Half-open token intervals of byte intervals: the tokens whose anchor lies in [start_byte, end_byte)."""
     return np.searchsorted(anchor, start_byte, side="left"), np.searchsorted(anchor, end_byte, side="left")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from syntaxdiff.pipeline.alignment import TokenBytes, anchors
+from syntaxdiff.pipeline.alignment import TokenBytes, anchors, first_token_from
 from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.errors import RowError, SettingsError
 from syntaxdiff.pipeline.grammar import load_grammar
@@ -77,13 +77,13 @@ def parts_of(pieces: Sequence[Piece]) -> list[Part]:
 class Tokens(NamedTuple):
     """Tokens of a whole sequence with the region of each, and the run of text that holds reasoning and code.
 
-    ``anchor`` are the anchors of that run's tokens in bytes of ``text``, ``first_token`` the index of the first of them;
-    ``reasoning`` and ``code`` are half-open byte intervals of ``text``.
+    ``run`` are that run's tokens with their bytes in ``text``, ``first_token`` the index of the first of them; ``reasoning``
+    and ``code`` are half-open byte intervals of ``text``.
     """
 
     ids: npt.NDArray[np.int32]
     region: npt.NDArray[np.uint8]
-    anchor: npt.NDArray[np.int64]
+    run: TokenBytes
     first_token: int
     text: bytes
     reasoning: tuple[int, int]
@@ -151,7 +151,8 @@ def _make_sample(
     except RowError as error:
         return error
     first_byte, end_byte = tokens.code
-    tree = code_tree(tokens.text[first_byte:end_byte], record.language, tokens.anchor - first_byte)
+    first, last = _token_interval(tokens, tokens.code)
+    tree = code_tree(tokens.text[first_byte:end_byte], record.language, _anchors(tokens, first, last) - first_byte)
     run_end = np.append(np.flatnonzero(tokens.region[1:] != tokens.region[:-1]) + 1, len(tokens.region))
     return Sample(
         sample_id=record.sample_id,
@@ -160,7 +161,7 @@ def _make_sample(
         region_end=run_end.astype(np.int32),
         role=tree.role,
         leaf_kind=tree.leaf_kind,
-        spans=tree.spans.shifted(tokens.first_token),
+        spans=tree.spans.shifted(tokens.first_token + first),
         language=record.language,
         source=record.source,
         truncated=excess > 0,
@@ -181,14 +182,16 @@ def _join(parts: Sequence[Part], runs: Sequence[TokenBytes | None]) -> Tokens:
         else:
             if tokens is None:
                 raise RowError("unaligned", "the tokens do not account for all of the text")
-            text = part.text_bytes
-            anchor = anchors(tokens.start_byte, tokens.end_byte, text)
             ids.append(tokens.ids)
-            end_token = np.searchsorted(anchor, part.piece_end_byte)
-            end_token[-1] = len(anchor)
-            regions.append(np.repeat(part.piece_region, end_token - np.append(0, end_token[:-1])))
+            borders = [
+                first_token_from(tokens.start_byte, tokens.end_byte, part.text_bytes, byte)
+                for byte in part.piece_end_byte[:-1].tolist()
+            ]
+            lengths = np.array([*borders, len(tokens.ids)]) - np.array([0, *borders])
+            regions.append(np.repeat(part.piece_region, lengths))
             if Region.CODE in part.piece_region:
-                answer = (anchor, num_tokens, text, _extent(part, Region.REASONING), _extent(part, Region.CODE))
+                extents = _extent(part, Region.REASONING), _extent(part, Region.CODE)
+                answer = (tokens, num_tokens, part.text_bytes, *extents)
         num_tokens += len(ids[-1])
     assert answer is not None  # template.pieces always holds code
     return Tokens(np.concatenate(ids), np.concatenate(regions), *answer)
@@ -202,35 +205,50 @@ def _extent(run: Run, region: Region) -> tuple[int, int]:
     return int(run.piece_end_byte[found[0] - 1]) if found[0] else 0, int(run.piece_end_byte[found[0]])
 
 
+def _token_interval(tokens: Tokens, extent: tuple[int, int]) -> tuple[int, int]:
+    """Half-open interval of the run's tokens whose anchor lies in a byte interval of its text."""
+    start_byte, end_byte = tokens.run.start_byte, tokens.run.end_byte
+    first, last = (first_token_from(start_byte, end_byte, tokens.text, byte) for byte in extent)
+    return first, last
+
+
+def _anchors(tokens: Tokens, first: int, last: int) -> npt.NDArray[np.int64]:
+    """Anchors of the run's tokens from ``first`` to before ``last``, in bytes of its text."""
+    start_byte, end_byte = tokens.run.start_byte[first:last], tokens.run.end_byte[first:last]
+    if first == last:
+        return start_byte
+    origin = int(start_byte[0])
+    return anchors(start_byte - origin, end_byte - origin, tokens.text[origin : int(end_byte[-1])]) + origin
+
+
 def _trim_reasoning(tokens: Tokens, excess: int) -> Tokens:
     """Cuts at least ``excess`` tokens out of the middle of the reasoning, from line to line where a line ends nearby.
 
     Tags, prompt, code and scaffold stay. Raises RowError ``too-long`` where too little reasoning would be left.
     """
     begin, end = tokens.reasoning
-    body = (begin + len(THINK_OPEN), end - len(THINK_CLOSE))
-    first, last = (int(index) for index in np.searchsorted(tokens.anchor, body))
+    first, last = _token_interval(tokens, (begin + len(THINK_OPEN), end - len(THINK_CLOSE)))
     kept = last - first - excess
     if kept < MIN_REASONING_TOKENS:
         raise RowError("too-long", f"{len(tokens.ids)} tokens, of which {max(last - first, 0)} of reasoning can be cut")
-    cut_start = _seam(tokens, range(first + kept // 2, first, -1))
-    cut_end = _seam(tokens, range(first + kept // 2 + excess, last))
-    keep = np.ones(len(tokens.anchor), dtype=bool)
-    keep[cut_start:cut_end] = False
-    whole = np.ones(len(tokens.ids), dtype=bool)
-    whole[tokens.first_token :][: len(keep)] = keep
-    return tokens._replace(ids=tokens.ids[whole], region=tokens.region[whole], anchor=tokens.anchor[keep])
+    anchor = _anchors(tokens, 0, last)
+    cut_start = _seam(tokens.text, anchor, range(first + kept // 2, first, -1))
+    cut_end = _seam(tokens.text, anchor, range(first + kept // 2 + excess, last))
+    in_run = np.ones(len(tokens.run.ids), dtype=bool)
+    in_run[cut_start:cut_end] = False
+    in_all = np.ones(len(tokens.ids), dtype=bool)
+    in_all[tokens.first_token :][: len(in_run)] = in_run
+    run = TokenBytes(*(column[in_run] for column in tokens.run))
+    return tokens._replace(ids=tokens.ids[in_all], region=tokens.region[in_all], run=run)
 
 
-def _seam(tokens: Tokens, candidates: range) -> int:
+def _seam(text: bytes, anchor: npt.NDArray[np.int64], candidates: range) -> int:
     """The first candidate token, in their order, that opens a line; where none of the near ones does, a character."""
     for token in candidates[:SEAM_TOKENS]:
-        if b"\n" in tokens.text[tokens.anchor[token - 1] : tokens.anchor[token]]:
+        if b"\n" in text[anchor[token - 1] : anchor[token]]:
             return token
     opens_character = (  # bytes of one character are tokens of several anchors, or (byte fallback) of one
-        token
-        for token in candidates
-        if tokens.anchor[token - 1] < tokens.anchor[token] and tokens.text[tokens.anchor[token]] & 0xC0 != 0x80
+        token for token in candidates if anchor[token - 1] < anchor[token] and text[anchor[token]] & 0xC0 != 0x80
     )
     return next(opens_character, candidates[0])
 

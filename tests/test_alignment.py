@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reference import ASCII_WHITE_SPACE, PROGRAMS, Interval, anchor_of
 
-from syntaxdiff.pipeline.alignment import anchors, char_to_byte, covers_text, tokens_of
+from syntaxdiff.pipeline.alignment import anchors, char_to_byte, covers_text, first_token_from, tokens_of
 
 TEXTS = st.lists(
     st.sampled_from(["x", " ", "\n", "\t\r", "\x0b\x0c", "é", "🙂", "\u00a0", "\u3000", "if", "e\u0301"]) | st.characters()
@@ -82,6 +82,16 @@ def test_tokens_of_range_are_those_anchored_in_it(data: st.DataObject) -> None:
     firsts, lasts = tokens_of(np.array(places, dtype=np.int64), *as_arrays(ranges))
     for (start, end), first, last in zip(ranges, firsts.tolist(), lasts.tolist(), strict=True):
         assert [i for i, anchor in enumerate(places) if start <= anchor < end] == list(range(first, last))
+
+
+@given(cut_texts(), st.data())
+def test_one_border_is_found_as_by_all_anchors(drawn: tuple[bytes, list[Interval]], data: st.DataObject) -> None:
+    """The first token from a byte on, looked up for that byte alone, is what all anchors together say."""
+    text, tokens = drawn
+    start_byte, end_byte = as_arrays(tokens)
+    byte = data.draw(st.integers(0, len(text)))
+    expected = int(np.searchsorted(anchors(start_byte, end_byte, text), byte))
+    assert first_token_from(start_byte, end_byte, text, byte) == expected
 
 
 @given(st.data())
