@@ -18,9 +18,10 @@ from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import RowError, SettingsError, SourceError
 from syntaxdiff.pipeline.grammar import load_grammar
-from syntaxdiff.pipeline.hub import HubOptions
+from syntaxdiff.pipeline.hub import HubDataset, HubOptions, SavedDataset
 from syntaxdiff.pipeline.part import Recipe
 from syntaxdiff.pipeline.pool import OnProgress, make_parts
+from syntaxdiff.pipeline.questions import QuestionBook
 from syntaxdiff.pipeline.record import RecordReader
 from syntaxdiff.pipeline.shard import (
     MANIFEST,
@@ -63,13 +64,19 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda progress: None) 
     Raises:
         SyntaxdiffError: settings, sources, tokenizer, or disk; what was done is kept, and the same call goes on
     """
-    sources = [
-        open_source(spec, HubOptions(subset=config.subset, split=config.split, revision=config.revision)) for spec in config.src
-    ]
+    hub = HubOptions(subset=config.subset, split=config.split, revision=config.revision)
+    sources = [open_source(spec, hub) for spec in config.src]
+    if hub.given and not any(isinstance(source, HubDataset | SavedDataset) for source in sources):
+        raise SettingsError("--subset, --split and --revision are for data sets on the hub: no --src is one")
+    if config.questions:
+        QuestionBook(config.questions)  # says so at once where there is no such folder
     with _locked(config.out) as work_folder:
         settings = _settings(config, sources)
         if (config.out / MANIFEST).exists():
-            return _complete(config.out, settings)
+            manifest = read_manifest(config.out)
+            _refuse_others(config.out, manifest.settings, settings)
+            shutil.rmtree(work_folder, ignore_errors=True)
+            return manifest
         _claim(work_folder, config.out, settings)
         _check_fields(config, sources)
         tokenizer = _tokenizer(config, sources, work_folder / TOKENIZER)
@@ -149,13 +156,6 @@ def _refuse_others(folder: Path, theirs: dict[str, Any], ours: dict[str, Any]) -
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _complete(out: Path, settings: dict[str, Any]) -> Manifest:
-    """The manifest of a complete folder, where it was built with the same settings."""
-    manifest = read_manifest(out)
-    _refuse_others(out, manifest.settings, settings)
-    return manifest
 
 
 def _claim(work_folder: Path, out: Path, settings: dict[str, Any]) -> None:

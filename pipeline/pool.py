@@ -43,7 +43,6 @@ class Parts:
         self.folder = folder
         self._config = config
         self._keys: list[Keys] = []
-        self._samples = 0
         self._next_look = config.limit or 0
         self.counts = PartCounts(0, 0, 0, Counter())
 
@@ -114,28 +113,32 @@ def make_parts(
     report(resume["done"] if resume else 0)
     if not parts.suffice():
         with _pool(config, recipe) as pool:
-            pending: deque[tuple[Future[PartCounts] | None, dict[str, Any]]] = deque()
-            units = _units(sources, resume)
-            exhausted = False
-            while True:
-                while not exhausted and len(pending) < 2 * config.workers + 1:
-                    following = next(units, None)
-                    if following is None:
-                        exhausted = True
-                        break
-                    unit, after = following
-                    path = parts.path(len(parts) + len(pending))
-                    pending.append((None if path.exists() else pool.submit(work, unit, path, after), after))
-                if not pending:
-                    break
-                future, after = pending.popleft()
-                if future is not None:
-                    future.result()
+            for after in _made(pool, _units(sources, resume), parts, ahead=2 * config.workers + 1):
                 parts.take(len(parts))
                 report(after["done"])
                 if parts.suffice():
                     break
     return [parts.path(index) for index in range(len(parts))], parts.plan()
+
+
+def _made(
+    pool: ProcessPoolExecutor, units: Iterator[tuple[Unit, dict[str, Any]]], parts: Parts, ahead: int
+) -> Iterator[dict[str, Any]]:
+    """Has the units' parts made, up to ``ahead`` at a time; where to go on after each, in order, once its part is there."""
+    pending: deque[tuple[Future[PartCounts] | None, dict[str, Any]]] = deque()
+    for index, (unit, after) in enumerate(units, len(parts)):
+        path = parts.path(index)
+        pending.append((None if path.exists() else pool.submit(work, unit, path, after), after))
+        if len(pending) == ahead:
+            yield _done(*pending.popleft())
+    while pending:
+        yield _done(*pending.popleft())
+
+
+def _done(part: Future[PartCounts] | None, after: dict[str, Any]) -> dict[str, Any]:
+    if part is not None:
+        part.result()
+    return after
 
 
 def _units(sources: list[Source], resume: dict[str, Any] | None) -> Iterator[tuple[Unit, dict[str, Any]]]:
