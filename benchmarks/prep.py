@@ -14,7 +14,6 @@ import gzip
 import json
 import multiprocessing
 import os
-import platform
 import shutil
 import statistics
 import sys
@@ -24,13 +23,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from unittest.mock import patch
 
 import psutil
+from report import machine, plain, print_machine, print_table, verdict
 from tokenizers import Tokenizer
 
 from syntaxdiff.pipeline.alignment import TokenBytes
@@ -49,6 +48,7 @@ from syntaxdiff.pipeline.unit import ROWS_PER_UNIT, Unit
 ROOT = Path(__file__).resolve().parents[1]
 TRACES = Path("traces/r1-codeforces-450.jsonl.gz")
 ENGINES = ("hf", "tiktoken", "quicktok")
+PACKAGES = ("tokenizers", "tiktoken", "quicktok-v1", "transformers", "datasets", "pyarrow", "numpy", "tree-sitter")
 MAX_LENGTH = 1 << 20  # no row is dropped: what is too long has been tokenised all the same
 
 MOST_OF_FLOOR = {"hf": 1.1}
@@ -426,43 +426,6 @@ def measure_memory(recipe: Recipe, rows_file: Path, rows: int, folder: Path) -> 
 # ---------------------------------------------------------------------------------------------------------------- report
 
 
-def machine() -> dict[str, Any]:
-    """What the figures depend on."""
-    cpu_info = Path("/proc/cpuinfo")
-    names = [line for line in cpu_info.read_text().splitlines() if line.startswith("model name")] if cpu_info.exists() else []
-    packages = ("tokenizers", "tiktoken", "quicktok-v1", "transformers", "datasets", "pyarrow", "numpy", "tree-sitter")
-    return {
-        "cpu": names[0].split(":")[1].strip() if names else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": psutil.virtual_memory().total,
-        "python": platform.python_version(),
-        "load_average_at_start": os.getloadavg(),
-        "versions": {name: version(name) for name in packages if name != "quicktok-v1" or find_spec("quicktok")},
-    }
-
-
-def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table, its first column to the left and the others to the right."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    print(f"\n{title}")
-    for row in [header, ["-" * width for width in widths], *rows]:
-        cells = [
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  " + "  ".join(cells).rstrip())
-    sys.stdout.flush()
-
-
-def verdict(figure: float, *, most: float | None = None, least: float | None = None) -> str:
-    """An aim beside its figure."""
-    if most is not None:
-        return f"at most {most:g}: {'met' if round(figure, 2) <= most else 'MISSED'}"
-    if least is not None:
-        return f"at least {least:g}: {'met' if round(figure, 2) >= least else 'MISSED'}"
-    return "-"
-
-
 def print_worker(figures: WorkerFigures, engines: Sequence[str], rounds: int) -> None:
     """Tables of what one process does."""
     one = figures.engines[0]
@@ -556,24 +519,11 @@ def print_memory(memory: Sequence[MemoryFigures]) -> None:
     )
 
 
-def plain(value: Any) -> Any:
-    """Dataclasses and named tuples as JSON holds them."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return plain(value._asdict())
-    if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
-
-
 def run(traces: Path, tokenizer: str, scale: Scale, folder: Path) -> dict[str, Any]:
     """Measures everything, and prints each table when it is there."""
     start = time.perf_counter()
-    facts = machine()
-    print(f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_bytes'] / 2**30:.0f} GiB; Python {facts['python']}")
-    print(", ".join(f"{name} {number}" for name, number in facts["versions"].items()))
-    print("load average at start:", ", ".join(f"{load:.2f}" for load in facts["load_average_at_start"]), flush=True)
+    facts = machine(PACKAGES)
+    print_machine(facts)
 
     engines = [name for name in ENGINES if name != "quicktok" or find_spec("quicktok")]
     recipe = in_process(make_recipe, tokenizer, folder / "tokenizer")

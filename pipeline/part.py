@@ -113,11 +113,10 @@ class Worker:
         recipe = self.recipe
         made = make_samples(records, self.codec, recipe.template, recipe.max_length, recipe.overlength)
         table = _part_table(unit.source, ids, read, made, recipe.seed)
-        metadata = {"resume": json.dumps(resume)}
-        with written_whole(path, durable=False) as temporary:  # a torn part is found out and made again
-            # Not compressed: it is mapped into memory to be read, and lz4 costs a worker 2 to 4 % of its time.
-            with pa.ipc.new_file(temporary, table.schema.with_metadata(metadata)) as writer:
-                writer.write_table(table)
+        # Not flushed: a torn part is found out and made again. Not compressed: it is mapped into memory to be read.
+        schema = table.schema.with_metadata({"resume": json.dumps(resume)})
+        with written_whole(path, durable=False) as temporary, pa.ipc.new_file(temporary, schema) as writer:
+            writer.write_table(table)
         return counts_of(table)
 
     def _outcomes(self, unit: Unit) -> tuple[list[str], list[Record | RowError]]:

@@ -238,7 +238,7 @@ def _trim_reasoning(tokens: Tokens, excess: int) -> Tokens:
     in_run[cut_start:cut_end] = False
     in_all = np.ones(len(tokens.ids), dtype=bool)
     in_all[tokens.first_token :][: len(in_run)] = in_run
-    run = TokenBytes(*(column[in_run] for column in tokens.run))
+    run = TokenBytes(tokens.run.ids[in_run], tokens.run.start_byte[in_run], tokens.run.end_byte[in_run])
     return tokens._replace(ids=tokens.ids[in_all], region=tokens.region[in_all], run=run)
 
 
