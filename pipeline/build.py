@@ -96,7 +96,7 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda progress: None) 
         )
         parts, plan = make_parts(config, sources, recipe, work_folder, on_progress)
         assembled = assemble(parts, plan, config.out, config.shard_rows)
-        _check_any(assembled)
+        _check_any(assembled, config.out, work_folder)
         copy_tokenizer(work_folder / TOKENIZER, config.out / TOKENIZER)
         manifest = _manifest(settings, codec, tokenizer, template, assembled)
         write_text(config.out / MANIFEST, manifest.to_json())
@@ -163,7 +163,7 @@ def _claim(work_folder: Path, out: Path, settings: dict[str, Any]) -> None:
     stored = work_folder / "settings.json"
     if stored.exists():
         return _refuse_others(out, json.loads(stored.read_text(encoding="utf-8")), settings)
-    strangers = [name for name in (*SPLITS, TOKENIZER, REJECTS) if (out / name).exists()]
+    strangers = [name for name in (*SPLITS, TOKENIZER) if (out / name).exists()]
     if strangers:
         raise SettingsError(
             f"{out} holds {', '.join(strangers)} that no build of ours left there: choose another --out, or remove them"
@@ -270,9 +270,22 @@ def _kinds(language: str) -> LanguageKinds:
     return LanguageKinds(node_kinds=grammar.node_kinds, named=tuple(grammar.named.tolist()), grammar=grammar.origin)
 
 
-def _check_any(assembled: Assembled) -> None:
-    """Raises SourceError where no row became a sample, with the reasons."""
+HINTS = {
+    "missing-question": "fetch the statements with --questions, or keep such rows with --allow-missing-prompt",
+    "too-long": "see --max-length and --overlength",
+    "other-language": "see --languages",
+    "no-code": "see --response-field and --code-field",
+    "missing-field": "see --prompt-field, --response-field, --reasoning-field and --code-field",
+}
+
+
+def _check_any(assembled: Assembled, out: Path, work_folder: Path) -> None:
+    """Raises SourceError where no row became a sample; the rejects stay, and the folder is free for other settings."""
     if any(assembled.splits.values()):
         return
-    reasons = ", ".join(f"{count} {reason}" for reason, count in assembled.rejected.items()) or "the sources hold no rows"
-    raise SourceError(f"no row became a sample ({reasons}): see {REJECTS} in the folder, mend the source, remove the folder")
+    for folder in (work_folder, *(out / split for split in SPLITS)):
+        shutil.rmtree(folder, ignore_errors=True)
+    by_count = sorted(assembled.rejected.items(), key=lambda item: -item[1])
+    reasons = ", ".join(f"{count} {reason}" for reason, count in by_count) or "the sources hold no rows"
+    hint = next((HINTS[reason] for reason, _ in by_count if reason in HINTS), "mend the source")
+    raise SourceError(f"no row became a sample ({reasons}): {hint}; {out / REJECTS} names each row")

@@ -127,6 +127,8 @@ def build_command(
     was_complete = (config.out / MANIFEST).exists()
     with ProgressBar() as bar:
         manifest = build(config, bar.update)
+    if fields.given and fields.prompt is None:
+        click.echo("note: no --prompt-field was given, so the samples have no prompt", err=True)
     if was_complete:
         click.echo(f"{config.out} is complete already, with these settings; nothing was done.", err=True)
     print_build(config.out, manifest)

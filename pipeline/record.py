@@ -129,7 +129,9 @@ class RecordReader:
         if language not in self.languages:
             raise RowError("other-language", language)
         problem = _problem_key(row)
-        if prompt.strip() in ("", MISSING_STATEMENT):
+        if prompt is None:
+            prompt = ""  # the rows have no such field: nothing is missing
+        elif prompt.strip() in ("", MISSING_STATEMENT):
             prompt = self._statement(row)
         record = Record(
             prompt=prompt.strip(),
@@ -165,14 +167,16 @@ class Answer(NamedTuple):
     tag: str
 
 
-def _parts(row: Row, shape: Fields) -> tuple[str, str, str, str]:
-    """Prompt, reasoning, code and fence tag of a row of a shape."""
+def _parts(row: Row, shape: Fields) -> tuple[str | None, str, str, str]:
+    """Prompt (None where the row has no field for it), reasoning, code and fence tag of a row of a shape."""
+    prompt: str | None
     if shape is KNOWN_SHAPES["chat"]:
         prompt, response = _conversation(row["messages"])
         return (prompt, *parse_response(response))
     if shape is KNOWN_SHAPES["parts"]:
-        return _text(row, "prompt", ""), _text(row, "reasoning", ""), _text(row, "code"), ""
-    prompt = _text(row, shape.prompt) if shape.prompt else ""
+        prompt = _text(row, "prompt") if row.get("prompt") is not None else None
+        return prompt, _text(row, "reasoning", ""), _text(row, "code"), ""
+    prompt = _text(row, shape.prompt) if shape.prompt else None
     if shape.response:
         answer = parse_response(_text(row, shape.response), _text(row, "solution", ""))
         reasoning = _text(row, shape.reasoning) if shape.reasoning else answer.reasoning

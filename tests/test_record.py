@@ -129,7 +129,6 @@ def test_several_messages_before_the_answer_are_all_the_prompt() -> None:
         ({"prompt": "-", "code": "x = 1"}, "missing-question"),
         ({"prompt": " \t\n", "code": "x = 1"}, "missing-question"),
         ({"prompt": " -\n", "code": "x = 1"}, "missing-question"),
-        ({"code": "x = 1"}, "missing-question"),
         ({"prompt": "Q", "code": "x = '\x00'"}, "bad-text"),
         ({"prompt": "Q\x00", "code": "x = 1"}, "bad-text"),
         ({"prompt": "Q", "code": "x = '\ud800'"}, "bad-text"),
