@@ -40,12 +40,13 @@ REASON_OF_FATE = {Fate.DUPLICATE: "duplicate", Fate.SIBLING: "validation-sibling
 
 @dataclass(frozen=True)
 class Assembled:
-    """What came out: shards by split, rows read, rejects by reason, languages met."""
+    """What came out: shards by split, rows read, rejects by reason, languages met, errors in programs."""
 
     splits: dict[str, tuple[ShardFile, ...]]
     rows_read: int
     rejected: dict[str, int]
     languages: tuple[str, ...]
+    samples_with_error: int
 
     @property
     def fingerprint(self) -> str:
@@ -68,16 +69,17 @@ def assemble(parts: Sequence[Path], plan: Plan, folder: Path, shard_rows: int) -
         StorageError: the disk refused
     """
     languages: set[str] = set()
+    errors: Counter[bool] = Counter()
     splits = {}
     for split, fate in FATE_OF_SPLIT.items():
-        splits[split] = _write_shards(_samples(parts, plan, fate, languages), folder, split, shard_rows)
+        splits[split] = _write_shards(_samples(parts, plan, fate, languages, errors), folder, split, shard_rows)
     rejected: Counter[str] = Counter()
     with written_whole(folder / REJECTS) as temporary, TableWriter(temporary, REJECT_SCHEMA) as writer:
         for table, fates in _with_fates(parts, plan):
             rejects = _rejects(table, fates)
             rejected.update(rejects["reason"].to_pylist())
             writer.write(rejects)
-    return Assembled(splits, len(plan.fate), dict(sorted(rejected.items())), tuple(sorted(languages)))
+    return Assembled(splits, len(plan.fate), dict(sorted(rejected.items())), tuple(sorted(languages)), errors[True])
 
 
 def _with_fates(parts: Sequence[Path], plan: Plan) -> Iterator[tuple[pa.Table, Fates]]:
@@ -92,11 +94,12 @@ def _with_fates(parts: Sequence[Path], plan: Plan) -> Iterator[tuple[pa.Table, F
         first_row += table.num_rows
 
 
-def _samples(parts: Sequence[Path], plan: Plan, fate: Fate, languages: set[str]) -> Iterator[pa.Table]:
-    """The samples of one fate, part by part; the languages met are noted."""
+def _samples(parts: Sequence[Path], plan: Plan, fate: Fate, languages: set[str], errors: Counter[bool]) -> Iterator[pa.Table]:
+    """The samples of one fate, part by part; the languages met, and errors in programs, are noted."""
     for table, fates in _with_fates(parts, plan):
         samples = table.filter(pa.array(fates == fate)).select(SAMPLE_SCHEMA.names)
         languages.update(samples["language"].unique().to_pylist())
+        errors.update(samples["has_error"].to_pylist())
         yield samples
 
 

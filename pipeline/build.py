@@ -28,9 +28,11 @@ from syntaxdiff.pipeline.shard import (
     REJECTS,
     SPLITS,
     TOKENIZER,
+    WORK_FOLDER,
     LanguageKinds,
     Manifest,
     TokenIds,
+    file_sha256,
     read_manifest,
     storage_errors,
     write_text,
@@ -47,7 +49,7 @@ from syntaxdiff.pipeline.tokenizer import (
 )
 from syntaxdiff.pipeline.unit import Source
 
-WORK_FOLDER = ".build"
+ASSEMBLY_SETTINGS = frozenset({"validation_size", "shard_rows"})  # decide nothing about the parts
 TRAINING_TEXT_BYTES = 64 << 20  # of all sources together, for `train:SIZE`
 
 
@@ -65,7 +67,7 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda progress: None) 
         SyntaxdiffError: settings, sources, tokenizer, or disk; what was done is kept, and the same call goes on
     """
     hub = HubOptions(subset=config.subset, split=config.split, revision=config.revision)
-    sources = [open_source(spec, hub) for spec in config.src]
+    sources = [open_source(spec, hub, config.out) for spec in config.src]
     if hub.given and not any(isinstance(source, HubDataset | SavedDataset) for source in sources):
         raise SettingsError("--subset, --split and --revision are for data sets on the hub: no --src is one")
     if config.questions:
@@ -77,8 +79,9 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda progress: None) 
             _refuse_others(config.out, manifest.settings, settings)
             shutil.rmtree(work_folder, ignore_errors=True)
             return manifest
-        _claim(work_folder, config.out, settings)
+        _sweep(config.out)
         _check_fields(config, sources)
+        _claim(work_folder, config.out, settings | {"made_by": _made_by(config)})
         tokenizer = _tokenizer(config, sources, work_folder / TOKENIZER)
         codec = Codec(work_folder / TOKENIZER, config.engine)
         template = read_template(tokenizer)
@@ -132,6 +135,7 @@ def _settings(config: BuildConfig, sources: list[Source]) -> dict[str, Any]:
         "questions": config.questions,
         "allow_missing_prompt": config.allow_missing_prompt,
         "tokenizer": config.tokenizer,
+        "tokenizer_sha256": _local_sha256(config.tokenizer),
         "mask_token": config.mask_token,
         "engine": config.engine,
         "languages": list(config.languages),
@@ -144,12 +148,20 @@ def _settings(config: BuildConfig, sources: list[Source]) -> dict[str, Any]:
     }
 
 
+def _local_sha256(tokenizer: str) -> str | None:
+    """SHA-256 of a local tokenizer; the hub's is fixed by what was saved when the build began."""
+    file = Path(tokenizer) / "tokenizer.json"
+    return file_sha256(file) if trained_size(tokenizer) is None and len(tokenizer) < 200 and file.is_file() else None
+
+
 def _refuse_others(folder: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     """Raises SettingsError where a folder was begun with other settings, and names them."""
     ours = json.loads(json.dumps(ours))
     names = [name for name in sorted(ours | theirs) if ours.get(name) != theirs.get(name)]
     if names:
-        shown = "; ".join(f"{name}: {_short(theirs.get(name))} there, {_short(ours.get(name))} now" for name in names)
+        shown = "; ".join(
+            f"{name.replace('_', '-')}: {_short(theirs.get(name))} there, {_short(ours.get(name))} now" for name in names
+        )
         raise SettingsError(f"{folder} was built with other settings ({shown}): choose another --out, or remove the folder")
 
 
@@ -158,11 +170,33 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _sweep(out: Path) -> None:
+    """Removes the temporary files that a killed build left outside of its work folder."""
+    for path in [*out.glob(f".{MANIFEST}.*.tmp"), *out.glob(f".{REJECTS}.*.tmp"), *out.glob(f".{TOKENIZER}.*")]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _made_by(config: BuildConfig) -> dict[str, str]:
+    """What parts depend on beside the settings: a build that was cut off is not gone on with by other versions."""
+    packages = ("syntaxdiff", "tokenizers", "transformers", "tree-sitter")
+    grammars = {f"grammar of {language}": load_grammar(language).origin for language in config.languages}
+    return {name: version(name) for name in packages} | grammars
+
+
 def _claim(work_folder: Path, out: Path, settings: dict[str, Any]) -> None:
     """Marks a folder as this build's, or finds that it is already. Raises SettingsError where it is something else's."""
     stored = work_folder / "settings.json"
     if stored.exists():
-        return _refuse_others(out, json.loads(stored.read_text(encoding="utf-8")), settings)
+        if any((work_folder / "parts").glob("*.arrow")):
+            parts_only = {name: value for name, value in settings.items() if name not in ASSEMBLY_SETTINGS}
+            theirs = json.loads(stored.read_text(encoding="utf-8"))
+            _refuse_others(out, {name: theirs.get(name) for name in parts_only}, parts_only)
+        else:
+            shutil.rmtree(work_folder / TOKENIZER, ignore_errors=True)  # nothing is lost by other settings
+        return write_text(stored, json.dumps(settings, ensure_ascii=False))
     strangers = [name for name in (*SPLITS, TOKENIZER) if (out / name).exists()]
     if strangers:
         raise SettingsError(
@@ -177,11 +211,10 @@ def _check_fields(config: BuildConfig, sources: list[Source]) -> None:
     reader = _reader(config)
     for source in sources:
         first_unit = next(source.units(), None)
-        rows = first_unit.rows() if first_unit else iter(())
-        row = next((row for _, row in rows if not isinstance(row, RowError)), None)
-        if row is not None and reader.shape_of(row) is None:
+        rows = [row for _, row in first_unit.rows() if not isinstance(row, RowError)] if first_unit else []
+        if rows and not any(reader.shape_of(row) for row in rows):
             raise SourceError(
-                f"--src {source.name}: its rows have the fields {', '.join(sorted(row))}; say which hold what by "
+                f"--src {source.name}: its rows have the fields {', '.join(sorted(rows[0]))}; say which hold what by "
                 "--prompt-field and --response-field (or --reasoning-field and --code-field)"
             )
 
@@ -212,11 +245,11 @@ def _training_texts(config: BuildConfig, sources: list[Source]) -> Iterator[str]
     for source in sources:
         num_bytes = num_rows = 0
         for unit in source.units():
-            for place, row in unit.rows():
+            for _, row in unit.rows():
                 if isinstance(row, RowError):
                     continue
                 try:
-                    record = reader.read(row, source=unit.source, place=place, default_language=unit.default_language)
+                    record = reader.read(row, source=unit.source, default_language=unit.default_language)
                 except RowError:
                     continue  # the build itself will count it, with its reason
                 texts = [text for text in (record.prompt, record.reasoning, record.code) if text]
@@ -234,7 +267,9 @@ def _manifest(
     template: Template,
     assembled: Assembled,
 ) -> Manifest:
-    header = [piece for piece in template.middle if piece.token_id is None or piece.token_id not in _end_ids(template)]
+    after_end = [index + 1 for index, piece in enumerate(template.middle) if piece.token_id in _end_ids(template)]
+    header = template.middle[max(after_end, default=0) :]
+    header = header[1:] if header and not header[0].text.strip() else header  # the line end of the user's turn
     return Manifest(
         settings=settings,
         rows_read=assembled.rows_read,
@@ -256,6 +291,7 @@ def _manifest(
         ),
         languages={name: _kinds(name) for name in assembled.languages},
         splits=assembled.splits,
+        samples_with_error=assembled.samples_with_error,
         fingerprint=assembled.fingerprint,
         versions={name: version(name) for name in ("pyarrow", "tokenizers", "transformers", "tree-sitter")},
     )

@@ -4,7 +4,6 @@ What the commands do is elsewhere: build.py, summary.py, display.py, verificatio
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.display import print_sample, sample_view
 from syntaxdiff.pipeline.engine import ENGINES
 from syntaxdiff.pipeline.errors import SyntaxdiffError
-from syntaxdiff.pipeline.grammar import LANGUAGES
+from syntaxdiff.pipeline.grammar import LANGUAGES, language_of_fence
 from syntaxdiff.pipeline.pool import Progress
 from syntaxdiff.pipeline.record import Fields
 from syntaxdiff.pipeline.sample import OVERLENGTH
@@ -30,7 +29,8 @@ from syntaxdiff.pipeline.tokenizer import DEFAULT_TOKENIZER
 from syntaxdiff.pipeline.verification import verify
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path), default="data")
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+ERROR_SHARE = 0.2  # of the samples, from which a word is due
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 class OneLineErrors(click.Group):
@@ -66,26 +66,41 @@ def main() -> None:
     syntaxdiff-prep show data/ --index 3
     syntaxdiff-prep verify data/
     """
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that torch is missing concerns nobody here
 
 
 @main.command("build", short_help="Build shards from rows.")
 @click.option("--src", multiple=True, required=True, help="Hub name, file, folder, glob, or `stdlib`. Repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), default="data", show_default=True, help="Folder of the shards.")
-@click.option("--subset", help="Configuration on the hub. [default: split_0 for nvidia/OpenCodeReasoning]")
+@click.option(
+    "--subset", help="Subset (configuration) of a data set on the hub. [default: split_0 for nvidia/OpenCodeReasoning]"
+)
 @click.option("--split", help="Split on the hub, or several: `python,cpp`. [default: train, else all]")
 @click.option("--revision", help="Branch, tag or commit on the hub.")
 @click.option("--prompt-field", help="Field with the problem's statement.")
 @click.option("--response-field", help="Field with the whole answer: reasoning and one fenced program.")
 @click.option("--reasoning-field", help="Field with the reasoning alone.")
 @click.option("--code-field", help="Field with the program alone.")
-@click.option("--questions", help="Where statements that are `-` are fetched: a folder with one data set each, or `hub`.")
+@click.option(
+    "--questions", help="Where OpenCodeReasoning's statements that are `-` are fetched: `hub`, or a folder with taco/, apps/, …"
+)
 @click.option("--allow-missing-prompt", is_flag=True, help="Keep rows whose statement cannot be had, without prompt.")
 @click.option("--tokenizer", default=DEFAULT_TOKENIZER, show_default=True, help="Hub name, local folder, or train:SIZE.")
-@click.option("--mask-token", help="The mask token's text; added where new. [default: found, else <|mask|> is added]")
-@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="BPE engine; same ids.")
 @click.option(
-    "--languages", default=",".join(LANGUAGES), show_default=True, help="Languages to keep; the first is the default."
+    "--mask-token",
+    help="Text of the mask token, added where it is new. [default: the tokenizer's own or a known one, else <|mask|>]",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="auto",
+    show_default=True,
+    help="BPE engine: a matter of speed, the ids are the same.",
+)
+@click.option(
+    "--languages",
+    default=",".join(LANGUAGES),
+    show_default=True,
+    help="Languages to keep. Rows that do not say theirs are taken for the first.",
 )
 @click.option("--max-length", default=4096, show_default=True, help="Most tokens of a sample.")
 @click.option(
@@ -99,7 +114,7 @@ def main() -> None:
 @click.option(
     "--validation-size",
     type=int,
-    help="Problems held out, one sample each. [default: 1000, at most a twentieth of the problems]",
+    help="Problems held out: one sample of each validates, their others are left out. [default: 1000, or 1 in 20]",
 )
 @click.option("--shard-rows", default=4096, show_default=True, help="Samples of a shard.")
 @click.option("--seed", default=0, show_default=True, help="Chooses the validation problems.")
@@ -120,7 +135,8 @@ def build_command(
     name the fields. A build that was cut off goes on when the same command is run again.
     """
     fields = Fields(prompt=prompt_field, response=response_field, reasoning=reasoning_field, code=code_field)
-    chosen = tuple(name.strip() for name in languages.split(",") if name.strip())
+    names = [name.strip() for name in languages.split(",") if name.strip()]
+    chosen = tuple(language_of_fence(name) or name for name in names)
     if workers is not None:
         options["workers"] = workers
     config = BuildConfig(fields=fields, languages=chosen, **options)
@@ -129,6 +145,8 @@ def build_command(
         manifest = build(config, bar.update)
     if fields.given and fields.prompt is None:
         click.echo("note: no --prompt-field was given, so the samples have no prompt", err=True)
+    if config.limit is not None and sum(map(manifest.num_samples, SPLITS)) < config.limit:
+        click.echo(f"note: --limit {config.limit:,} was not reached, the sources have no more", err=True)
     if was_complete:
         click.echo(f"{config.out} is complete already, with these settings; nothing was done.", err=True)
     print_build(config.out, manifest)
@@ -160,6 +178,8 @@ class ProgressBar:
                 unit_scale=scale,
                 dynamic_ncols=True,
                 mininterval=0.5,
+                desc="building",
+                disable=None,  # where nobody looks: a log
             )
             self._first = (counts.rows, counts.tokens)
         bar = self._bar
@@ -177,7 +197,7 @@ class ProgressBar:
 def shard_bar(folder: Path, verb: str) -> Iterator[Callable[[str], None]]:
     """A bar over the shards of a folder; the function to call when one is through."""
     manifest = read_manifest(folder)
-    with tqdm(total=sum(map(len, manifest.splits.values())), desc=verb, unit=" shards", leave=False) as bar:
+    with tqdm(total=sum(map(len, manifest.splits.values())), desc=verb, unit=" shards", leave=False, disable=None) as bar:
         yield lambda shard: bar.update()
 
 
@@ -185,11 +205,22 @@ def print_build(folder: Path, manifest: Manifest) -> None:
     """A build's outcome in a few lines."""
     for split in SPLITS:
         samples, tokens = manifest.num_samples(split), manifest.num_tokens(split)
-        click.echo(f"{split:<10}  {samples:>9,} samples  {tokens:>13,} tokens  {len(manifest.splits[split]):>4} shards")
+        files = len(manifest.splits[split])
+        shards = f"{files:>4} shard{'' if files == 1 else 's'}"
+        click.echo(f"{split:<10}  {samples:>9,} samples  {tokens:>13,} tokens  {shards}")
     rejects = sum(manifest.rejected.values())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(manifest.rejected.items(), key=lambda item: -item[1]))
     click.echo(f"{'rejected':<10}  {rejects:>9,} of {manifest.rows_read:,} rows" + (f": {reasons}" if reasons else ""))
     click.echo(f"{folder / MANIFEST}  engine {manifest.tokenizer['engine']}  fingerprint {manifest.fingerprint[:12]}")
+    samples = sum(map(manifest.num_samples, SPLITS))
+    if manifest.samples_with_error > samples * ERROR_SHARE:
+        click.echo(
+            f"warning: {manifest.samples_with_error:,} of {samples:,} programs do not parse as what they are taken for: "
+            "are --languages and --code-field (for programs alone) or --response-field (for fenced ones) right?",
+            err=True,
+        )
+    if manifest.rejected.get("too-long", 0) > samples * ERROR_SHARE and manifest.settings["overlength"] == "drop":
+        click.echo("note: --overlength trim-reasoning keeps rows that are too long, --max-length takes longer ones", err=True)
 
 
 @main.command("stats", short_help="Tables and a picture of what shards hold.")

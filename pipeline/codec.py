@@ -53,6 +53,7 @@ class Codec:
         vocabulary = backend.get_vocab()
         self.vocab_size = max(vocabulary.values()) + 1
         self._added = {token["id"]: token["content"] for token in spec["added_tokens"]}
+        self._unknown = vocabulary.get(spec["model"].get("unk_token") or "", -1)
         self._backend = backend
         self._reference = HfEngine(backend)
         self._engine: Engine = self._reference
@@ -103,6 +104,8 @@ class Codec:
         return TokenBytes(ids, end_byte - num_bytes, end_byte)
 
     def _by_offsets(self, ids: np.ndarray, offsets: np.ndarray, text: str) -> TokenBytes | None:
+        if (ids == self._unknown).any():
+            return None
         byte_of_char = char_to_byte(text)
         start_byte, end_byte = byte_of_char[offsets.reshape(-1, 2)].T
         return TokenBytes(ids, start_byte, end_byte) if covers_text(start_byte, end_byte, text.encode()) else None
@@ -111,8 +114,13 @@ class Codec:
         """Ids of pieces of a template, each tokenised by itself."""
         ids: list[int] = []
         for piece in pieces:
-            tokens = self.encode_batch([piece.text])[0] if piece.token_id is None else None
-            ids += [piece.token_id] if piece.token_id is not None else tokens.ids.tolist() if tokens else []
+            if piece.token_id is not None:
+                ids.append(piece.token_id)
+                continue
+            tokens = self.encode_batch([piece.text])[0]
+            if tokens is None:
+                raise TokenizerError(f"the tokens of {piece.text!r}, in the chat template, do not account for all of it")
+            ids += tokens.ids.tolist()
         return tuple(ids)
 
     def disagreement(self, texts: Sequence[str]) -> str | None:

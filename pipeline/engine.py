@@ -97,6 +97,8 @@ class BytePieces:
         ids: list[int] = []
         merged = ("".join(m) if isinstance(m, list) else m.replace(" ", "") for m in model["merges"])
         for piece in [*byte_alphabet().values(), *merged]:
+            if any(char not in byte_of_char for char in piece):
+                raise SettingsError(f"its piece {piece!r} is not made of bytes")
             piece_bytes = bytes(byte_of_char[char] for char in piece)
             if piece_bytes in self.ranks:
                 continue
@@ -217,7 +219,9 @@ def make_engine(choice: str, backend: Tokenizer, reference: HfEngine, *, proven:
         difference = None if proven else first_difference(engine, reference, proof_texts(backend))
         if difference is not None:
             raise SettingsError(f"it gives other ids than tokenizers, first on {difference!r}")
-    except SettingsError as error:
+    except BaseException as error:  # patterns that its regular expressions refuse end in errors of Rust
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            raise
         if choice == "auto":
             return reference
         raise SettingsError(f"--engine {choice} cannot carry this vocabulary: {error}; use --engine hf") from error

@@ -4,6 +4,7 @@ A damaged file ends in one reject that says so, with what was read before it kep
 an error, since that can be mended.
 """
 
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from syntaxdiff.pipeline.unit import (
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
 DAMAGE = (EOFError, pa.ArrowException)
+SKETCH_BYTES = 1 << 16
 LOST_BYTES = 1 << 16  # most of what stood before the damage of a compressed file and is lost with it
 
 T = TypeVar("T")
@@ -67,19 +69,38 @@ class PythonFiles:
 
     def identity(self) -> dict[str, Any]:
         """See Source."""
-        return {"name": self.name, "files": _file_sizes(self.files, self._root)}
+        return {"name": self.name, "files": _identities(self.files, self._root)}
 
     def units(self, cursor: dict[str, Any] | None = None) -> Iterator[Unit]:
         """See Source."""
         for index in range(cursor["file"] if cursor else 0, len(self.files)):
             path = self.files[index]
             rows = PythonFile(path, module_name(path, self._root))
-            place = path.relative_to(self._root).as_posix()
+            place = _place(path, self._root)
             yield Unit(source=self.name, place=place, rows=rows, advance=1, cursor={"file": index + 1})
 
 
-def _file_sizes(files: list[Path], root: Path) -> list[list[str | int]]:
-    return [[file.relative_to(root).as_posix(), _size(file)] for file in files]
+def _identities(files: list[Path], root: Path) -> list[list[str | int]]:
+    """Path, size and a hash of beginning, middle and end of each file."""
+    return [[_place(file, root), _size(file), _sketch(file)] for file in files]
+
+
+def _place(path: Path, root: Path) -> str:
+    """Path below a root; bytes that are not UTF-8 are replaced."""
+    return path.relative_to(root).as_posix().encode("utf-8", errors="replace").decode()
+
+
+def _sketch(path: Path) -> str:
+    """Hash of 64 KiB at the beginning, in the middle and at the end: an edit elsewhere that keeps the size goes unseen."""
+    digest = hashlib.blake2b(digest_size=8)
+    try:
+        with path.open("rb") as file:
+            for position in (0, _size(path) // 2, max(0, _size(path) - SKETCH_BYTES)):
+                file.seek(position)
+                digest.update(file.read(SKETCH_BYTES))
+    except OSError as error:
+        raise SourceError(unreadable(path, error)) from error
+    return digest.hexdigest()
 
 
 def _size(path: Path) -> int:
@@ -104,14 +125,14 @@ class DataFiles:
 
     def identity(self) -> dict[str, Any]:
         """See Source."""
-        return {"name": self.name, "files": _file_sizes(self.files, self.root)}
+        return {"name": self.name, "files": _identities(self.files, self.root)}
 
     def units(self, cursor: dict[str, Any] | None = None) -> Iterator[Unit]:
         """See Source."""
         start_file, skip = (cursor["file"], cursor["unit"]) if cursor else (0, 0)
         for index in range(start_file, len(self.files)):
             path = self.files[index]
-            place = path.relative_to(self.root).as_posix()
+            place = _place(path, self.root)
             done_bytes = 0
             for number, (rows, position) in enumerate(self._read(path, place)):
                 if number >= skip:

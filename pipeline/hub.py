@@ -100,7 +100,11 @@ def choose_splits(path: str, known: list[str], asked: str | None) -> list[str]:
     Raises:
         SourceError: one that was asked for does not exist
     """
-    wanted = asked.replace("+", ",").split(",") if asked else [split for split in known if split == "train"] or known
+    wanted = (
+        list(dict.fromkeys(asked.replace("+", ",").split(",")))
+        if asked
+        else [split for split in known if split == "train"] or known
+    )
     missing = [split for split in wanted if split not in known]
     if missing:
         raise SourceError(f"--src {path}: there is no split {', '.join(missing)}; there are {', '.join(known)}")

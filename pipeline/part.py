@@ -131,7 +131,8 @@ class Worker:
                 continue
             ids.append(printable(own_id(row)) or where)
             try:
-                outcomes.append(self.reader.read(row, source=unit.source, place=where, default_language=unit.default_language))
+                record = self.reader.read(row, source=unit.source, default_language=unit.default_language)
+                outcomes.append(record.mapped(self.codec.normalize))
             except RowError as error:
                 outcomes.append(error)
         return ids, outcomes

@@ -78,6 +78,7 @@ def make_plan(keys: Keys, *, validation_size: int | None, limit: int | None) -> 
     pool = unique[:limit]
     problems = np.unique(keys.problem[pool])  # ascending, so the smallest hashes come first
     size = min(DEFAULT_VALIDATION, len(problems) // DEFAULT_SHARE) if validation_size is None else validation_size
+    size = size if len(problems) else 0  # without any sample the rejects say why, and they come later
     if size and size >= min(len(problems), limit or len(problems)):
         raise SettingsError(
             f"--validation-size {size} would leave nothing to train on: the source gives {len(problems)} problems"
@@ -97,5 +98,5 @@ def make_plan(keys: Keys, *, validation_size: int | None, limit: int | None) -> 
     if len(train) < wanted:
         return Plan(fate, wanted - len(train))
     last = max(train[wanted - 1], np.flatnonzero(fate == Fate.VALIDATION).max(initial=-1))
-    fate[train[wanted:]] = Fate.REJECT
+    assert len(train) == wanted or train[wanted] > last  # the first `limit` samples hold at most `wanted` to train on
     return Plan(fate[: last + 1], 0)

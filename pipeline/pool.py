@@ -55,7 +55,9 @@ class Parts:
         for path in self.folder.glob("*.arrow"):
             try:
                 read_part(path, KEY_COLUMNS)
-            except ShardError:
+            except ShardError as error:
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+                    raise  # the system refused to read it: it may be whole
                 path.unlink()  # torn by a power cut: made again
         resume = None
         while self.path(len(self)).exists():
@@ -165,8 +167,8 @@ def _pool(config: BuildConfig, recipe: Recipe) -> Iterator[ProcessPoolExecutor]:
         yield pool
     except BrokenProcessPool as error:
         raise StorageError(
-            "a worker process was killed, most likely for want of memory: run the same command again, it goes on, "
-            "with fewer --workers"
+            "a worker process ended early. If it was for want of memory, run the same command again with fewer --workers, it "
+            "goes on; a script that calls build() must do so under `if __name__ == '__main__':`"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -8,7 +8,7 @@ with a short stable reason, never a crash.
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
@@ -60,7 +60,7 @@ class Record:
         prompt: the problem's statement, empty where it is missing and that was allowed
         reasoning: the trace without its tags, empty where there is none
         code: the program without outer line ends
-        source_id: the source's own id, or the row's place in its file
+        source_id: the source's own id, empty where it has none
         problem: key of the problem: equal for all samples of one problem
     """
 
@@ -72,6 +72,11 @@ class Record:
     source_id: str
     problem: str
 
+    def mapped(self, change: Callable[[str], str]) -> "Record":
+        """The record with its texts changed, its problem's key among them."""
+        texts = {name: getattr(self, name) for name in ("prompt", "reasoning", "code", "problem")}
+        return replace(self, **{name: change(text) for name, text in texts.items()})
+
     @cached_property
     def content_hash(self) -> str:
         """Hash of what the sample says, 16 hexadecimal digits."""
@@ -80,8 +85,8 @@ class Record:
 
     @property
     def sample_id(self) -> str:
-        """The source's own id with 12 digits of the content's hash: a source may hold many answers under one id."""
-        return f"{self.source_id}-{self.content_hash[:12]}"
+        """The source's own id with 12 digits of the content's hash, as it may hold many answers under one; else the hash."""
+        return f"{self.source_id}-{self.content_hash[:12]}" if self.source_id else self.content_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +109,17 @@ class RecordReader:
         """The field names that suit a row: the user's own, else those of a known shape, else None."""
         if self.fields.given and self.fields.suit(row):
             return self.fields
+        if any(name in row for name in vars(self.fields).values() if name):
+            return None  # some of the user's own names: other text must not stand in for the rest
+        if "instruction" in row:
+            return None  # Alpaca's shape, whose `input` and `output` mean something else
         return next((shape for shape in KNOWN_SHAPES.values() if shape.suit(row)), None)
 
-    def read(self, row: Row, *, source: str, place: str, default_language: str | None = None) -> Record:
+    def read(self, row: Row, *, source: str, default_language: str | None = None) -> Record:
         """The record of a row.
 
         Args:
             source: name of the source, stored with the sample
-            place: where the row stands, for rows without an id of their own
             default_language: of the source's split, used where neither a field nor the fence names one
 
         Raises:
@@ -139,7 +147,7 @@ class RecordReader:
             code=code,
             language=language,
             source=source,
-            source_id=own_id(row) or place,
+            source_id=own_id(row),
             problem="statement:" + " ".join(prompt.split()) if prompt.strip() else problem or "code:" + code,
         )
         check_text(record.prompt, record.reasoning, record.code, record.source_id)

@@ -21,7 +21,7 @@ from syntaxdiff.pipeline.spans import Spans, code_tree
 from syntaxdiff.pipeline.template import THINK_CLOSE, THINK_OPEN, Piece, Template
 
 OVERLENGTH = ("drop", "trim-reasoning")
-MIN_REASONING_TOKENS = 16  # what must be left of a reasoning whose middle is cut
+MIN_REASONING_TOKENS = 16  # what the length must leave of a reasoning whose middle is cut
 SEAM_TOKENS = 64  # how far from the middle a line's end is looked for
 
 
@@ -232,8 +232,9 @@ def _trim_reasoning(tokens: Tokens, excess: int) -> Tokens:
     if kept < MIN_REASONING_TOKENS:
         raise RowError("too-long", f"{len(tokens.ids)} tokens, of which {max(last - first, 0)} of reasoning can be cut")
     anchor = _anchors(tokens, 0, last)
-    cut_start = _seam(tokens.text, anchor, range(first + kept // 2, first, -1))
-    cut_end = _seam(tokens.text, anchor, range(first + kept // 2 + excess, last))
+    reach = min(SEAM_TOKENS, kept // 8)  # of both seams together at most a quarter of what is kept
+    cut_start = _seam(tokens.text, anchor, range(first + kept // 2, first, -1), reach)
+    cut_end = _seam(tokens.text, anchor, range(first + kept // 2 + excess, last), reach)
     in_run = np.ones(len(tokens.run.ids), dtype=bool)
     in_run[cut_start:cut_end] = False
     in_all = np.ones(len(tokens.ids), dtype=bool)
@@ -242,9 +243,9 @@ def _trim_reasoning(tokens: Tokens, excess: int) -> Tokens:
     return tokens._replace(ids=tokens.ids[in_all], region=tokens.region[in_all], run=run)
 
 
-def _seam(text: bytes, anchor: npt.NDArray[np.int64], candidates: range) -> int:
+def _seam(text: bytes, anchor: npt.NDArray[np.int64], candidates: range, reach: int) -> int:
     """The first candidate token, in their order, that opens a line; where none of the near ones does, a character."""
-    for token in candidates[:SEAM_TOKENS]:
+    for token in candidates[: reach + 1]:
         if b"\n" in text[anchor[token - 1] : anchor[token]]:
             return token
     opens_character = (  # bytes of one character are tokens of several anchors, or (byte fallback) of one

@@ -8,6 +8,7 @@ A folder of shards holds ``manifest.json`` (written last: its presence means com
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 REJECTS = "rejects.parquet"
 TOKENIZER = "tokenizer"
+WORK_FOLDER = ".build"  # of a build that is not complete
 SPLITS = ("train", "validation")
 ROWS_PER_GROUP = 128  # 64 to 256 rows cost nothing against one large group, and make shuffling fine
 
@@ -116,6 +118,7 @@ class Manifest:
         rows_read: rows of the sources, all of them accounted for: samples of both splits and rejects
         rejected: number of rows by reason
         tokenizer: name, vocab_size (ids that the model needs), sha256 of tokenizer.json, engine
+        samples_with_error: samples of both splits whose program's tree holds an error
         fingerprint: SHA-256 over the shards' own; equal data has an equal fingerprint
     """
 
@@ -126,6 +129,7 @@ class Manifest:
     token_ids: TokenIds
     languages: dict[str, LanguageKinds]
     splits: dict[str, tuple[ShardFile, ...]]
+    samples_with_error: int
     fingerprint: str
     versions: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
@@ -185,7 +189,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        unfinished = (folder / ".build").is_dir()
+        unfinished = (folder / WORK_FOLDER).is_dir()
         hint = "the build was cut off: run it again, it goes on" if unfinished else "run `syntaxdiff-prep build` first"
         raise ShardError(f"{folder} holds no complete shards (no {MANIFEST}): {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -239,9 +243,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(
-            f"{path} cannot be written ({reason}): free or allow some space and run the same command again, it goes on"
-        ) from error
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "os error" in reason
+        advice = "free or allow some space and run the same command again, it goes on" if is_full else "choose another place"
+        raise StorageError(f"{path} cannot be written ({reason}): {advice}") from error
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.files import DATA_SUFFIXES, DataFiles, PythonFiles, common_root, data_suffix
 from syntaxdiff.pipeline.hub import HubDataset, HubOptions, SavedDataset
+from syntaxdiff.pipeline.shard import MANIFEST, REJECTS, SPLITS, TOKENIZER, WORK_FOLDER
 from syntaxdiff.pipeline.snippets import interpreter, python_files, stdlib_files
 from syntaxdiff.pipeline.unit import Source
 
@@ -13,12 +14,13 @@ STDLIB = "stdlib"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-def open_source(spec: str, hub: HubOptions) -> Source:
+def open_source(spec: str, hub: HubOptions, out: Path | None = None) -> Source:
     """The source that ``--src`` names.
 
     Args:
         spec: ``stdlib``, a file, folder or glob, or the name of a data set on the hub
         hub: options for the hub and for folders laid out like one
+        out: folder of the shards, whose own files are no source
 
     Raises:
         SourceError: there is no such file, nothing in it can be read, or it is no name
@@ -39,7 +41,7 @@ def open_source(spec: str, hub: HubOptions) -> Source:
             raise SourceError(f"--src {spec}: {error}") from error
         return _files_source(spec, files, common_root(files))
     if spec and path.is_dir():
-        return _folder_source(spec, path, hub)
+        return _folder_source(spec, path, hub, out)
     if path.is_file():
         return _files_source(path.name, [path], path.parent)
     if path.exists() or not _HUB_NAME.fullmatch(spec):
@@ -47,13 +49,18 @@ def open_source(spec: str, hub: HubOptions) -> Source:
     return HubDataset(spec, spec, hub)
 
 
-def _folder_source(spec: str, folder: Path, hub: HubOptions) -> Source:
+def _folder_source(spec: str, folder: Path, hub: HubOptions, out: Path | None) -> Source:
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return SavedDataset(folder.resolve().name, folder, hub)
     readme = folder / "README.md"
     if hub.given or (readme.is_file() and re.match(r"---\n(.*\n)*?configs:", readme.read_text(errors="replace"))):
         return HubDataset(folder.resolve().name, str(folder), hub)
-    files = sorted(file for file in folder.rglob("*") if _is_file(file) and data_suffix(file) in DATA_SUFFIXES)
+    ours = [] if out is None else [(out / name).resolve() for name in (WORK_FOLDER, *SPLITS, TOKENIZER, MANIFEST, REJECTS)]
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if _is_file(file) and data_suffix(file) in DATA_SUFFIXES and not {file.resolve(), *file.resolve().parents} & set(ours)
+    )
     if files:
         return _files_source(spec, files, folder)
     python = python_files(folder)

@@ -8,6 +8,7 @@ sample's ids are those of the whole text, wherever its regions end.
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from syntaxdiff.pipeline.errors import TokenizerError
@@ -18,6 +19,7 @@ THINK_OPEN = "<think>\n"
 THINK_CLOSE = "\n</think>"
 _PROBLEM = "PROBLEM-GOES-HERE"
 _ANSWER = "ANSWER-GOES-HERE"
+_DAY = datetime(2025, 1, 1)
 
 
 class Piece(NamedTuple):
@@ -63,13 +65,15 @@ def read_template(tokenizer: HubTokenizer) -> Template:
     question = {"role": "user", "content": _PROBLEM}
     answer = {"role": "assistant", "content": _ANSWER}
     try:
-        opened = str(tokenizer.apply_chat_template([question], tokenize=False, add_generation_prompt=True))
-        closed = str(tokenizer.apply_chat_template([question, answer], tokenize=False, add_generation_prompt=False))
+        opened = _rendered(tokenizer, [question], add_generation_prompt=True)
+        closed = _rendered(tokenizer, [question, answer], add_generation_prompt=False)
     except Exception as error:  # jinja2's errors, and whatever a template raises on purpose
         raise TokenizerError(f"the tokenizer's chat template fails on one question and answer ({error})") from error
     if opened.count(_PROBLEM) != 1 or closed.count(_ANSWER) != 1:
         raise TokenizerError("the tokenizer's chat template does not show question and answer once each")
     head, middle = opened.split(_PROBLEM)
+    if middle.rstrip().endswith(THINK_OPEN.strip()):  # the tag is part of the reasoning here
+        middle = middle.rstrip().removesuffix(THINK_OPEN.strip())
     added = {token.content: token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
     end_of_turn = _first_special(_split(closed.split(_ANSWER)[1], added, Region.SCAFFOLD))
     pieces = [*_split(opened, added, Region.PROMPT), *([end_of_turn] if end_of_turn else [])]
@@ -78,6 +82,15 @@ def read_template(tokenizer: HubTokenizer) -> Template:
     eos = Piece(tokenizer.eos_token, Region.SCAFFOLD, tokenizer.eos_token_id)
     end = (eos,) if end_of_turn is None or end_of_turn.token_id == eos.token_id else (end_of_turn, eos)
     return Template(_split(head, added, Region.PROMPT), _split(middle, added, Region.PROMPT), end)
+
+
+def _rendered(tokenizer: HubTokenizer, turns: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
+    """The template's text for some turns, on a fixed day: some templates print today's date."""
+    return str(
+        tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=add_generation_prompt, strftime_now=_DAY.strftime
+        )
+    )
 
 
 def _split(text: str, special: dict[str, int], region: Region) -> tuple[Piece, ...]:

@@ -86,6 +86,7 @@ def load_tokenizer(name: str, mask_token: str | None = None) -> HubTokenizer:
     Raises:
         TokenizerError: it cannot be loaded, is slow, or changes text that code needs
     """
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that torch is missing concerns nobody here
     from transformers import AutoTokenizer  # a second to import, and only the main process needs it
 
     try:
@@ -127,6 +128,8 @@ def give_mask_token(tokenizer: HubTokenizer, demanded: str | None) -> None:
     vocabulary = tokenizer.get_vocab()
     known = [tokenizer.mask_token, *MASK_TOKENS]
     found = demanded or next((token for token in known if token and token in vocabulary), ADDED_MASK_TOKEN)
+    if found in vocabulary and vocabulary[found] not in tokenizer.added_tokens_decoder:
+        raise TokenizerError(f"{found} is an ordinary token of the vocabulary: choose another --mask-token")
     if found in {tokenizer.eos_token, tokenizer.pad_token, tokenizer.bos_token}:
         raise TokenizerError(f"{found} already ends, pads or starts text: choose another --mask-token")
     tokenizer.add_special_tokens({"mask_token": found})

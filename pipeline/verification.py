@@ -103,6 +103,8 @@ def verify(folder: Path, on_shard: Callable[[str], None] | None = None) -> Fault
     if fault is not None:
         return fault
     codec = Codec(folder / TOKENIZER, "hf")
+    if codec.sha256 != manifest.tokenizer["sha256"]:
+        return Fault(f"{TOKENIZER}/tokenizer.json", "", "the checksum is not the manifest's: the tokenizer was changed")
     checker = _Checker(manifest, codec, _empty_prompt(folder, codec))
     for split in reversed(SPLITS):  # validation first: its prompts are what training must not hold
         for shard in manifest.splits[split]:

@@ -188,7 +188,7 @@ def test_a_folder_that_cannot_be_taken_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "other" / "train").mkdir(parents=True)
     check_refused(prep("build", "--src", rows, "--out", tmp_path / "other", *FAST), "train")
     built(tmp_path / "out", "--src", rows, *FAST, rows_read=3)
-    check_refused(prep("build", "--src", rows, "--out", tmp_path / "out", *FAST, "--max-length", "999"), "max_length", "999")
+    check_refused(prep("build", "--src", rows, "--out", tmp_path / "out", *FAST, "--max-length", "999"), "max-length", "999")
     (tmp_path / "out" / "manifest.json").write_text("{")
     check_refused(prep("build", "--src", rows, "--out", tmp_path / "out", *FAST), "manifest.json")
 

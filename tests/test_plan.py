@@ -37,13 +37,13 @@ def test_no_rows_is_no_plan() -> None:
 def test_no_problem_is_on_both_sides(rows: list[tuple[bool, int, int]], size: int) -> None:
     """Validation holds one sample of each of ``size`` problems, and training none of those problems."""
     keys = keys_of(rows)
-    if size >= len(np.unique(keys.problem[keys.is_sample])) and size:
+    if 0 < len(np.unique(keys.problem[keys.is_sample])) <= size:
         with pytest.raises(SettingsError, match="nothing to train on"):
             make_plan(keys, validation_size=size, limit=None)
         return
     fate = make_plan(keys, validation_size=size, limit=None).fate
     held_out = keys.problem[fate == Fate.VALIDATION]
-    assert len(held_out) == len(set(held_out.tolist())) == size
+    assert len(held_out) == len(set(held_out.tolist())) == (size if keys.is_sample.any() else 0)
     assert not set(held_out.tolist()) & set(keys.problem[fate == Fate.TRAIN].tolist())
     assert set(keys.problem[fate == Fate.SIBLING].tolist()) <= set(held_out.tolist())
 
@@ -79,9 +79,14 @@ def test_the_limit_counts_samples_that_come_out(rows: list[tuple[bool, int, int]
 def test_a_reached_limit_does_not_depend_on_later_rows(rows: list[tuple[bool, int, int]], limit: int, cut: int) -> None:
     """A build may stop reading as soon as the limit is reached: what follows would change nothing."""
     keys = keys_of(rows)
-    early = make_plan(Keys(keys.is_sample[:cut], keys.content[:cut], keys.problem[:cut]), validation_size=0, limit=limit)
-    if early.shortfall == 0:
-        assert make_plan(keys, validation_size=0, limit=limit).fate.tolist() == early.fate.tolist()
+    first = Keys(keys.is_sample[:cut], keys.content[:cut], keys.problem[:cut])
+    for size in (None, 0, 1, 2, 3):
+        try:
+            early = make_plan(first, validation_size=size, limit=limit)
+        except SettingsError:
+            continue
+        if early.shortfall == 0:
+            assert make_plan(keys, validation_size=size, limit=limit).fate.tolist() == early.fate.tolist()
 
 
 def test_default_validation_is_at_most_a_twentieth_of_the_problems() -> None:

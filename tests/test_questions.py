@@ -74,7 +74,7 @@ def test_statements_are_fetched_by_data_set_split_and_index(
 ) -> None:
     """Rows whose statement is `-` get the one that they name, for both versions of OpenCodeReasoning."""
     row = {**shape, "dataset": dataset, "split": split, "index": index}
-    record = reader(folder).read(row, source="s", place="p")
+    record = reader(folder).read(row, source="s")
     assert (record.prompt, record.problem) == (expected, f"statement:{expected}")
 
 
@@ -106,16 +106,16 @@ def test_a_statement_that_cannot_be_had_rejects_its_row(folder: Path, dataset: s
     """An index that is none, or a statement that is empty at its source, is `missing-question`, or allowed on demand."""
     row = {**SHAPES[0], "dataset": dataset, "split": split, "index": index}
     with pytest.raises(RowError) as caught:
-        reader(folder).read(row, source="s", place="p")
+        reader(folder).read(row, source="s")
     assert caught.value.reason == "missing-question"
-    assert reader(folder, allow_missing_prompt=True).read(row, source="s", place="p").prompt == ""
+    assert reader(folder, allow_missing_prompt=True).read(row, source="s").prompt == ""
 
 
 @pytest.mark.parametrize("keys", [{}, {"dataset": "taco"}, {"dataset": "taco", "split": "train", "index": None}])
 def test_a_row_that_does_not_say_where_its_statement_is_is_rejected(folder: Path, keys: dict[str, Any]) -> None:
     """Data set, split and index must all be there."""
     with pytest.raises(RowError, match="missing-question"):
-        reader(folder).read({**SHAPES[0], **keys}, source="s", place="p")
+        reader(folder).read({**SHAPES[0], **keys}, source="s")
 
 
 @pytest.mark.parametrize("row", [{"question": 3}, {"question": ["a"]}, {"text": "a"}, {"question": {"a": "b"}}])

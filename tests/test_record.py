@@ -30,7 +30,7 @@ def read(
 ) -> Record:
     """The record of a row."""
     reader = RecordReader(fields=fields, languages=languages)
-    return reader.read(row, source="test", place="line 1", default_language=split_language)
+    return reader.read(row, source="test", default_language=split_language)
 
 
 def reason_of(row: Mapping[str, Any], fields: Fields = UNNAMED, *, languages: tuple[str, ...] = LANGUAGES) -> str:
@@ -151,10 +151,10 @@ def test_a_missing_statement_may_be_allowed() -> None:
     """With allow_missing_prompt such rows are kept with an empty prompt, and their problem is the place they name."""
     reader = RecordReader(fields=Fields(), languages=LANGUAGES, allow_missing_prompt=True)
     row = {"input": "-", "output": FENCED, "dataset": "taco", "split": "train", "index": 3}
-    one, two = (reader.read({**row, "id": name}, source="s", place="p") for name in "ab")
+    one, two = (reader.read({**row, "id": name}, source="s") for name in "ab")
     assert one.prompt == two.prompt == ""
     assert one.problem == two.problem
-    assert one.problem != reader.read({**row, "index": 4}, source="s", place="p").problem
+    assert one.problem != reader.read({**row, "index": 4}, source="s").problem
 
 
 @given(
@@ -375,12 +375,12 @@ def test_other_languages_are_rejected() -> None:
         ({"id": 10**30}, str(10**30)),
         ({"id": None, "task_id": "HumanEval/0"}, "HumanEval/0"),
         ({"id": "", "slug": "two-sum"}, "two-sum"),
-        ({"id": 1.5}, "line 1"),
-        ({"id": ["a"]}, "line 1"),
-        ({}, "line 1"),
+        ({"id": 1.5}, ""),
+        ({"id": ["a"]}, ""),
+        ({}, ""),
     ],
 )
-def test_the_id_is_the_rows_own_or_its_place(row: dict[str, Any], expected: str) -> None:
+def test_the_id_is_the_rows_own_or_none(row: dict[str, Any], expected: str) -> None:
     """Text and whole numbers serve as ids, other values do not."""
     assert read({"prompt": "Q", "code": "x", **row}).source_id == expected
 
