@@ -605,7 +605,7 @@ def main() -> int:
             rows=options.rows,
             rounds=options.rounds,
             naive_rows=min(options.rows, 4 * ROWS_PER_UNIT),
-            build_rows={"hf": 2 * options.rows, "tiktoken": 2 * options.rows, "quicktok": 4 * options.rows},
+            build_rows={"hf": options.rows, "tiktoken": 2 * options.rows, "quicktok": 4 * options.rows},
             build_rounds=3,
             memory_rows=options.rows // 2,
         )

@@ -69,7 +69,8 @@ class Parts:
         assert index == len(self._keys)
         table, resume = read_part(self.path(index), KEY_COLUMNS)
         is_sample = table["reason"].is_null().to_numpy()
-        self._keys.append(Keys(is_sample, table["content"].to_numpy(), table["problem"].to_numpy()))
+        # Copies: a view would keep the part mapped.
+        self._keys.append(Keys(is_sample, table["content"].to_numpy().copy(), table["problem"].to_numpy().copy()))
         counts = counts_of(table)
         self.counts = self.counts.plus(counts)
         return resume
