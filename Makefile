@@ -25,12 +25,13 @@ demo: setup  ## shards from Python's standard library, checked and shown
 	$(PREP) build --src stdlib --tokenizer train:4096 --max-length 1024 --limit 2000 --validation-size 100 --out demo/shards
 	$(PREP) verify demo/shards
 	$(PREP) stats demo/shards --plot demo/shards.png
-	$(PREP) show demo/shards --index 48
+	$(PREP) show demo/shards --index 30
 	@echo
 	@echo 'Open next:'
 	@echo '  demo/shards.png            lengths, regions and spans of the data set'
 	@echo '  demo/shards/manifest.json  what was built, from what, with which settings'
-	@echo '  docs/                      the shards, column by column, and real data'
+	@echo '  docs/shards.md             the shards, column by column, and how to read them'
+	@echo '  docs/data.md               real data: sources, options, rejects'
 
 test: setup  ## the tests, without the slow ones (under 10 minutes on 2 cores)
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow'
