@@ -31,7 +31,7 @@ from syntaxdiff.pipeline.unit import (
 )
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
-DAMAGE = (EOFError, pa.ArrowException)
+DAMAGE = (EOFError, UnicodeDecodeError, OverflowError, pa.ArrowException)
 SKETCH_BYTES = 1 << 16
 LOST_BYTES = 1 << 16  # most of what stood before the damage of a compressed file and is lost with it
 
