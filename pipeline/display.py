@@ -77,31 +77,31 @@ def sample_view(folder: Path, split: str, index: int) -> SampleView:
     manifest = read_manifest(folder)
     row = read_sample(folder, manifest, split, index)
     codec = Codec(folder / TOKENIZER, "hf")
-    ids = row["input_ids"]
+    ids = row.input_ids.tolist()
 
     def text_of(start: int, end: int) -> str:
         return codec.decode(ids[start:end]).decode(errors="replace")
 
-    starts = [0, *row["region_end"]]
+    starts = [0, *row.region_end.tolist()]
     regions = tuple(
         RegionView(Region(label).name.lower(), start, end, text_of(start, end))
-        for label, start, end in zip(row["region_label"], starts, row["region_end"], strict=False)
+        for label, start, end in zip(row.region_label.tolist(), starts, row.region_end.tolist(), strict=False)
     )
-    kinds = manifest.languages[row["language"]].node_kinds
+    kinds = manifest.languages[row.language].node_kinds
     spans: list[SpanView] = []
-    columns = ("span_start", "span_end", "span_kind", "span_arity", "span_parent")
-    for start, end, kind, arity, parent in zip(*(row[column] for column in columns), strict=True):
+    columns = (row.span_start, row.span_end, row.span_kind, row.span_arity, row.span_parent)
+    for start, end, kind, arity, parent in zip(*(column.tolist() for column in columns), strict=True):
         depth = 1 if parent < 0 else spans[parent].depth + 1
         spans.append(SpanView(start, end, kinds[kind], arity, parent, depth, text_of(start, end)))
     return SampleView(
-        sample_id=row["sample_id"],
+        sample_id=row.sample_id,
         split=split,
         index=index,
-        language=row["language"],
-        source=row["source"],
-        length=row["length"],
-        truncated=row["truncated"],
-        has_error=row["has_error"],
+        language=row.language,
+        source=row.source,
+        length=row.length,
+        truncated=row.truncated,
+        has_error=row.has_error,
         regions=regions,
         spans=tuple(spans),
     )

@@ -15,8 +15,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -214,8 +215,49 @@ def iter_row_groups(folder: Path, shard: ShardFile) -> Iterator[pa.Table]:
         raise ShardError(f"{path} cannot be read ({error}): build the shards again") from error
 
 
-def read_sample(folder: Path, manifest: Manifest, split: str, index: int) -> dict[str, Any]:
-    """One sample of a split as a dict of Python values, by its position over all shards.
+class SampleRow(NamedTuple):
+    """One sample, its lists as numpy arrays that share the table's memory; names and types as in SAMPLE_SCHEMA."""
+
+    sample_id: str
+    input_ids: Any
+    region_label: Any
+    region_end: Any
+    role: Any
+    leaf_kind: Any
+    span_start: Any
+    span_end: Any
+    span_kind: Any
+    span_arity: Any
+    span_parent: Any
+    length: int
+    span_depth: int
+    language: str
+    source: str
+    truncated: bool
+    has_error: bool
+
+
+def rows_of(table: pa.Table) -> list[SampleRow]:
+    """The samples of a table of SAMPLE_SCHEMA, in order; no list is copied."""
+    columns: dict[str, list[Any]] = {}
+    for name in SampleRow._fields:
+        column = table[name].combine_chunks()
+        if pa.types.is_list(column.type):
+            values, offsets = column.values.to_numpy(), column.offsets.to_numpy()
+            columns[name] = [values[start:end] for start, end in pairwise(offsets)]
+        else:
+            columns[name] = column.to_pylist()
+    return [SampleRow(*values) for values in zip(*columns.values(), strict=True)]
+
+
+def iter_rows(folder: Path, shard: ShardFile) -> Iterator[SampleRow]:
+    """The samples of one shard in order, a row group in memory at a time. Raises ShardError as iter_row_groups does."""
+    for table in iter_row_groups(folder, shard):
+        yield from rows_of(table)
+
+
+def read_sample(folder: Path, manifest: Manifest, split: str, index: int) -> SampleRow:
+    """One sample of a split by its position over all shards.
 
     Raises:
         ShardError: there is no such sample
@@ -229,8 +271,7 @@ def read_sample(folder: Path, manifest: Manifest, split: str, index: int) -> dic
         if index < shard.rows:
             for table in iter_row_groups(folder, shard):
                 if index < table.num_rows:
-                    row: dict[str, Any] = table.slice(index, 1).to_pylist()[0]
-                    return row
+                    return rows_of(table.slice(index, 1))[0]
                 index -= table.num_rows
         index -= shard.rows
     raise ShardError(f"{folder / split} holds fewer rows than its manifest says: run `syntaxdiff-prep verify`")

@@ -5,8 +5,7 @@ computed anew: they must be those that are stored. That needs a byte-level vocab
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -29,9 +28,11 @@ from syntaxdiff.pipeline.shard import (
     Manifest,
     Region,
     Role,
+    SampleRow,
     ShardFile,
     file_sha256,
     iter_row_groups,
+    iter_rows,
     read_manifest,
 )
 from syntaxdiff.pipeline.spans import MIN_SPAN_TOKENS, code_tree, nesting
@@ -50,28 +51,6 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file}: {f'sample {self.sample_id}: ' if self.sample_id else ''}{self.what}"
-
-
-class Row(NamedTuple):
-    """One sample as arrays; names as in shard.SAMPLE_SCHEMA."""
-
-    sample_id: str
-    input_ids: Array
-    region_label: Array
-    region_end: Array
-    role: Array
-    leaf_kind: Array
-    span_start: Array
-    span_end: Array
-    span_kind: Array
-    span_arity: Array
-    span_parent: Array
-    length: int
-    span_depth: int
-    language: str
-    source: str
-    truncated: bool
-    has_error: bool
 
 
 class BrokenInvariantError(Exception):
@@ -108,7 +87,7 @@ def verify(folder: Path, on_shard: Callable[[str], None] | None = None) -> Fault
     checker = _Checker(manifest, codec, _empty_prompt(folder, codec))
     for split in reversed(SPLITS):  # validation first: its prompts are what training must not hold
         for shard in manifest.splits[split]:
-            for row in _rows(folder, shard):
+            for row in iter_rows(folder, shard):
                 try:
                     checker.check(row, split)
                 except BrokenInvariantError as broken:
@@ -157,20 +136,6 @@ def _folder_fault(folder: Path, manifest: Manifest) -> Fault | None:
     return None
 
 
-def _rows(folder: Path, shard: ShardFile) -> Iterator[Row]:
-    for table in iter_row_groups(folder, shard):
-        columns: dict[str, Any] = {}
-        for name in Row._fields:
-            column = table[name].combine_chunks()
-            if pa.types.is_list(column.type):
-                values, offsets = column.values.to_numpy(), column.offsets.to_numpy()
-                columns[name] = [values[a:b] for a, b in pairwise(offsets)]
-            else:
-                columns[name] = column.to_pylist()
-        for values in zip(*columns.values(), strict=True):
-            yield Row(*values)
-
-
 def _empty_prompt(folder: Path, codec: Codec) -> bytes:
     """Hash of the prompt of a sample without a statement: the template alone."""
     template = read_template(load_tokenizer(str(folder / TOKENIZER)))
@@ -194,7 +159,7 @@ class _Checker:
         self._seen: set[bytes] = set()
         self._validation_prompts: set[bytes] = set()
 
-    def check(self, row: Row, split: str) -> None:
+    def check(self, row: SampleRow, split: str) -> None:
         """Raises BrokenInvariantError at the first invariant that does not hold."""
         _hold(all(value is not None for value in row), "a column is null")
         self._check_identity(row, split)
@@ -205,7 +170,7 @@ class _Checker:
         if self._codec.is_byte_level:
             self._check_tree(row, code)
 
-    def _check_identity(self, row: Row, split: str) -> None:
+    def _check_identity(self, row: SampleRow, split: str) -> None:
         key = hashlib.blake2b(row.sample_id.encode(), digest_size=16).digest()
         _hold(bool(row.sample_id) and key not in self._seen, "sample_id is empty or not unique")
         self._seen.add(key)
@@ -215,14 +180,14 @@ class _Checker:
         elif prompt != self._empty_prompt:  # without a statement, problems are told apart by keys that shards don't hold
             _hold(prompt not in self._validation_prompts, "its problem is in the validation split too")
 
-    def _check_tokens(self, row: Row) -> None:
+    def _check_tokens(self, row: SampleRow) -> None:
         vocab_size = self._manifest.tokenizer["vocab_size"]
         _hold(row.length == len(row.input_ids) > 0, f"length is {row.length}, input_ids holds {len(row.input_ids)}")
         _hold(row.length <= self._manifest.settings["max_length"], "longer than max_length")
         _hold(((row.input_ids >= 0) & (row.input_ids < vocab_size)).all(), "an id outside the vocabulary")
         _hold(not (row.input_ids == self._manifest.token_ids.mask).any(), "the mask token is among the clean ids")
 
-    def _check_regions(self, row: Row) -> Array:
+    def _check_regions(self, row: SampleRow) -> Array:
         """The region of every token, from runs that are whole and in order."""
         ends, labels = row.region_end.astype(np.int64), row.region_label
         _hold(len(ends) == len(labels) > 0 and ends[-1] == row.length, "the region runs do not end at length")
@@ -235,7 +200,7 @@ class _Checker:
         _hold((labels == Region.CODE).any() and labels[-1] == Region.SCAFFOLD, "there is no code, or nothing after it")
         return np.repeat(labels, lengths)
 
-    def _check_spans(self, row: Row, code: Array) -> None:
+    def _check_spans(self, row: SampleRow, code: Array) -> None:
         kinds = self._manifest.languages.get(row.language)
         if kinds is None:
             raise BrokenInvariantError(f"language {row.language!r} is not in the manifest")
@@ -256,7 +221,7 @@ class _Checker:
         _hold((end[inner] <= end[parent[inner]]).all(), "spans cross")
         _hold(depth == row.span_depth, f"span_depth is {row.span_depth}, the spans nest {depth} deep")
 
-    def _check_tree(self, row: Row, code: Array) -> None:
+    def _check_tree(self, row: SampleRow, code: Array) -> None:
         """Decodes the code, parses it again, and compares."""
         if self._manifest.languages[row.language].grammar != load_grammar(row.language).origin:
             return  # another grammar may rightly see other nodes

@@ -54,7 +54,7 @@ def test_shards_have_the_rows_that_were_asked_for(built: Path) -> None:
     shards = read_manifest(built).splits["train"]
     assert [shard.rows for shard in shards[:-1]] == [50] * (len(shards) - 1)
     manifest = read_manifest(built)
-    ids = [read_sample(built, manifest, "train", index)["sample_id"] for index in (0, 60, 120)]
+    ids = [read_sample(built, manifest, "train", index).sample_id for index in (0, 60, 120)]
     assert [int(name.split("-")[1]) for name in ids] == sorted(int(name.split("-")[1]) for name in ids)
 
 
@@ -172,8 +172,8 @@ def test_sources_follow_one_another(source: Path, tmp_path: Path) -> None:
     """Several sources are read in the order given, and each sample says where it is from."""
     second = write_jsonl(tmp_path / "more.jsonl", [{**row, "code": row["code"] + "# more\n"} for row in programs(5)])
     manifest = build(settings(source, tmp_path / "data", src=(str(second), str(source)), validation_size=0))
-    assert read_sample(tmp_path / "data", manifest, "train", 0)["source"] == "more.jsonl"
-    assert read_sample(tmp_path / "data", manifest, "train", 5)["source"] == "rows.jsonl"
+    assert read_sample(tmp_path / "data", manifest, "train", 0).source == "more.jsonl"
+    assert read_sample(tmp_path / "data", manifest, "train", 5).source == "rows.jsonl"
 
 
 def test_no_sample_at_all_is_an_error_that_keeps_the_rejects(tmp_path: Path) -> None:
@@ -195,8 +195,8 @@ def test_overlength_rows_are_dropped_or_trimmed(tmp_path: Path) -> None:
     trimmed = build(settings(rows, tmp_path / "b", max_length=400, validation_size=0, overlength="trim-reasoning"))
     sample = read_sample(tmp_path / "b", trimmed, "train", 3)
     assert trimmed.rejected == {}
-    assert sample["truncated"]
-    assert 300 < sample["length"] <= 400
+    assert sample.truncated
+    assert 300 < sample.length <= 400
     assert verify(tmp_path / "b") is None
 
 

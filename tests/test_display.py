@@ -69,18 +69,18 @@ def test_view_is_the_stored_sample(folder: Path, views: list[SampleView]) -> Non
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER / "tokenizer.json"))
     for index, view in enumerate(views):
         row = read_sample(folder, manifest, "train", index)
-        assert (view.sample_id, view.language, view.source) == (row["sample_id"], row["language"], row["source"])
-        assert (view.length, view.truncated, view.has_error) == (row["length"], row["truncated"], row["has_error"])
-        assert [region.end for region in view.regions] == row["region_end"]
-        assert [region.start for region in view.regions] == [0, *row["region_end"][:-1]]
+        assert (view.sample_id, view.language, view.source) == (row.sample_id, row.language, row.source)
+        assert (view.length, view.truncated, view.has_error) == (row.length, row.truncated, row.has_error)
+        assert [region.end for region in view.regions] == row.region_end.tolist()
+        assert [region.start for region in view.regions] == [0, *row.region_end[:-1].tolist()]
         whole = "".join(region.text for region in view.regions)
-        assert whole == tokenizer.decode(row["input_ids"], skip_special_tokens=False)
-        kinds = manifest.languages[row["language"]].node_kinds
+        assert whole == tokenizer.decode(row.input_ids.tolist(), skip_special_tokens=False)
+        kinds = manifest.languages[row.language].node_kinds
         for column in ("start", "end", "arity", "parent"):
-            assert [getattr(span, column) for span in view.spans] == row[f"span_{column}"]
-        assert [span.kind for span in view.spans] == [kinds[kind] for kind in row["span_kind"]]
+            assert [getattr(span, column) for span in view.spans] == getattr(row, f"span_{column}").tolist()
+        assert [span.kind for span in view.spans] == [kinds[kind] for kind in row.span_kind]
         assert all(span.depth == (view.spans[span.parent].depth + 1 if span.parent >= 0 else 1) for span in view.spans)
-        assert max((span.depth for span in view.spans), default=0) == row["span_depth"]
+        assert max((span.depth for span in view.spans), default=0) == row.span_depth
 
 
 def test_json_has_the_fields(views: list[SampleView]) -> None:

@@ -1,0 +1,1 @@
+"""The command ``syntaxdiff-eval``: parses, calls one library function, prints."""
