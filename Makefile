@@ -5,6 +5,7 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 PREP := $(BIN)/syntaxdiff-prep
+EVAL := $(BIN)/syntaxdiff-eval
 PARTS := $(wildcard pipeline train eval)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
@@ -21,14 +22,16 @@ setup: .venv/installed  ## build .venv; does nothing if it is up to date
 	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[dev,fast]'
 	touch $@
 
-demo: setup  ## shards from Python's standard library, checked and shown
+demo: setup  ## shards from Python's standard library, checked; a sample and its masks shown
 	$(PREP) build --src stdlib --tokenizer train:4096 --max-length 1024 --limit 2000 --validation-size 100 --out demo/shards
 	$(PREP) verify demo/shards
 	$(PREP) stats demo/shards --plot demo/shards.png
 	$(PREP) show demo/shards --index 30
+	$(EVAL) masks demo/shards --index 30 --strategy random --strategy ast-token --strategy ast-span --strategy ast-cut --html demo/masks.html
 	@echo
 	@echo 'Open next:'
 	@echo '  demo/shards.png            lengths, regions and spans of the data set'
+	@echo '  demo/masks.html            what the strategies mask of one program, at every mask rate'
 	@echo '  demo/shards/manifest.json  what was built, from what, with which settings'
 	@echo '  docs/shards.md             the shards, column by column, and how to read them'
 	@echo '  docs/data.md               real data: sources, options, rejects'
@@ -62,4 +65,4 @@ check: setup  ## ruff and strict mypy
 
 clean:  ## remove environments, caches and the demo; data/ and out/ stay
 	rm -rf .venv .venv-legacy .hypothesis .mypy_cache .pytest_cache .ruff_cache build demo *.egg-info
-	find $(PARTS) tests tools -name __pycache__ -prune -exec rm -rf {} +
+	find $(PARTS) tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -8,17 +8,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from rich.console import Console
 from tqdm import tqdm
 
 from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.command import HELP_SETTINGS, OneLineErrors
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.display import print_sample, sample_view
 from syntaxdiff.pipeline.engine import ENGINES
-from syntaxdiff.pipeline.errors import SyntaxdiffError
 from syntaxdiff.pipeline.grammar import LANGUAGES, language_of_fence
 from syntaxdiff.pipeline.pool import Progress
 from syntaxdiff.pipeline.record import Fields
@@ -33,29 +33,7 @@ ERROR_SHARE = 0.2  # of the samples, from which a word is due
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class OneLineErrors(click.Group):
-    """Prints what a user can mend as one line and exits with 2; anything else is our mistake and shows itself."""
-
-    @staticmethod
-    def refuse(error: Exception) -> NoReturn:
-        """Prints an error as one line, whatever stands in it."""
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
-        sys.exit(2)
-
-    def invoke(self, context: click.Context) -> Any:
-        """Runs the command."""
-        try:
-            return super().invoke(context)
-        except SyntaxdiffError as error:
-            self.refuse(error)
-        except OSError as error:  # of a path that the system does not take
-            self.refuse(error)
-        except KeyboardInterrupt:
-            click.echo("stopped: the same command goes on where this one was", err=True)
-            sys.exit(130)
-
-
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=OneLineErrors, context_settings=HELP_SETTINGS)
 @click.version_option(package_name="syntaxdiff")
 def main() -> None:
     """Turn rows of problems, reasoning and programs into shards for syntax-aware masked diffusion.

@@ -23,7 +23,7 @@ class Rule:
     files: str
     own: str  # what may be imported of syntaxdiff
     never: str = ""
-    only_in: dict[str, str] = field(default_factory=dict)  # a module, and the one file that may import it
+    only_in: dict[str, str] = field(default_factory=dict)  # a module, and the files that may import it
     others: str | None = None  # if given, all that may be imported besides `own` and the standard library
 
 
@@ -34,7 +34,7 @@ TABLE = (
         "pipeline/*.py",
         never="torch deepspeed peft",
         own="pipeline.*",
-        only_in={"click": "cli.py", "tree_sitter*": "grammar.py"},
+        only_in={"click": "cli.py command.py", "tree_sitter*": "grammar.py"},
     ),
     Rule(
         "train/*.py",
@@ -45,8 +45,9 @@ TABLE = (
     Rule(
         "eval/*.py",
         never="deepspeed tree_sitter*",
-        own="eval.* train.model train.checkpoint train.corruption train.denoise "
-        "pipeline.shard pipeline.errors pipeline.grammar pipeline.alignment pipeline.spans",
+        own="eval.* train.model train.checkpoint train.denoise train.batch train.corruption train.leaves train.noise "
+        "train.operators train.strategies pipeline.shard pipeline.errors pipeline.grammar pipeline.alignment pipeline.spans "
+        "pipeline.codec pipeline.command pipeline.display",
         only_in={"click": "cli.py"},
     ),
 )
@@ -82,7 +83,7 @@ def allowed(name: str, path: str, rule: Rule) -> bool:
         return matches(name.removeprefix("syntaxdiff."), rule.own)
     if rule.others is not None:
         return name.split(".")[0] in sys.stdlib_module_names or matches(name, rule.others)
-    reserved = any(matches(name, module) and Path(path).name != file for module, file in rule.only_in.items())
+    reserved = any(matches(name, module) and Path(path).name not in files.split() for module, files in rule.only_in.items())
     return not reserved and not matches(name, rule.never)
 
 
