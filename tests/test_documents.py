@@ -8,10 +8,13 @@ from pathlib import Path
 import click
 import pytest
 
-from syntaxdiff.pipeline.cli import main
+from syntaxdiff.eval.cli import main as eval_main
+from syntaxdiff.pipeline.cli import main as prep_main
 from syntaxdiff.pipeline.errors import RowError, SyntaxdiffError
 
 ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = {"syntaxdiff-prep": prep_main, "syntaxdiff-eval": eval_main}
+PLANNED = {"syntaxdiff-eval mbpp"}  # in README's table of parts, marked there as not yet written
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -22,12 +25,15 @@ def options_of(command: click.Command) -> set[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_and_options_exist(document: Path) -> None:
-    """Every ``syntaxdiff-prep`` command in a document exists, with every option written there."""
+    """Every command in a document exists, with every option written there."""
     text = document.read_text(encoding="utf-8").replace("\\\n", " ")
-    for name, arguments in re.findall(r"syntaxdiff-prep (\w+)([^\n`]*)", text):
-        assert name in main.commands, name
+    for program, name, arguments in re.findall(r"(syntaxdiff-(?:prep|eval)) (\w+)([^\n`]*)", text):
+        if f"{program} {name}" in PLANNED:
+            continue
+        commands = COMMANDS[program].commands
+        assert name in commands, name
         given = set(re.findall(r"(?<!\S)(--[a-z-]+)", arguments.split("#")[0]))
-        assert given <= options_of(main.commands[name]), given - options_of(main.commands[name])
+        assert given <= options_of(commands[name]), given - options_of(commands[name])
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -43,7 +49,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_every_option_is_explained() -> None:
     """``--help`` says something of every option, and every option of ``build`` is in the documents or speaks for itself."""
-    for command in main.commands.values():
+    for command in [command for main in COMMANDS.values() for command in main.commands.values()]:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name not in ("split", "out"):
                 assert parameter.help, f"{command.name} {parameter.name}"
