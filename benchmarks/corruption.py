@@ -8,6 +8,9 @@ A sample is a prompt of an eighth of its tokens and code to its end, with random
 code, because only there do strategies differ. Rates are spread evenly over (0, 1) within a batch, 1/2 at batch size 1. What
 is compared runs in one process, in turns, so that a busy machine slows all alike; times are medians over rounds.
 
+Tables 1 to 3 use --threads threads, 1 by default: more gain little below 32 samples and lose much where cores are shared.
+A training step uses all, and so does the corruption beside it.
+
 The loop is Algorithm 1 as the paper prints it, on the host, as one would write it with care: numpy draws and coins, a Python
 loop over the surviving spans that ends at the budget, a bytearray whose `find` looks for masked tokens. It makes the masked
 ids alone, `corrupt` also what the loss scores and weighs. The same loop is compiled where numba is installed.
@@ -36,7 +39,7 @@ import torch
 from report import machine, plain, print_machine, print_table, verdict
 from torch.profiler import ProfilerActivity, profile
 
-from syntaxdiff.pipeline.shard import Region, SampleRow, TokenIds
+from syntaxdiff.pipeline.shard import LanguageKinds, Region, SampleRow, TokenIds
 from syntaxdiff.pipeline.spans import nesting
 from syntaxdiff.train.batch import Batch, collate
 from syntaxdiff.train.corruption import CorruptionConfig, Plan, corrupt, plan
@@ -46,7 +49,8 @@ from syntaxdiff.train.strategies import STRATEGIES
 PACKAGES = ("torch", "transformers", "numpy", "numba")
 VOCABULARY = 4096
 IDS = TokenIds(mask=1, pad=0, eos=2, bos=None, end_of_turn=(), assistant_header=())
-LANGUAGES = ("python",)
+KINDS = LanguageKinds(node_kinds=tuple(map(str, range(300))), named=(True,) * 300, grammar="benchmark")
+LANGUAGES = {"python": KINDS}
 NUM_SPANS_OF_REAL_CODE = 1000  # of so many tokens; 0.27 spans a token in files of the standard library
 SPLIT_SHAPES = ((0.5, 2), (0.35, 3), (0.15, 4))  # share of nodes, and number of their parts
 MOST_SHARE_OF_STEP = 1.0  # per cent
@@ -97,12 +101,12 @@ def random_spans(num_code: int, num_spans: int, rng: random.Random) -> tuple[Arr
             if part_end - part_start >= 2:
                 heapq.heappush(heap, ((part_start - part_end) * rng.uniform(0.02, 1), part_start, part_end))
     spans.sort(key=lambda span: (span[0], -span[1]))
-    start_S, end_S = np.array(spans, dtype=np.int32).T
+    start_S, end_S = np.array(spans).T
     return start_S, end_S
 
 
 def random_row(name: str, num_tokens: int, num_spans: int) -> SampleRow:
-    """A sample as shards hold it; its name decides it."""
+    """A sample, decided by its name."""
     rng, generator = random.Random(name), np.random.default_rng(list(name.encode()))
     num_prompt = num_tokens // 8
     num_code = num_tokens - num_prompt
@@ -111,19 +115,19 @@ def random_row(name: str, num_tokens: int, num_spans: int) -> SampleRow:
     parent, depth = nesting(start, end)
     return SampleRow(
         sample_id=name,
-        input_ids=generator.integers(3, VOCABULARY, num_tokens, dtype=np.int32),
-        region_label=np.array([Region.PROMPT, Region.CODE], dtype=np.uint8),
-        region_end=np.array([num_prompt, num_tokens], dtype=np.int32),
-        role=generator.integers(0, 4, num_code).astype(np.uint8),
-        leaf_kind=generator.integers(1, 200, num_code).astype(np.uint16),
-        span_start=start + np.int32(num_prompt),
-        span_end=end + np.int32(num_prompt),
-        span_kind=generator.integers(1, 200, num_spans).astype(np.uint16),
-        span_arity=generator.integers(1, 6, num_spans).astype(np.uint8),
+        input_ids=generator.integers(3, VOCABULARY, num_tokens),
+        region_label=np.array([Region.PROMPT, Region.CODE]),
+        region_end=np.array([num_prompt, num_tokens]),
+        role=generator.integers(0, 4, num_code),
+        leaf_kind=generator.integers(1, 200, num_code),
+        span_start=start + num_prompt,
+        span_end=end + num_prompt,
+        span_kind=generator.integers(1, 200, num_spans),
+        span_arity=generator.integers(1, 6, num_spans),
         span_parent=parent,
         length=num_tokens,
         span_depth=int(depth),
-        language=LANGUAGES[0],
+        language="python",
         source="random",
         truncated=False,
         has_error=False,
@@ -283,8 +287,12 @@ def gpu_figures(call: Call, compiles: bool) -> dict[str, Any]:
     if compiles:
         torch.compiler.reset()
         compiled = torch.compile(call, fullgraph=True, dynamic=False)
-        compiled()
-        figures["compiled_launches"], figures["compiled_us"] = launches_of(compiled), amortised_us(compiled)
+        try:
+            compiled()
+        except (RuntimeError, TypeError) as error:
+            figures["compile_error"] = str(error)
+        else:
+            figures["compiled_launches"], figures["compiled_us"] = launches_of(compiled), amortised_us(compiled)
     return figures
 
 
@@ -324,7 +332,7 @@ def step_of_30m(num_tokens: int, device: str) -> tuple[Call, int]:
     """Forward and backward of a transformer of 30 M random weights at batch size 1, and how many they are."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    shape = LlamaConfig(
+    shape: Any = LlamaConfig(
         hidden_size=512,
         num_hidden_layers=8,
         num_attention_heads=8,
@@ -332,15 +340,17 @@ def step_of_30m(num_tokens: int, device: str) -> tuple[Call, int]:
         intermediate_size=1376,
         vocab_size=VOCABULARY,
         max_position_embeddings=num_tokens,
-        is_causal=False,
     )
+    shape.is_causal = False
     torch.manual_seed(0)
-    model: Any = LlamaForCausalLM(shape).to(device, torch.bfloat16 if device == "cuda" else torch.float32)
+    model: Any = LlamaForCausalLM(shape)
+    model = model.to(device, torch.bfloat16 if device == "cuda" else torch.float32)
     ids_1L = torch.randint(VOCABULARY, (1, num_tokens), device=device)
 
     def step() -> None:
         logits_LV = model(input_ids=ids_1L, use_cache=False).logits[0]
-        torch.nn.functional.cross_entropy(logits_LV, ids_1L[0]).backward()
+        loss: Any = torch.nn.functional.cross_entropy(logits_LV, ids_1L[0])
+        loss.backward()
         model.zero_grad()
 
     return step, sum(weight.numel() for weight in model.parameters())
@@ -362,7 +372,7 @@ def measure_step(scale: Scale, device: str) -> dict[str, Any]:
     step_seconds, seconds = [], []
     for _ in range(scale.steps):
         step_seconds.append(seconds_of(step, device))
-        seconds.append(in_turns(calls, 5, device))
+        seconds.append(in_turns(calls, 11, device))
     ms = {name: 1e3 * statistics.median([value for turn in seconds for value in turn[name]]) for name in calls}
     return {"num_weights": num_weights, "num_spans": num_spans, "step_ms": 1e3 * statistics.median(step_seconds), "ms": ms}
 
@@ -393,20 +403,21 @@ def print_points(points: Sequence[Point], scale: Scale, device: str) -> None:
 
 
 def print_gpu(points: Sequence[Point]) -> None:
-    """Table 4: launches and microseconds on a GPU, eager and compiled, synchronisation, and the aim at batch size 1."""
+    """Table 5: launches and microseconds on a GPU, eager and compiled, synchronisation, and the aim at batch size 1."""
     rows = []
     for point in points:
         for strategy, figures in point.gpu.items():
-            compiled = [f"{figures[key]:.0f}" if key in figures else "-" for key in ("compiled_launches", "compiled_us")]
-            aim = verdict(figures["us"] / 1e3, most=MOST_MS_ON_GPU) + " ms" if point.batch_size == 1 else "-"
+            absent = "fails" if "compile_error" in figures else "-"
+            compiled = [f"{figures[key]:.0f}" if key in figures else absent for key in ("compiled_launches", "compiled_us")]
+            aim = verdict(figures["us"] / 1e3, most=MOST_MS_ON_GPU) if point.batch_size == 1 else "-"
             numbers = [f"{figures['launches']}", f"{figures['us']:.0f}", *compiled, "YES" if figures["waits"] else "no", aim]
             rows.append([f"{point.batch_size}, {point.num_spans} spans, {strategy}", *numbers])
-    header = ["batch", "launches", "us", "compiled: launches", "us", "host waits", "aim, eager"]
-    print_table("4. On the GPU, one call of many in a row", header, rows)
+    header = ["batch", "launches", "us", "compiled: launches", "us", "host waits", "aim, eager, ms"]
+    print_table("5. On the GPU, one call of many in a row", header, rows)
 
 
 def print_step(figures: dict[str, Any], scale: Scale, device: str) -> None:
-    """Table 5: corruption as a share of a training step."""
+    """Table 4: corruption as a share of a training step."""
     planned = figures["ms"]["plan"]
     rows = []
     for strategy in STRATEGIES:
@@ -414,7 +425,7 @@ def print_step(figures: dict[str, Any], scale: Scale, device: str) -> None:
         share = 100 * total / figures["step_ms"]
         rows.append([strategy, f"{total:.2f}", f"{share:.3f}", verdict(share, most=MOST_SHARE_OF_STEP)])
     print_table(
-        f"5. Forward and backward of {figures['num_weights'] / 1e6:.1f} M weights, 1 x {scale.num_tokens} tokens, "
+        f"4. Forward and backward of {figures['num_weights'] / 1e6:.1f} M weights, 1 x {scale.num_tokens} tokens, "
         f"{'bfloat16' if device == 'cuda' else 'float32'}: {figures['step_ms']:,.0f} ms (median of {scale.steps}); "
         f"plan and corruption of its sample, {figures['num_spans']} spans",
         ["strategy", "ms", "% of the step", "aim, %"],
@@ -422,24 +433,27 @@ def print_step(figures: dict[str, Any], scale: Scale, device: str) -> None:
     )
 
 
-def run(scale: Scale, device: str) -> dict[str, Any]:
+def run(scale: Scale, device: str, threads: int) -> dict[str, Any]:
     """Measures and prints all."""
     start = time.perf_counter()
-    facts = machine(PACKAGES) | {"threads": torch.get_num_threads(), "device": device}
+    facts = machine(PACKAGES) | {"threads": threads, "device": device}
     if device == "cuda":
         facts["device"] = torch.cuda.get_device_name()
     print_machine(facts)
-    print(f"device: {facts['device']}; {facts['threads']} threads; numba {'is' if 'numba' in loops() else 'is not'} installed")
+    print(f"device: {facts['device']}; threads: {threads}; numba {'is' if 'numba' in loops() else 'is not'} installed")
+    all_threads = torch.get_num_threads()
+    torch.set_num_threads(threads)
     points = [
         measure_point(batch_size, num_spans, scale, device, compiles=batch_size == 1 and num_spans == NUM_SPANS_OF_REAL_CODE)
         for batch_size in scale.rounds
         for num_spans in scale.span_counts
     ]
     print_points(points, scale, device)
-    if device == "cuda":
-        print_gpu(points)
+    torch.set_num_threads(all_threads)
     step = measure_step(scale, device)
     print_step(step, scale, device)
+    if device == "cuda":
+        print_gpu(points)
     seconds = time.perf_counter() - start
     print(f"\n{seconds:.0f} s; load average at the end: {', '.join(f'{load:.2f}' for load in os.getloadavg())}")
     return {"machine": facts, "scale": scale, "points": points, "step": step, "seconds": seconds}
@@ -449,6 +463,7 @@ def main() -> int:
     """Parse the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU where there is one")
+    parser.add_argument("--threads", type=int, default=1, help="of tables 1 to 3 (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="a smoke run on short samples")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     options = parser.parse_args()
@@ -464,7 +479,7 @@ def main() -> int:
     if options.quick:
         print("A smoke run: short samples and few rounds; its figures, `met` and `MISSED` mean nothing.\n")
         scale = Scale(num_tokens=1024, rounds={1: 3, 8: 2}, span_counts=(200,), steps=1)
-    figures = run(scale, device)
+    figures = run(scale, device, options.threads)
     if options.json:
         options.json.write_text(json.dumps(plain(figures), indent=1) + "\n", encoding="utf-8")
     return 0

@@ -111,7 +111,7 @@ def read_subject(folder: Path, split: str, index: int) -> Subject:
     lengths = np.diff(row.region_end, prepend=0)
     return Subject(
         row=row,
-        batch=collate([row], pad_id=manifest.token_ids.pad, languages=sorted(manifest.languages)),
+        batch=collate([row], pad_id=manifest.token_ids.pad, languages=manifest.languages),
         manifest=manifest,
         codec=Codec(folder / TOKENIZER, "hf"),
         tables=leaf_tables(folder, manifest),

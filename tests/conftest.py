@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes on two cores: threads that wait for each other spin
+
 import pytest
 from reference import ReferenceTree, Sequenced, Vocabulary, anchor_of, sequence_of
 

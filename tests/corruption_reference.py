@@ -116,9 +116,7 @@ def algorithm_1(
     return m, accepted
 
 
-def independent(
-    num_code: int, spans: dict[int, Span], rate: float, span_coin: Sequence[float]
-) -> tuple[list[int], list[int]]:
+def independent(num_code: int, spans: dict[int, Span], rate: float, span_coin: Sequence[float]) -> tuple[list[int], list[int]]:
     """Every span by itself: the mask vector, and the drawn spans that lie in no other drawn one."""
     m = [0] * num_code
     drawn = [index for index, (s, e) in spans.items() if span_coin[index] >= (1 - rate) ** (e - s)]
@@ -226,9 +224,7 @@ def apply(
         m = [int(u < rate) for u in coin]
     elif strategy == "ast-span":
         budget = math.floor(rate * sample.num_code)
-        m, units = algorithm_1(
-            sample.num_code, spans, rate, budget, draws.span_coin, draws.span_order, draws.fill_order
-        )
+        m, units = algorithm_1(sample.num_code, spans, rate, budget, draws.span_coin, draws.span_order, draws.fill_order)
     elif strategy == "ast-span-independent":
         m, units = independent(sample.num_code, spans, rate, draws.span_coin)
     else:

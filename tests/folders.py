@@ -6,7 +6,17 @@ import os
 import signal
 import subprocess
 import sysconfig
+from functools import cache
 from pathlib import Path
+
+from syntaxdiff.pipeline.shard import LanguageKinds
+
+
+@cache
+def any_kinds(*languages: str) -> dict[str, LanguageKinds]:
+    """Languages of a manifest in which every node kind that fits 16 bits exists."""
+    kinds = LanguageKinds(node_kinds=tuple(map(str, range(1 << 16))), named=(True,) * (1 << 16), grammar="test")
+    return dict.fromkeys(languages, kinds)
 
 
 def programs(count: int) -> list[dict[str, str]]:

@@ -1,22 +1,36 @@
-"""Literal definitions of the operators on Python lists: slow, one unit at a time, nothing shared with train/operators.py.
+"""Literal definitions of the operators on Python lists: slow, one unit at a time, sharing nothing with train/operators.py.
 
 An operator has one outcome, but for `relabel`: there the definition says which donors there are, not which one is taken.
+Below them, random samples, and what train makes of such samples as the same lists.
 """
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from folders import any_kinds
 
-from syntaxdiff.pipeline.shard import Region, SampleRow
-from syntaxdiff.train.operators import Operator, OperatorShares
+from syntaxdiff.pipeline.shard import Region, SampleRow, TokenIds
+from syntaxdiff.train.batch import collate
+from syntaxdiff.train.corruption import Corrupted, CorruptionConfig, corrupt, plan
+from syntaxdiff.train.noise import Noise
+from syntaxdiff.train.operators import LeafTables, Operator, OperatorDraws, OperatorShares, leaves_of, operate
+from syntaxdiff.train.randomness import Stream, draw, order_key, uniform
+from syntaxdiff.train.strategies import Units, code_of
 
 MASK, PAD = 1, 2
 PROMPT, REASONING, SCAFFOLD = 3, 4, 2  # tokens around the code of a sample
 NUM_LEAF_KINDS = 7
+IDS = TokenIds(mask=MASK, pad=PAD, eos=PAD, bos=None, end_of_turn=(), assistant_header=())
+LANGUAGES = ("cpp", "python")
+TABLES = LeafTables(
+    filler_GK=torch.tensor([[-1, 3, 4, -1, -1, 0, -1], [-1, 151_000, -1, 5, -1, 7, 152_000]]),
+    class_GK=torch.tensor([[-1, 1, 2, 7, 7, -1, 8], [-1, 1, 2, 3, 14, 14, -1]]),
+)
 Content = tuple[int, ...]
 
 
@@ -77,7 +91,7 @@ def shuffled(program: Program, unit: int, keys: Sequence[int]) -> Content:
     """A subtree whose siblings of equal length move on by one place in the order of their keys, at every depth."""
     parent, out = program.spans[unit], []
     children = [index for index, span in enumerate(program.spans) if span.parent == unit]
-    comes = {}  # which child comes to the place of a child
+    comes: dict[int, int] = {}  # which child comes to the place of a child
 
     def length(index: int) -> int:
         return program.spans[index].end - program.spans[index].start
@@ -145,7 +159,8 @@ def assert_operated(
     units += [(position, position + 1, None) for position, is_unit in enumerate(drawn.unit_tokens) if is_unit]
     expected_operators = [int(Operator.NONE)] * len(ids)
     expected_ids = list(program.ids)
-    borne, became = [], {}
+    borne: list[Operator] = []
+    became: dict[tuple[object, Content], Content] = {}
     for start, end, unit in units:
         operator, allowed = outcomes(program, drawn, start, end, unit, shares, leaves)
         got = tuple(ids[start:end])
@@ -180,7 +195,7 @@ def random_program(dice: random.Random, longest: int = 60) -> Program:
             if dice.random() < 0.2 or not is_smaller or position + length > end:
                 position += 1
                 continue
-            spans.append(Span(position, position + length, parent, dice.choice([1, 1, 300]), dice.choice([0, 2, 2, 255])))
+            spans.append(Span(position, position + length, parent, dice.choice([1, 1, 3, 300]), dice.choice([0, 2, 2, 255])))
             grow(position, position + length, len(spans) - 1)
             position += length
 
@@ -198,7 +213,7 @@ def row_of(program: Program, name: str, language: str = "python") -> SampleRow:
     start, end, parent, kind, arity = columns
     return SampleRow(
         sample_id=name,
-        input_ids=np.array(sum(around, [])),
+        input_ids=np.array(list(chain(*around))),
         region_label=np.array([Region.PROMPT, Region.REASONING, Region.CODE, Region.SCAFFOLD], dtype=np.uint8),
         region_end=ends,
         role=np.zeros(len(program.ids), dtype=np.uint8),
@@ -224,3 +239,106 @@ def program_of(row: SampleRow) -> tuple[Program, int]:
     columns: list[Any] = [row.span_start - start, row.span_end - start, row.span_parent, row.span_kind, row.span_arity]
     spans = [Span(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
     return Program(row.input_ids[start:end].tolist(), row.leaf_kind.tolist(), spans), start
+
+
+def random_draws(program: Program, dice: random.Random) -> Drawn:
+    """Units that do not overlap, of every size, and single tokens outside of them."""
+    unit_spans, is_taken = [False] * len(program.spans), [False] * len(program.ids)
+    for index in dice.sample(range(len(program.spans)), len(program.spans)):
+        span = program.spans[index]
+        if dice.random() < 0.6 and not any(is_taken[span.start : span.end]):
+            unit_spans[index], is_taken[span.start : span.end] = True, [True] * (span.end - span.start)
+    return Drawn(
+        unit_spans=unit_spans,
+        unit_tokens=[not taken and dice.random() < 0.6 for taken in is_taken],
+        span_uniforms=[dice.random() for _ in program.spans],
+        leaf_uniforms=[dice.random() for _ in program.ids],
+        sibling_keys=[dice.getrandbits(63) for _ in program.spans],
+    )
+
+
+# ------------------------------------------------------------------------------------------------- what train makes of them
+
+
+def leaves_of_language(tables: LeafTables, language: int) -> Leaves:
+    return Leaves(*(table[language].tolist() for table in tables))
+
+
+def operated(
+    drawn: Sequence[tuple[Program, Drawn]], shares: OperatorShares, donor: int, languages: Sequence[str] | None = None
+) -> list[tuple[list[int], list[int]]]:
+    """Ids and operators that ``operate`` makes of some programs and draws, in one batch."""
+    names = languages or [LANGUAGES[1]] * len(drawn)
+    rows = [row_of(program, str(number), name) for number, ((program, _), name) in enumerate(zip(drawn, names, strict=True))]
+    samples = collate(rows, pad_id=PAD, languages=any_kinds(*LANGUAGES)).tensors
+    (_, width), (_, num_spans) = samples.role_BC.shape, samples.span_start_BS.shape
+
+    def padded(rows: list[list[Any]], columns: int, dtype: torch.dtype) -> torch.Tensor:
+        return torch.tensor([[*row, *[0] * (columns - len(row))] for row in rows], dtype=dtype)
+
+    every = [one for _, one in drawn]
+    span_BS = padded([one.unit_spans for one in every], num_spans, torch.bool)
+    token_BC = padded([one.unit_tokens for one in every], width, torch.bool)
+    draws = OperatorDraws(
+        span_BS=padded([one.span_uniforms for one in every], num_spans, torch.float64),
+        leaf_BC=padded([one.leaf_uniforms for one in every], width, torch.float64),
+        siblings_BS=padded([one.sibling_keys for one in every], num_spans, torch.int64),
+        donor_B=torch.full((len(drawn),), donor),
+    )
+    ids_BC = padded([program.ids for program, _ in drawn], width, torch.int64)
+    code = code_of(
+        samples.span_start_BS,
+        samples.span_end_BS,
+        samples.span_parent_BS,
+        samples.num_code_B,
+        width,
+        torch.full((len(drawn),), width),
+    )
+    result = operate(
+        Units(span_BS, token_BC, torch.zeros(len(drawn), width)),
+        leaves_of(ids_BC, samples.leaf_kind_BC, samples.language_B, TABLES),
+        samples.span_kind_BS,
+        samples.span_arity_BS,
+        code,
+        draws,
+        shares,
+        mask_id=MASK,
+        pad_id=PAD,
+    )
+    pairs = zip(drawn, result.ids_BC.tolist(), result.operator_BC.tolist(), strict=True)
+    return [(ids[: len(program.ids)], operators[: len(program.ids)]) for (program, _), ids, operators in pairs]
+
+
+def corrupted(
+    rows: Sequence[SampleRow],
+    config: CorruptionConfig,
+    rates: Sequence[float],
+    *,
+    epoch: int = 0,
+    tables: LeafTables = TABLES,
+    languages: Sequence[str] = LANGUAGES,
+    ids: TokenIds = IDS,
+    pad_to_multiple: int = 1,
+) -> tuple[Corrupted, list[tuple[Program, Drawn, list[int], list[int]]]]:
+    """A corrupted batch, and for each sample its program, its draws, and the ids and operators of its code."""
+    batch = collate(rows, pad_id=ids.pad, languages=any_kinds(*languages), pad_to_multiple=pad_to_multiple)
+    planned = plan(batch, config, Noise(rate_B=np.array(rates)), seed=3, epoch=epoch)
+    result = corrupt(batch.tensors, planned, config, ids, tables)
+    wanted = [(stream, 999) for stream in (Stream.SPAN_OPERATOR, Stream.LEAF_OPERATOR, Stream.SIBLINGS)]
+    span, leaf, siblings = draw(planned.keys_BK, wanted)
+    views = []
+    for number, row in enumerate(rows):
+        program, start = program_of(row)
+        num_spans, end = len(program.spans), start + len(program.ids)
+        operators = result.operator_BL[number, start:end].tolist()
+        unit_spans = result.unit_BS[number, :num_spans].tolist()
+        units = [span for span, is_unit in zip(program.spans, unit_spans, strict=True) if is_unit]
+        drawn = Drawn(
+            unit_spans=unit_spans,
+            unit_tokens=[o > 0 and not any(u.start <= i < u.end for u in units) for i, o in enumerate(operators)],
+            span_uniforms=uniform(span)[number, :num_spans].tolist(),
+            leaf_uniforms=uniform(leaf)[number, : len(program.ids)].tolist(),
+            sibling_keys=order_key(siblings)[number, :num_spans].tolist(),
+        )
+        views.append((program, drawn, result.input_ids_BL[number, start:end].tolist(), operators))
+    return result, views

@@ -7,30 +7,35 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from folders import programs, write_jsonl
+from conftest import Prepared
+from folders import any_kinds, programs, write_jsonl
 from hypothesis import example, given
 from hypothesis import strategies as st
 from operators_reference import (
+    IDS,
+    LANGUAGES,
     MASK,
-    NUM_LEAF_KINDS,
     PAD,
     PROMPT,
     REASONING,
+    TABLES,
     Drawn,
-    Leaves,
     Program,
     Span,
     assert_operated,
+    corrupted,
     is_whole,
+    leaves_of_language,
+    operated,
     program_of,
+    random_draws,
     random_program,
     row_of,
 )
@@ -38,21 +43,16 @@ from operators_reference import (
 from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.shard import LanguageKinds, Manifest, SampleRow, TokenIds, iter_rows, read_manifest
+from syntaxdiff.pipeline.record import Record
+from syntaxdiff.pipeline.shard import LanguageKinds, Manifest, SampleRow, iter_rows, read_manifest
 from syntaxdiff.train.batch import collate
-from syntaxdiff.train.corruption import CorruptionConfig, Corrupted, corrupt, plan
+from syntaxdiff.train.corruption import CorruptionConfig, corrupt, plan
 from syntaxdiff.train.leaves import leaf_tables
 from syntaxdiff.train.noise import Noise
-from syntaxdiff.train.operators import LeafTables, Operator, OperatorDraws, OperatorShares, is_whole_leaf, leaves_of, operate
-from syntaxdiff.train.randomness import Stream, draw, order_key, uniform
-from syntaxdiff.train.strategies import SPAN_STRATEGIES, STRATEGIES, Units, code_of
+from syntaxdiff.train.operators import Operator, OperatorShares, is_whole_leaf
+from syntaxdiff.train.strategies import SPAN_STRATEGIES, STRATEGIES
 
-IDS = TokenIds(mask=MASK, pad=PAD, eos=PAD, bos=None, end_of_turn=(), assistant_header=())
-LANGUAGES = ("cpp", "python")
-TABLES = LeafTables(
-    filler_GK=torch.tensor([[-1, 3, 4, -1, -1, 0, -1], [-1, 151_000, -1, 5, -1, 7, 152_000]]),
-    class_GK=torch.tensor([[-1, 1, 2, 7, 7, -1, 8], [-1, 1, 2, 3, 14, 14, -1]]),
-)
+PUNCTUATED = "for action in self._actions:\n    show(option_strings, action.option_strings, r'x')\n"
 SHARES = {
     "none": OperatorShares(),
     "drop": OperatorShares(drop=1.0),
@@ -65,72 +65,6 @@ SHARES = {
 }
 
 
-def leaves_of_language(tables: LeafTables, language: int) -> Leaves:
-    return Leaves(*(table[language].tolist() for table in tables))
-
-
-def operated(
-    drawn: Sequence[tuple[Program, Drawn]], shares: OperatorShares, donor: int, languages: Sequence[str] | None = None
-) -> list[tuple[list[int], list[int]]]:
-    """Ids and operators that ``operate`` makes of some programs and draws, in one batch."""
-    names = languages or [LANGUAGES[1]] * len(drawn)
-    rows = [row_of(program, str(number), name) for number, ((program, _), name) in enumerate(zip(drawn, names, strict=True))]
-    samples = collate(rows, pad_id=PAD, languages=LANGUAGES).tensors
-    (_, width), (_, num_spans) = samples.role_BC.shape, samples.span_start_BS.shape
-
-    def padded(values: list[list[Any]], columns: int) -> torch.Tensor:
-        return torch.tensor([row + [row[0] * 0 if row else 0] * (columns - len(row)) for row in values])
-
-    span_BS, token_BC = (
-        padded([drawn_one.unit_spans for _, drawn_one in drawn], num_spans).bool(),
-        padded([drawn_one.unit_tokens for _, drawn_one in drawn], width).bool(),
-    )
-    draws = OperatorDraws(
-        span_BS=padded([one.span_uniforms for _, one in drawn], num_spans).double(),
-        leaf_BC=padded([one.leaf_uniforms for _, one in drawn], width).double(),
-        siblings_BS=padded([one.sibling_keys for _, one in drawn], num_spans).long(),
-        donor_B=torch.full((len(drawn),), donor),
-    )
-    ids_BC = padded([program.ids for program, _ in drawn], width).long()
-    code = code_of(
-        samples.span_start_BS,
-        samples.span_end_BS,
-        samples.span_parent_BS,
-        samples.num_code_B,
-        width,
-        torch.full((len(drawn),), width),
-    )
-    result = operate(
-        Units(span_BS, token_BC, torch.zeros(len(drawn), width)),
-        leaves_of(ids_BC, samples.leaf_kind_BC, samples.language_B, TABLES),
-        samples.span_kind_BS,
-        samples.span_arity_BS,
-        code,
-        draws,
-        shares,
-        mask_id=MASK,
-        pad_id=PAD,
-    )
-    pairs = zip(drawn, result.ids_BC.tolist(), result.operator_BC.tolist(), strict=True)
-    return [(ids[: len(program.ids)], operators[: len(program.ids)]) for (program, _), ids, operators in pairs]
-
-
-def random_draws(program: Program, dice: random.Random) -> Drawn:
-    """Units that do not overlap, of every size, and single tokens outside of them."""
-    unit_spans, is_taken = [False] * len(program.spans), [False] * len(program.ids)
-    for index in dice.sample(range(len(program.spans)), len(program.spans)):
-        span = program.spans[index]
-        if dice.random() < 0.6 and not any(is_taken[span.start : span.end]):
-            unit_spans[index], is_taken[span.start : span.end] = True, [True] * (span.end - span.start)
-    return Drawn(
-        unit_spans=unit_spans,
-        unit_tokens=[not taken and dice.random() < 0.6 for taken in is_taken],
-        span_uniforms=[dice.random() for _ in program.spans],
-        leaf_uniforms=[dice.random() for _ in program.ids],
-        sibling_keys=[dice.getrandbits(63) for _ in program.spans],
-    )
-
-
 # ----------------------------------------------------------------------------------------------- one unit, one operator
 
 
@@ -138,7 +72,7 @@ def random_draws(program: Program, dice: random.Random) -> Drawn:
 def test_units_become_what_the_definition_says(name: str) -> None:
     """Random units of random nested families become an outcome of their operator, or masks; all else stays."""
     borne: Counter[Operator] = Counter()
-    for seed in range(12):
+    for seed in range(40):
         dice = random.Random(seed)
         drawn = [(program, random_draws(program, dice)) for program in (random_program(dice) for _ in range(32))]
         names = [dice.choice(LANGUAGES) for _ in drawn]
@@ -148,7 +82,7 @@ def test_units_become_what_the_definition_says(name: str) -> None:
             borne.update(assert_operated(program, one, SHARES[name], leaves, ids, operators))
     wanted = {Operator[share.upper()] for share, value in vars(SHARES[name]).items() if value}
     assert set(borne) - {Operator.MASK} == wanted
-    assert all(borne[operator] > 100 for operator in wanted), "the programs give every operator something to do"
+    assert all(borne[operator] > 30 for operator in wanted), "the programs give every operator something to do"
 
 
 def test_shuffled_subtrees_move_whole() -> None:
@@ -200,11 +134,22 @@ def test_donors_are_the_other_contents(contents: list[list[int]], donor: int) ->
     for span, content in zip(spans, contents, strict=True):
         got = tuple(out[span.start : span.end])
         assert becomes.setdefault(tuple(content), got) == got
-    content, seen = next(iter(different)), set()
-    while content not in seen:
-        seen.add(content)
-        content = becomes[content]
+    start, seen = next(iter(different)), set[tuple[int, ...]]()
+    while start not in seen:
+        seen.add(start)
+        start = becomes[start]
     assert seen == different
+
+
+def test_every_donor_is_taken_sometimes() -> None:
+    """Over many draws a subtree, and a name, becomes each of the other contents of its shape or class."""
+    program = Program(
+        [3, 4, 5, 6, 7, 8, 50, 60, 51, 60, 52], [0] * 6 + [1, 6, 1, 6, 1], [Span(i, i + 2, -1, 1, 2) for i in (0, 2, 4)]
+    )
+    drawn = Drawn([True, False, False], [False] * 6 + [True] + [False] * 4, [0.5] * 3, [0.5] * 11, [0] * 3)
+    taken = [operated([(program, drawn)], SHARES["relabel"], donor)[0][0] for donor in range(40)]
+    assert {tuple(ids[:2]) for ids in taken} == {(5, 6), (7, 8)}
+    assert {ids[6] for ids in taken} == {51, 52}
 
 
 def test_one_name_becomes_one_other_name_everywhere() -> None:
@@ -226,42 +171,23 @@ def test_a_token_beside_a_leaf_of_its_kind_is_no_whole_leaf(kinds: list[int]) ->
     assert is_whole_leaf(torch.tensor([kinds]))[0].tolist() == expected
 
 
+def test_a_whole_leaf_has_no_other_token(prepared: Callable[[str], Prepared]) -> None:
+    """In the leaf of a token that is called whole lies no other token's anchor, also where punctuation and a name share one."""
+    record = Record(prompt="p", reasoning="", code=PUNCTUATED, language="python", source="test", source_id="0", problem="0")
+    (built,) = prepared("trained").build([record])
+    start, end = built.sequence.code
+    anchors = [anchor - start for anchor in built.anchors if start <= anchor < end]
+    (whole,) = is_whole_leaf(torch.from_numpy(built.sample.leaf_kind.astype(np.int64))[None]).tolist()
+    held = [
+        sum(leaf.start_byte <= anchor < leaf.end_byte for anchor in anchors)
+        for leaf, is_leaf in zip(built.tree.leaf_of_code_token, whole, strict=True)
+        if is_leaf and leaf
+    ]
+    assert len(held) > 10
+    assert set(held) == {1}
+
+
 # ----------------------------------------------------------------------------------------------------------- whole batches
-
-
-def corrupted(
-    rows: Sequence[SampleRow],
-    config: CorruptionConfig,
-    rates: Sequence[float],
-    *,
-    epoch: int = 0,
-    tables: LeafTables = TABLES,
-    languages: Sequence[str] = LANGUAGES,
-    ids: TokenIds = IDS,
-    pad_to_multiple: int = 1,
-) -> tuple[Corrupted, list[tuple[Program, Drawn, list[int], list[int]]]]:
-    """A corrupted batch, and for each sample its program, its draws, and the ids and operators of its code."""
-    batch = collate(rows, pad_id=ids.pad, languages=languages, pad_to_multiple=pad_to_multiple)
-    planned = plan(batch, config, Noise(rate_B=np.array(rates)), seed=3, epoch=epoch)
-    result = corrupt(batch.tensors, planned, config, ids, tables)
-    wanted = [(stream, 999) for stream in (Stream.SPAN_OPERATOR, Stream.LEAF_OPERATOR, Stream.SIBLINGS)]
-    span, leaf, siblings = draw(planned.keys_BK, wanted)
-    views = []
-    for number, row in enumerate(rows):
-        program, start = program_of(row)
-        num_spans, end = len(program.spans), start + len(program.ids)
-        operators = result.operator_BL[number, start:end].tolist()
-        unit_spans = result.unit_BS[number, :num_spans].tolist()
-        units = [span for span, is_unit in zip(program.spans, unit_spans, strict=True) if is_unit]
-        drawn = Drawn(
-            unit_spans=unit_spans,
-            unit_tokens=[o > 0 and not any(u.start <= i < u.end for u in units) for i, o in enumerate(operators)],
-            span_uniforms=uniform(span)[number, :num_spans].tolist(),
-            leaf_uniforms=uniform(leaf)[number, : len(program.ids)].tolist(),
-            sibling_keys=order_key(siblings)[number, :num_spans].tolist(),
-        )
-        views.append((program, drawn, result.input_ids_BL[number, start:end].tolist(), operators))
-    return result, views
 
 
 @pytest.mark.parametrize("name", SHARES)
@@ -357,7 +283,7 @@ def train_rows(folder: Path, manifest: Manifest) -> list[SampleRow]:
 
 @pytest.mark.parametrize("name", ["programs", "stdlib"])
 def test_fillers_are_the_commonest_whole_leaves(shards: Callable[[str], Path], name: str) -> None:
-    """The filler of a named kind is a commonest token among its whole leaves; other kinds have none."""
+    """The filler of a named kind is a commonest token among its whole leaves; signs, keywords and delimiters have none."""
     folder = shards(name)
     manifest = read_manifest(folder)
     tables = leaf_tables(folder, manifest)
@@ -373,7 +299,8 @@ def test_fillers_are_the_commonest_whole_leaves(shards: Callable[[str], Path], n
         fillers = tables.filler_GK[index].tolist()
         assert set(fillers[len(kinds.node_kinds) :]) <= {-1}
         for kind, (kind_name, is_named) in enumerate(zip(kinds.node_kinds, kinds.named, strict=True)):
-            counted = counts.get((language, kind)) if is_named else None
+            is_delimiter = kind_name.endswith(("_start", "_end")) or kind_name in ("escape_sequence", "line_continuation")
+            counted = counts.get((language, kind)) if is_named and not is_delimiter else None
             if counted is None:
                 assert fillers[kind] == -1, kind_name
             else:
@@ -394,12 +321,13 @@ def test_classes_of_signs_and_names(shards: Callable[[str], Path]) -> None:
         return int(tables.class_GK[sorted(manifest.languages).index(language), index])
 
     signs = [class_of("python", sign) for sign in ("+", "-", "//", "and", "<", "==")]
-    assert signs[0] == signs[1] == signs[2] >= 0
+    assert signs[0] == signs[1] >= 0
+    assert signs[2] == class_of("python", "%") >= 0
     assert signs[4] == signs[5] >= 0
-    assert len({signs[0], signs[3], signs[4]}) == 3
+    assert len({signs[0], signs[2], signs[3], signs[4]}) == 4
     assert class_of("python", "and") == class_of("python", "or")
-    assert {class_of("python", sign) for sign in ("*", "&", "@", "(", "if", "=", "not", "in")} == {-1}
-    assert {class_of("cpp", sign) for sign in ("<", ">", "*", "&", "->")} == {-1}
+    assert {class_of("python", sign) for sign in ("*", "/", "|", "&", "@", "(", "if", "=", "not", "in")} == {-1}
+    assert {class_of("cpp", sign) for sign in ("<", ">", "*", "&", "&&", "->")} == {-1}
     assert class_of("cpp", "<=") == class_of("cpp", "==") >= 0
     for index, language in enumerate(sorted(manifest.languages)):
         kinds = manifest.languages[language]
@@ -460,7 +388,9 @@ def test_real_programs_become_what_the_definition_says(shards: Callable[[str], P
     for row, (program, drawn, ids, operators) in zip(rows, views, strict=True):
         leaves = leaves_of_language(tables, languages.index(row.language))
         borne.update(assert_operated(program, drawn, SHARES["all"], leaves, ids, operators))
-    assert set(borne) == set(Operator) - {Operator.NONE}
+    assert {Operator.MASK, Operator.DROP} <= set(borne)
+    if strategy == "ast-cut":  # the others draw few subtrees besides the whole code
+        assert set(borne) == set(Operator) - {Operator.NONE}
 
 
 # ------------------------------------------------------------------------------------------------------------------ errors
@@ -469,12 +399,12 @@ def test_real_programs_become_what_the_definition_says(shards: Callable[[str], P
 @pytest.mark.parametrize("name", ["relabel", "placeholder"])
 def test_relabel_and_placeholder_need_tables(name: str) -> None:
     """Without the tables of leaves the two operators that read them are refused by name; the others go on."""
-    batch = collate([row_of(random_program(random.Random(0)), "a")], pad_id=PAD, languages=LANGUAGES)
+    batch = collate([row_of(random_program(random.Random(0)), "a")], pad_id=PAD, languages=any_kinds(*LANGUAGES))
     for shares, is_refused in ((SHARES[name], True), (OperatorShares(drop=0.5, shuffle=0.5), False)):
         config = CorruptionConfig(operators=shares)
         planned = plan(batch, config, Noise.fixed(0.5, 1), seed=0, epoch=0)
         if is_refused:
-            with pytest.raises(SettingsError, match=r"relabel and placeholder need the tables .* leaf_tables"):
+            with pytest.raises(SettingsError, match=r"relabel and placeholder need the tables .*leaf_tables"):
                 corrupt(batch.tensors, planned, config, IDS)
         else:
             corrupt(batch.tensors, planned, config, IDS)
@@ -494,12 +424,12 @@ def test_operators_need_subtrees(strategy: str) -> None:
         ({"drop": -0.1}, "drop -0.1"),
         ({"relabel": 1.5, "shuffle": -1.0}, "shuffle -1.0, relabel 1.5"),
         ({"placeholder": float("nan")}, "placeholder nan"),
-        ({"drop": 0.6, "shuffle": 0.5}, "drop.* 0.6.*shuffle.* 0.5"),
+        ({"drop": 0.6, "shuffle": 0.5}, "sum to at most 1, not 1.1: drop 0.6 . shuffle 0.5"),
     ],
 )
 def test_shares_are_checked(shares: dict[str, float], named: str) -> None:
     """Shares outside [0, 1], or that sum to more than 1, are refused with their names and values."""
-    with pytest.raises(SettingsError, match=rf"^operator shares lie in \[0, 1\] and sum to at most 1, not .*{named}"):
+    with pytest.raises(SettingsError, match=rf"^operator shares .*{named}"):
         OperatorShares(**shares)
 
 
@@ -509,8 +439,3 @@ def test_shares_that_sum_to_one_are_taken(parts: list[int]) -> None:
     """Shares written with two decimals that sum to at most 1 are accepted, whatever float64 makes of their sum."""
     drop, shuffle, relabel, placeholder = (round(0.05 * part, 2) for part in parts)
     OperatorShares(drop=drop, shuffle=shuffle, relabel=relabel, placeholder=placeholder)
-
-
-def test_tables_fit_the_random_programs() -> None:
-    """The tables of these tests cover every leaf kind that the random programs use."""
-    assert TABLES.filler_GK.shape == TABLES.class_GK.shape == (len(LANGUAGES), NUM_LEAF_KINDS)

@@ -6,7 +6,7 @@ nest. How samples are chosen and read is not here.
 Shapes: B batch, L tokens, R region runs, C code tokens, S candidate spans; each the largest of its batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from syntaxdiff.pipeline.errors import ShardError
-from syntaxdiff.pipeline.shard import Region, Role, SampleRow
+from syntaxdiff.pipeline.shard import LanguageKinds, Region, Role, SampleRow
 
 Array = npt.NDArray[Any]
 
@@ -75,13 +75,15 @@ def copied(tensor: Tensor, device: torch.device | str) -> Tensor:
     return tensor.to(device)
 
 
-def collate(rows: Sequence[SampleRow], *, pad_id: int, languages: Sequence[str], pad_to_multiple: int = 1) -> Batch:
+def collate(
+    rows: Sequence[SampleRow], *, pad_id: int, languages: Mapping[str, LanguageKinds], pad_to_multiple: int = 1
+) -> Batch:
     """Samples as a padded batch on the CPU, each checked.
 
     Args:
-        rows: samples as shards hold them
+        rows: at least one sample, as shards hold them
         pad_id: what stands behind a sample's end
-        languages: the manifest's languages, sorted by name
+        languages: the manifest's; a sample's index is into their names, sorted
         pad_to_multiple: L becomes a multiple of this, so that fewer shapes occur
 
     Raises:
@@ -106,7 +108,7 @@ def collate(rows: Sequence[SampleRow], *, pad_id: int, languages: Sequence[str],
         span_parent_BS=_padded([row.span_parent for row in rows], 1, -1),
         span_kind_BS=_padded([row.span_kind for row in rows], 1, 0),
         span_arity_BS=_padded([row.span_arity for row in rows], 1, 0),
-        language_B=torch.tensor([languages.index(row.language) for row in rows]),
+        language_B=torch.tensor([sorted(languages).index(row.language) for row in rows]),
     )
     length = np.array([len(row.input_ids) for row in rows], dtype=np.int64)
     return Batch(
@@ -134,7 +136,7 @@ def _padded(values: Sequence[Array], at_least: int, fill: int, dtype: torch.dtyp
     return out
 
 
-def check_row(row: SampleRow, languages: Sequence[str]) -> tuple[int, int]:
+def check_row(row: SampleRow, languages: Mapping[str, LanguageKinds]) -> tuple[int, int]:
     """The code's token interval of a sample whose columns fit each other.
 
     Raises:
@@ -153,7 +155,7 @@ def _code(row: SampleRow) -> tuple[int, int]:
     return int(row.region_end[run[0] - 1]) if run[0] else 0, int(row.region_end[run[0]])
 
 
-def _fault(row: SampleRow, languages: Sequence[str]) -> str | None:
+def _fault(row: SampleRow, languages: Mapping[str, LanguageKinds]) -> str | None:
     """What is wrong with a sample's columns, None where nothing is."""
     if row.language not in languages:
         return f"its language {row.language!r} is not in the manifest"
@@ -167,8 +169,9 @@ def _fault(row: SampleRow, languages: Sequence[str]) -> str | None:
     code_start, code_end = _code(row)
     if not len(row.role) == len(row.leaf_kind) == code_end - code_start:
         return f"{len(row.role)} roles and {len(row.leaf_kind)} leaf kinds for {code_end - code_start} code tokens"
-    if row.role.max(initial=0) > max(Role):
-        return "a role is unknown"
+    num_kinds = len(languages[row.language].node_kinds)
+    if row.role.max(initial=0) > max(Role) or max(row.leaf_kind.max(initial=0), row.span_kind.max(initial=0)) >= num_kinds:
+        return "a role or a node kind is unknown"
     return _span_fault(row, code_start, code_end)
 
 

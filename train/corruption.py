@@ -43,6 +43,7 @@ from syntaxdiff.train.strategies import (
     Units,
     algorithm_1,
     code_of,
+    count_up_to,
     cut,
     independent_spans,
     owner,
@@ -51,7 +52,7 @@ from syntaxdiff.train.strategies import (
 )
 
 ROLE_RATES = (0.15, 0.42, 0.58, 0.60)  # paper, baseline 3: other, assignment or call, conditional, control flow
-_DIGITS, _RADIX = 3, 256  # exponents up to 2^24
+_DIGITS, _RADIX = 4, 256  # exponents below 2^32: the lengths over a token sum to at most tokens^2 / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,7 @@ def _granularities(keys_B: npt.NDArray[np.int64], num_code_B: npt.NDArray[np.int
 
 
 def _powers(base_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """base^(x 256^d) for x below 256 and d below 3, float64 [B, D, X], by multiplications alone: `pow` differs by machine."""
+    """base^(x 256^d) for x below 256 and d below 4, float64 [B, D, X], by multiplications alone: `pow` differs by machine."""
     powers = np.ones((len(base_B), _DIGITS, _RADIX))
     step_B = base_B
     for digit in range(_DIGITS):
@@ -200,14 +201,17 @@ def corrupt(
     batch_size, num_tokens = samples.input_ids_BL.shape
     width, num_spans = samples.role_BC.shape[1], samples.span_start_BS.shape[1]
     position_L = torch.arange(num_tokens, device=samples.input_ids_BL.device)
-    region_BL = _regions(samples, position_L.expand(batch_size, num_tokens).contiguous())
-    is_code_BL = region_BL == Region.CODE
+    region_BL = _regions(samples)
+    is_code_BL = region_BL == Region.CODE.value
     in_code_BL = (position_L - samples.code_start_B[:, None]).clamp(0, width - 1)
     in_sequence_BC = (samples.code_start_B[:, None] + position_L[:width]).clamp(max=num_tokens - 1)
     rate_BL = plan.rate_B[:, None].expand(batch_size, num_tokens)
 
-    sizes = {Stream.TOKEN_COIN: num_tokens, Stream.SPAN_COIN: num_spans, Stream.SPAN_ORDER: num_spans, Stream.FILL_ORDER: width}
-    token, span, order, fill = draw(plan.keys_BK, list(sizes.items()))
+    # Each stream has a key of its own: what a strategy does not read need not be drawn.
+    num_coins = num_spans if config.strategy in SPAN_STRATEGIES else 0
+    num_orders = (num_spans, width) if config.strategy == "ast-span" else (0, 0)
+    streams = (Stream.TOKEN_COIN, Stream.SPAN_COIN, Stream.SPAN_ORDER, Stream.FILL_ORDER)
+    token, span, order, fill = draw(plan.keys_BK, list(zip(streams, (num_tokens, num_coins, *num_orders), strict=True)))
     token_coin_BL = uniform(token)
     draws = Draws(token_coin_BL.gather(1, in_sequence_BC), uniform(span), order_key(order), order_key(fill))
 
@@ -217,12 +221,12 @@ def corrupt(
     units = _units(config.strategy, samples, plan, code, draws)
     operated = _operated(samples, units, in_sequence_BC, plan, config, code, ids, tables)
 
-    is_token_wise_BL = (region_BL == Region.REASONING) | (region_BL == Region.SCAFFOLD)
-    token_operator_BL = (is_token_wise_BL & (token_coin_BL < rate_BL)).to(torch.uint8) * Operator.MASK
+    is_token_wise_BL = (region_BL == Region.REASONING.value) | (region_BL == Region.SCAFFOLD.value)
+    token_operator_BL = (is_token_wise_BL & (token_coin_BL < rate_BL)).to(torch.uint8) * Operator.MASK.value
     operator_BL = torch.where(is_code_BL, operated.operator_BC.gather(1, in_code_BL), token_operator_BL)
-    masked_BL = torch.where(operator_BL == Operator.MASK, ids.mask, samples.input_ids_BL)
+    masked_BL = torch.where(operator_BL == Operator.MASK.value, ids.mask, samples.input_ids_BL)
     input_ids_BL = torch.where(is_code_BL, operated.ids_BC.gather(1, in_code_BL), masked_BL)
-    is_corrupted_BL = operator_BL != Operator.NONE
+    is_corrupted_BL = operator_BL != Operator.NONE.value
     revealed_BL = None
     if uses_steps(config.objective):
         revealed_BL = is_corrupted_BL & _reveal(units, code, plan, is_code_BL, in_code_BL)
@@ -237,10 +241,10 @@ def corrupt(
     return Corrupted(input_ids_BL, operator_BL, loss.is_scored_BL, loss.weight_BL, units.span_BS)
 
 
-def _regions(samples: SampleTensors, position_BL: Tensor) -> Tensor:
+def _regions(samples: SampleTensors) -> Tensor:
     """The region of every token, uint8 [B, L]; PROMPT behind a sample's end."""
-    run_BL = torch.searchsorted(samples.region_end_BR, position_BL, right=True)
-    return torch.nn.functional.pad(samples.region_label_BR, (0, 1), value=Region.PROMPT).gather(1, run_BL)
+    run_BL = count_up_to(samples.region_end_BR, samples.input_ids_BL.shape[1])
+    return torch.nn.functional.pad(samples.region_label_BR, (0, 1), value=Region.PROMPT.value).gather(1, run_BL)
 
 
 def _units(strategy: str, samples: SampleTensors, plan: Plan, code: Code, draws: Draws) -> Units:

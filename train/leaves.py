@@ -16,18 +16,30 @@ from syntaxdiff.train.batch import check_row
 from syntaxdiff.train.operators import LeafTables, is_whole_leaf
 
 ROWS_READ = 512  # samples that fillers are counted in
-_INTERCHANGEABLE = (  # anonymous kinds, whose name is their text; `*`, `&` and `@` also mark pointers, arguments, decorators
-    ("+", "-", "/", "//", "%", "^", "|"),
+_INTERCHANGEABLE = (  # anonymous kinds, whose name is their text, that stand for each other wherever they are an operator
+    ("+", "-"),
+    ("//", "%"),
     ("<<", ">>"),
-    ("==", "!=", "<", "<=", ">", ">=", "===", "!=="),
+    ("==", "!=", "<", "<=", ">", ">="),
     ("and", "or"),
     ("&&", "||"),
-    ("+=", "-=", "*=", "/=", "//=", "%="),
+    ("+=", "-=", "*=", "/="),
     ("++", "--"),
     ("break", "continue"),
 )
 _NAMED_INTERCHANGEABLE = (("true", "false"), ("break_statement", "continue_statement"))
-_BRACKETS = {"cpp": "<>", "java": "<>", "rust": "<>", "typescript": "<>"}  # where a sign also opens or closes
+_OTHER_MEANINGS = {  # signs that are more than an operator there: brackets of types and tags, references, closures, bounds
+    "cpp": ("<", ">", "&&"),
+    "java": ("<", ">"),
+    "javascript": ("<", ">"),
+    "rust": ("<", ">", "+", "&&", "||"),
+    "typescript": ("<", ">"),
+}
+
+
+def _is_delimiter(kind: str) -> bool:
+    """Whether a named kind is punctuation, which no filler replaces: the quotes of a string, a backslash at a line's end."""
+    return kind.endswith(("_start", "_end")) or kind in ("line_continuation", "escape_sequence")
 
 
 def leaf_tables(folder: Path, manifest: Manifest) -> LeafTables:
@@ -42,23 +54,24 @@ def leaf_tables(folder: Path, manifest: Manifest) -> LeafTables:
     classes = np.full((len(languages), num_kinds), -1, dtype=np.int64)
     for language_index, language in enumerate(languages):
         kinds = manifest.languages[language]
-        brackets = _BRACKETS.get(language, "")
+        excluded = _OTHER_MEANINGS.get(language, ())
         for kind, (name, is_named) in enumerate(zip(kinds.node_kinds, kinds.named, strict=True)):
             groups = _NAMED_INTERCHANGEABLE if is_named else _INTERCHANGEABLE
-            found = [number for number, group in enumerate(groups) if name in group and name not in brackets]
+            found = [number for number, group in enumerate(groups) if name in group and name not in excluded]
             if found:
-                classes[language_index, kind] = num_kinds * (1 + is_named) + found[0]
+                classes[language_index, kind] = num_kinds + is_named * len(_INTERCHANGEABLE) + found[0]
             elif is_named:
                 classes[language_index, kind] = kind
     rows = (row for shard in manifest.splits["train"] for row in iter_rows(folder, shard))
     counts: Counter[tuple[int, int, int]] = Counter()
     for row in islice(rows, ROWS_READ):
-        start, end = check_row(row, languages)
+        start, end = check_row(row, manifest.languages)
         kind_C = row.leaf_kind.astype(np.int64)
         is_whole_C = is_whole_leaf(torch.from_numpy(kind_C)[None])[0].numpy()
         pairs = zip(kind_C[is_whole_C].tolist(), row.input_ids[start:end][is_whole_C].tolist(), strict=True)
         counts.update((languages.index(row.language), kind, token) for kind, token in pairs)
     for (language_index, kind, token), _ in sorted(counts.items(), key=lambda item: (item[1], item[0])):
-        if manifest.languages[languages[language_index]].named[kind]:
+        kinds = manifest.languages[languages[language_index]]
+        if kinds.named[kind] and not _is_delimiter(kinds.node_kinds[kind]):
             filler[language_index, kind] = token  # the commonest comes last
     return LeafTables(torch.from_numpy(filler), torch.from_numpy(classes))

@@ -14,6 +14,7 @@ arity, (iii) inject type-consistent placeholders.
 Shapes: B batch, C code tokens, S candidate spans, G languages, K node kinds.
 """
 
+import math
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import NamedTuple
@@ -31,7 +32,10 @@ _INVERSE_FACTOR = pow(_FACTOR, -1, 2**64) - (pow(_FACTOR, -1, 2**64) >> 63 << 64
 
 
 class Operator(IntEnum):
-    """What happened to a position; NONE is untouched."""
+    """What happened to a position; NONE is untouched.
+
+    Where tensors are compared with a member, write ``.value``: torch.compile takes a comparison with an enum for a bool.
+    """
 
     NONE = 0
     MASK = 1
@@ -53,13 +57,16 @@ class OperatorShares:
     def __post_init__(self) -> None:
         shares = {field.name: getattr(self, field.name) for field in fields(self)}
         wrong = [f"{name} {share}" for name, share in shares.items() if not 0 <= share <= 1]
-        if wrong or sum(shares.values()) > 1:
-            raise SettingsError(f"operator shares lie in [0, 1] and sum to at most 1, not {', '.join(wrong) or shares}")
+        if wrong:
+            raise SettingsError(f"operator shares lie in [0, 1]: {', '.join(wrong)}")
+        if math.fsum(shares.values()) > 1 + 1e-9:  # .2 + .4 + .3 + .1 is more than 1 in floats
+            told = " + ".join(f"{name} {share}" for name, share in shares.items() if share)
+            raise SettingsError(f"operator shares sum to at most 1, not {math.fsum(shares.values()):g}: {told}")
 
     @property
     def are_used(self) -> bool:
         """Whether anything but the mask token is asked for."""
-        return self != OperatorShares()
+        return any((self.drop, self.shuffle, self.relabel, self.placeholder))
 
 
 class LeafTables(NamedTuple):
@@ -104,7 +111,11 @@ def leaves_of(ids_BC: Tensor, leaf_kind_BC: Tensor, language_B: Tensor, tables: 
 
 
 def is_whole_leaf(leaf_kind_BC: Tensor) -> Tensor:
-    """Whether a token is all of its leaf, bool [B, C]: certain where neither neighbour's leaf is of the same kind."""
+    """Whether a token is all of its leaf, bool [B, C]: no other token's anchor lies in the leaf.
+
+    Certain where neither neighbour's leaf is of the same kind; two neighbouring leaves of one kind are passed over. As
+    everywhere here, a node holds the tokens whose anchor lies in it: of `._` and `name`, the leaf `_name` is the second.
+    """
     differs = leaf_kind_BC[:, 1:] != leaf_kind_BC[:, :-1]
     from_left, from_right = (torch.nn.functional.pad(differs, pad, value=True) for pad in ((1, 0), (0, 1)))
     return (leaf_kind_BC > 0) & from_left & from_right
@@ -113,7 +124,7 @@ def is_whole_leaf(leaf_kind_BC: Tensor) -> Tensor:
 def mask_units(units: Units, ids_BC: Tensor, mask_id: int, code: Code) -> Operated:
     """Every unit becomes mask tokens."""
     touched_BC = covered(units.span_BS, code) | units.token_BC
-    return Operated(torch.where(touched_BC, mask_id, ids_BC), touched_BC.to(torch.uint8) * Operator.MASK)
+    return Operated(torch.where(touched_BC, mask_id, ids_BC), touched_BC.to(torch.uint8) * Operator.MASK.value)
 
 
 def operate(
@@ -133,44 +144,46 @@ def operate(
     owner_BC = owner(units.span_BS, code)
     in_span_BC = owner_BC >= 0
     # Asked for by the draw; a leaf has no siblings inside it to shuffle.
-    asked_BS = torch.where(units.span_BS, _asked(draws.span_BS, shares), Operator.NONE)
+    asked_BS = torch.where(units.span_BS, _asked(draws.span_BS, shares), Operator.NONE.value)
     is_leaf_BC = units.token_BC & leaves.is_whole_BC
-    asked_BC = torch.where(is_leaf_BC, _asked(draws.leaf_BC, shares), Operator.MASK)
+    asked_BC = torch.where(is_leaf_BC, _asked(draws.leaf_BC, shares), Operator.MASK.value)
     asked_BC = torch.where(in_span_BC, asked_BS.gather(1, owner_BC.clamp(min=0)), asked_BC)
-    asked_BC = torch.where(in_span_BC | units.token_BC, asked_BC, Operator.NONE)
+    asked_BC = torch.where(in_span_BC | units.token_BC, asked_BC, Operator.NONE.value)
 
-    changed_BC = torch.where(asked_BC == Operator.DROP, pad_id, mask_id)
+    changed_BC = torch.where(asked_BC == Operator.DROP.value, pad_id, mask_id)
     if shares.shuffle:
-        changed_BC = torch.where(asked_BC == Operator.SHUFFLE, _shuffled(ids_BC, asked_BS, draws.siblings_BS, code), changed_BC)
+        changed_BC = torch.where(
+            asked_BC == Operator.SHUFFLE.value, _shuffled(ids_BC, asked_BS, draws.siblings_BS, code), changed_BC
+        )
     if shares.relabel:
         relabelled_BC = torch.where(
             in_span_BC,
             _relabelled_spans(ids_BC, owner_BC, kind_BS, arity_BS, draws.donor_B, code),
             _relabelled_leaves(leaves, draws.donor_B),
         )
-        changed_BC = torch.where(asked_BC == Operator.RELABEL, relabelled_BC, changed_BC)
+        changed_BC = torch.where(asked_BC == Operator.RELABEL.value, relabelled_BC, changed_BC)
     if shares.placeholder:
         filled_BC = torch.where(leaves.filler_BC >= 0, leaves.filler_BC, ids_BC)
-        changed_BC = torch.where(asked_BC == Operator.PLACEHOLDER, filled_BC, changed_BC)
-    changed_BC = torch.where(asked_BC == Operator.NONE, ids_BC, changed_BC)
+        changed_BC = torch.where(asked_BC == Operator.PLACEHOLDER.value, filled_BC, changed_BC)
+    changed_BC = torch.where(asked_BC == Operator.NONE.value, ids_BC, changed_BC)
 
     # What an operator left as it was is masked instead, the whole unit.
     differs_BC = changed_BC != ids_BC
     has_effect_BC = torch.where(in_span_BC, _any_in_span(differs_BC, code).gather(1, owner_BC.clamp(min=0)), differs_BC)
-    fails_BC = (asked_BC != Operator.NONE) & ~has_effect_BC
+    fails_BC = (asked_BC != Operator.NONE.value) & ~has_effect_BC
     return Operated(
         ids_BC=torch.where(fails_BC, mask_id, changed_BC),
-        operator_BC=torch.where(fails_BC, Operator.MASK, asked_BC).to(torch.uint8),
+        operator_BC=torch.where(fails_BC, Operator.MASK.value, asked_BC).to(torch.uint8),
     )
 
 
 def _asked(uniform: Tensor, shares: OperatorShares) -> Tensor:
     """The operator of each draw, int64: [0, drop) drops, the next share shuffles, and so on; the rest masks."""
-    asked = torch.full_like(uniform, Operator.MASK, dtype=torch.int64)
+    asked = torch.full_like(uniform, Operator.MASK.value, dtype=torch.int64)
     upper = 0.0
     for operator in (Operator.DROP, Operator.SHUFFLE, Operator.RELABEL, Operator.PLACEHOLDER):
         lower, upper = upper, upper + float(getattr(shares, operator.name.lower()))
-        asked = torch.where((uniform >= lower) & (uniform < upper), operator, asked)
+        asked = torch.where((uniform >= lower) & (uniform < upper), operator.value, asked)
     return asked
 
 
@@ -186,7 +199,7 @@ def _shuffled(ids_BC: Tensor, asked_BS: Tensor, siblings_BS: Tensor, code: Code)
     Subtrees move as they are, and what moves inside them moves along: a token's way is the sum of the moves around it.
     """
     index_S = torch.arange(asked_BS.shape[1], device=asked_BS.device)
-    unit_before_BS = torch.where(asked_BS == Operator.SHUFFLE, index_S, -1).cummax(dim=1).values
+    unit_before_BS = torch.where(asked_BS == Operator.SHUFFLE.value, index_S, -1).cummax(dim=1).values
     unit_before_BS = torch.nn.functional.pad(unit_before_BS[:, :-1], (1, 0), value=-1)
     unit_end_BS = code.end_BS.gather(1, unit_before_BS.clamp(min=0))
     moves_BS = (unit_before_BS >= 0) & (unit_end_BS > code.start_BS) & (code.length_BS > 0)

@@ -32,6 +32,7 @@ class Stream(IntEnum):
     SPAN_REVEAL = 9  # by span
     TOKEN_REVEAL = 10  # by position in the sequence
     NOISE = 11  # one an epoch: where the noise levels begin
+    END_TOKENS = 12  # one a sample: how many end tokens are appended
 
 
 _GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden ratio, as splitmix64 counts

@@ -59,7 +59,6 @@ def code_of(start_BS: Tensor, end_BS: Tensor, parent_BS: Tensor, num_code_B: Ten
     position_C = torch.arange(width, device=start_BS.device)
     length_BS = end_BS - start_BS
     is_candidate_BS = (length_BS > 0) & (length_BS <= longest_B[:, None])
-    latest_BC = torch.searchsorted(start_BS, position_C.expand(start_BS.shape[0], width).contiguous(), right=True) - 1
     return Code(
         start_BS=start_BS,
         end_BS=end_BS,
@@ -68,7 +67,7 @@ def code_of(start_BS: Tensor, end_BS: Tensor, parent_BS: Tensor, num_code_B: Ten
         is_candidate_BS=is_candidate_BS,
         has_candidate_B=is_candidate_BS.any(dim=1),
         is_code_BC=position_C < num_code_B[:, None],
-        latest_BC=latest_BC,
+        latest_BC=count_up_to(start_BS, width) - 1,
     )
 
 
@@ -182,12 +181,15 @@ def owner(unit_BS: Tensor, code: Code) -> Tensor:
 def stabbing_sum(value_BS: Tensor, code: Code) -> Tensor:
     """Sum of the values of all spans that hold a token, int64 [B, C]."""
     width = code.is_code_BC.shape[1]
-    position_BC = torch.arange(width, device=value_BS.device).expand(value_BS.shape[0], width).contiguous()
-    sorted_end_BS, by_end_BS = torch.sort(code.end_BS, dim=1, stable=True)
-    num_ended_BC = torch.searchsorted(sorted_end_BS, position_BC, right=True)
-    started_BS = torch.nn.functional.pad(value_BS.cumsum(dim=1), (1, 0))
-    ended_BS = torch.nn.functional.pad(value_BS.gather(1, by_end_BS).cumsum(dim=1), (1, 0))
-    return started_BS.gather(1, code.latest_BC + 1) - ended_BS.gather(1, num_ended_BC)
+    changes = value_BS.new_zeros(value_BS.shape[0], width + 1)
+    changes = changes.scatter_add(1, code.start_BS, value_BS).scatter_add(1, code.end_BS, -value_BS)
+    return changes.cumsum(dim=1)[:, :width]
+
+
+def count_up_to(border_BN: Tensor, width: int) -> Tensor:
+    """How many borders lie at or before each of ``width`` positions, int64. Borders lie in [0, width]."""
+    counts = border_BN.new_zeros(border_BN.shape[0], width + 1)
+    return counts.scatter_add(1, border_BN, torch.ones_like(border_BN)).cumsum(dim=1)[:, :width]
 
 
 def _or_tokens(units: Units, rate_B: Tensor, code: Code, draws: Draws) -> Units:
