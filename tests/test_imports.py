@@ -40,7 +40,7 @@ TABLE = (
         "train/*.py",
         never="tree_sitter* click",
         own="train.* pipeline.shard pipeline.errors",
-        only_in={"deepspeed": "run.py"},
+        only_in={"deepspeed": "engine.py"},
     ),
     Rule(
         "eval/*.py",
@@ -119,7 +119,7 @@ def test_a_file_imports_only_what_the_table_allows(path: Path) -> None:
         ("pipeline/cli.py", "import click\nfrom syntaxdiff.pipeline.build import build"),
         ("pipeline/grammar.py", "import tree_sitter\nimport tree_sitter_python"),
         ("pipeline/shard.py", "import json\nimport pyarrow.parquet as pq\nfrom syntaxdiff.pipeline.errors import E"),
-        ("train/run.py", "import deepspeed\nimport torch\nfrom syntaxdiff.pipeline.shard import Manifest"),
+        ("train/engine.py", "import deepspeed\nimport torch\nfrom syntaxdiff.pipeline.shard import Manifest"),
         ("eval/cli.py", "import click\nfrom syntaxdiff.train import denoise\nfrom syntaxdiff.pipeline.spans import S"),
         ("tests/test_x.py", "import click, torch, tree_sitter\nfrom syntaxdiff.pipeline.cli import main"),
     ],

@@ -36,11 +36,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "data"
 
 
-def run(*arguments: str | Path) -> Result:
+def run(*arguments: str | Path | float) -> Result:
     return CliRunner().invoke(main, ["masks", *map(str, arguments)])
 
 
-def printed(*arguments: str | Path) -> list[dict[str, Any]]:
+def printed(*arguments: str | Path | float) -> list[dict[str, Any]]:
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
     told: list[dict[str, Any]] = json.loads(result.stdout)

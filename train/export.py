@@ -1,0 +1,156 @@
+"""The trained model as the rest of the world loads it: config.json, safetensors, tokenizer, and where it came from.
+
+Two layouts: ``llama``, for plain transformers, and ``llada``, with the names that LLaDA's own tools expect.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, storage_errors, write_text, written_whole
+from syntaxdiff.train import llada
+
+INFO = "syntaxdiff.json"
+TIMESTEP = "timestep_embedding.safetensors"
+MAX_FILE_BYTES = 5 * 2**30
+
+
+def network_weights(
+    denoiser: nn.Module,
+    gathered: Callable[[list[nn.Parameter]], AbstractContextManager[None]],
+    *,
+    keeps: bool,
+    lora_scale: float = 1.0,
+) -> dict[str, Tensor]:
+    """The network's tensors by Llama's names on the CPU, adapters merged.
+
+    Args:
+        denoiser: a model.Denoiser
+        gathered: makes parameters whole within a block (engine.gathered); all ranks must call this function
+        keeps: whether this rank is the one that needs them; the others get an empty dict
+        lora_scale: alpha over rank of the adapters
+    """
+    tensors: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, parameter in denoiser.named_parameters():
+        if id(parameter) in seen:
+            continue
+        seen.add(id(parameter))
+        with gathered([parameter]):
+            if keeps:
+                tensors[name] = parameter.detach().to("cpu", copy=True)
+    return _merged(tensors, lora_scale)
+
+
+def _merged(tensors: dict[str, Tensor], lora_scale: float) -> dict[str, Tensor]:
+    """Adapters added to the weights that they adapt, and the names that peft and the denoiser add removed."""
+    merged = {}
+    for name, tensor in tensors.items():
+        if ".lora_" in name:
+            continue
+        plain = name.removeprefix("network.").removeprefix("base_model.model.")
+        if ".base_layer." in name:
+            up = tensors[name.replace(".base_layer.weight", ".lora_B.default.weight")].float()
+            down = tensors[name.replace(".base_layer.weight", ".lora_A.default.weight")].float()
+            tensor = (tensor.float() + lora_scale * (up @ down)).to(tensor.dtype)
+        merged[plain.replace(".base_layer", "")] = tensor
+    return merged
+
+
+def export(
+    out: Path, tensors: dict[str, Tensor], config: Any, manifest: Manifest, data: Path, info: dict[str, Any], layout: str
+) -> None:
+    """Writes a model into a folder; ``config.json`` comes last.
+
+    Args:
+        tensors: by Llama's names, of ``network_weights``
+        config: the network's
+        info: what ``syntaxdiff.json`` holds beside ids and data
+
+    Raises:
+        StorageError: the disk refused
+    """
+    timestep = {name: tensor for name, tensor in tensors.items() if name.startswith("timestep.")}
+    network = {name: tensor for name, tensor in tensors.items() if name not in timestep}
+    if config.tie_word_embeddings:
+        network.pop("lm_head.weight", None)
+    names = llada.renamed(network, layout)
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.json").unlink(missing_ok=True)
+        for path in out.glob("model*.safetensors*"):
+            path.unlink()
+    _write_tensors(out, {names[name]: tensor.contiguous() for name, tensor in network.items()})
+    if timestep:
+        with written_whole(out / TIMESTEP) as path:
+            save_file(timestep, path)
+    with storage_errors(out):
+        for path in sorted((data / TOKENIZER).iterdir()):
+            shutil.copyfile(path, out / path.name)
+    ids = manifest.token_ids
+    told = {
+        "token_ids": {"mask": ids.mask, "pad": ids.pad, "eos": ids.eos, "bos": ids.bos,
+                      "end_of_turn": ids.end_of_turn, "assistant_header": ids.assistant_header},
+        "tokenizer": manifest.tokenizer,
+        "data_fingerprint": manifest.fingerprint,
+        "layout": layout,
+        **info,
+    }  # fmt: skip
+    write_text(out / INFO, json.dumps(told, indent=1) + "\n")
+    if layout == "llada":
+        text = json.dumps(llada.llada_config(config, mask_id=ids.mask, eos_id=ids.eos, pad_id=ids.pad), indent=1)
+    else:
+        plain = json.loads(config.to_json_string(use_diff=False))
+        plain["architectures"] = ["LlamaForCausalLM"] if plain["model_type"] == "llama" else plain.get("architectures")
+        plain["mask_token_id"] = ids.mask
+        plain["dtype"] = str(next(iter(network.values())).dtype).removeprefix("torch.")
+        plain.pop("_attn_implementation", None)
+        plain.pop("_attn_implementation_internal", None)
+        text = json.dumps(plain, indent=1)
+    write_text(out / "config.json", text + "\n")
+
+
+def _write_tensors(out: Path, tensors: dict[str, Tensor]) -> None:
+    """Tensors in files of at most MAX_FILE_BYTES, with transformers' index where there are several."""
+    files: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if files[-1] and size + tensor.nbytes > MAX_FILE_BYTES:
+            files.append({})
+            size = 0
+        files[-1][name] = tensor
+        size += tensor.nbytes
+    index: dict[str, str] = {}
+    for number, part in enumerate(files, 1):
+        file = "model.safetensors" if len(files) == 1 else f"model-{number:05d}-of-{len(files):05d}.safetensors"
+        with written_whole(out / file) as path:
+            save_file(part, path, metadata={"format": "pt"})
+        index |= dict.fromkeys(part, file)
+    if len(files) > 1:
+        total = sum(tensor.nbytes for tensor in tensors.values())
+        text = json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=1)
+        write_text(out / "model.safetensors.index.json", text + "\n")
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """What ``syntaxdiff.json`` of an exported model says. Raises SettingsError where there is none."""
+    try:
+        told: dict[str, Any] = json.loads((folder / INFO).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{folder} holds no {INFO}: give the --out folder of a finished training run ({error})") from error
+    return told
+
+
+def load_timestep(folder: Path, embedding: nn.Embedding) -> None:
+    """Fills a timestep embedding from an exported model, where it has one."""
+    if (folder / TIMESTEP).is_file():
+        with torch.no_grad():
+            embedding.weight.copy_(load_file(folder / TIMESTEP)["timestep.weight"])

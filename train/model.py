@@ -1,0 +1,170 @@
+"""The denoiser: a Llama-like transformer that attends both ways, and scores only the positions that the loss asks for.
+
+LLaDA is Llama without the causal mask (llada.py has its names), and any causal model of transformers built like Llama can be
+made bidirectional. Where weights come from is in start.py.
+
+Shapes: B batch, L tokens, D width, N scored positions, V vocabulary.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+ATTENTION = "syntaxdiff"  # SDPA, both ways, on queries and keys that were rotated in float32
+CHUNK_POSITIONS = 512  # of the head: 512 x 126,464 float32 logits are 0.26 GB
+NUM_TIMESTEPS = 1000
+
+
+def _attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """SDPA without a causal mask. Without any mask, so that the flash kernels apply, where no sample is padded or packed."""
+    options["is_causal"] = False
+    output: tuple[Tensor, None] = sdpa_attention_forward(
+        module, query.to(value.dtype), key.to(value.dtype), value, attention_mask, **options
+    )
+    return output
+
+
+AttentionInterface.register(ATTENTION, _attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+class FloatRotation(nn.Module):
+    """Cosines and sines in float32, so that queries and keys are rotated in float32, as LLaDA does.
+
+    The frequencies are no buffer: an engine that casts the model to bfloat16 would cast them too.
+    """
+
+    def __init__(self, rotation: Any) -> None:
+        super().__init__()
+        rotation = type(rotation)(config=rotation.config)  # computed anew: those of a model built on `meta` have no values
+        self._frequencies: Tensor = rotation.inv_freq.float()
+        self._scaling = float(rotation.attention_scaling)
+
+    def forward(self, hidden: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and sine, each float32 [B, L, head width]."""
+        if self._frequencies.device != hidden.device:
+            self._frequencies = self._frequencies.to(hidden.device)
+        angle = position_ids[..., None].float() * self._frequencies
+        angle = torch.cat((angle, angle), dim=-1)
+        return angle.cos() * self._scaling, angle.sin() * self._scaling
+
+
+class ScoringHead(nn.Linear):
+    """The language-model head, which turns hidden states into logits, or into cross entropies a few positions at a time."""
+
+    @classmethod
+    def replacing(cls, head: nn.Linear) -> "ScoringHead":
+        """A scoring head with the weights of a plain one."""
+        scoring = cls(head.in_features, head.out_features, bias=head.bias is not None, device="meta")
+        scoring.weight, scoring.bias = head.weight, head.bias
+        return scoring
+
+    def forward(self, input: Tensor, target_N: Tensor | None = None) -> Tensor:  # noqa: A002, nn.Linear calls it so
+        """Logits [..., V]; with targets, the cross entropy of each position in nats, float32 [N].
+
+        The loop over chunks is inside the module, so that ZeRO-3 gathers the weight once for all of them; backward computes
+        a chunk's logits again, so that never more than one chunk of them exists.
+        """
+        if target_N is None:
+            return super().forward(input)
+        losses = [
+            checkpoint(self._cross_entropy, hidden, target, use_reentrant=False)
+            for hidden, target in zip(*(torch.split(one, CHUNK_POSITIONS) for one in (input, target_N)), strict=True)
+        ]
+        return torch.cat(losses)
+
+    def _cross_entropy(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        logits_NV = functional.linear(hidden_ND, self.weight, self.bias).float()
+        return functional.cross_entropy(logits_NV, target_N, reduction="none")
+
+
+class Inputs(NamedTuple):
+    """What the transformer reads.
+
+    ``attention_mask`` is None where every token may attend to every other; else bool, broadcast to [B, 1, L, L], true where
+    attention is allowed. ``position_BL`` is None for 0, 1, 2, ….
+    """
+
+    ids_BL: Tensor
+    attention_mask: Tensor | None = None
+    position_BL: Tensor | None = None
+    rate_BL: Tensor | None = None  # float, mask rate of the sample that a token belongs to; for the timestep embedding
+
+
+class Losses(NamedTuple):
+    """Sums over the scored positions, and what they are made of."""
+
+    loss: Tensor  # scalar, sum of weight times cross entropy
+    nats_N: Tensor  # float32, cross entropy of each scored position, detached
+    index_N: Tensor  # int64, the scored positions in the flattened [B, L]
+
+
+class Denoiser(nn.Module):
+    """A transformer of transformers, attending both ways, with the scoring head in place of its own.
+
+    Args:
+        network: a causal language model built like Llama (`model`, `lm_head`, rotary positions)
+        shift: position i - 1 predicts token i, as the model learnt in causal training (Dream)
+        timestep_embedding: add a learned embedding of the mask rate to the inputs (paper, "Optimization objective")
+    """
+
+    def __init__(self, network: Any, *, shift: bool = False, timestep_embedding: bool = False) -> None:
+        super().__init__()
+        network.config.is_causal = False
+        network.config.use_cache = False
+        network.set_attn_implementation(ATTENTION)
+        network.model.rotary_emb = FloatRotation(network.model.rotary_emb)
+        network.lm_head = ScoringHead.replacing(network.lm_head)
+        self.network = network
+        self.shift = shift
+        self.timestep: nn.Embedding | None = None
+        if timestep_embedding:
+            self.timestep = nn.Embedding(NUM_TIMESTEPS + 1, network.config.hidden_size)
+            nn.init.zeros_(self.timestep.weight)  # starts as the model without it
+
+    def hidden(self, inputs: Inputs) -> Tensor:
+        """Hidden states [B, L, D]; with ``shift``, those that predict a position lie at that position."""
+        embedded: Tensor = self.network.model.embed_tokens(inputs.ids_BL)
+        if self.timestep is not None and inputs.rate_BL is not None:
+            embedded = embedded + self.timestep((inputs.rate_BL * NUM_TIMESTEPS).round().long()).to(embedded.dtype)
+        hidden: Tensor = self.network.model(
+            inputs_embeds=embedded,
+            attention_mask=inputs.attention_mask,
+            position_ids=inputs.position_BL,
+            use_cache=False,
+        ).last_hidden_state
+        return torch.cat([hidden[:, :1], hidden[:, :-1]], dim=1) if self.shift else hidden
+
+    def forward(self, inputs: Inputs, target_BL: Tensor | None = None, weight_BL: Tensor | None = None) -> Any:
+        """Logits [B, L, V]; with targets and weights, the losses of positions whose weight is not 0.
+
+        Args:
+            target_BL: int64, the clean ids
+            weight_BL: float32, of the objective
+
+        Returns:
+            logits, or Losses. A batch without a scored position runs the head on one position of weight 0: under ZeRO-3 all
+            ranks must take part.
+        """
+        hidden = self.hidden(inputs)
+        if target_BL is None or weight_BL is None:
+            return self.network.lm_head(hidden)
+        index_N = torch.nonzero(weight_BL.flatten()).flatten()  # waits for the corruption, the one time a micro-batch
+        if len(index_N) == 0:
+            index_N = torch.zeros(1, dtype=torch.int64, device=weight_BL.device)
+        nats_N = self.network.lm_head(hidden.flatten(0, 1)[index_N], target_BL.flatten()[index_N])
+        loss = (nats_N * weight_BL.flatten()[index_N]).sum()
+        return Losses(loss, nats_N.detach(), index_N)
+
+
+def padding_mask(length_B: Tensor, num_tokens: int) -> Tensor:
+    """Mask of attention, bool [B, 1, 1, L]: true for tokens before a sample's end."""
+    return (torch.arange(num_tokens, device=length_B.device) < length_B[:, None])[:, None, None, :]

@@ -1,0 +1,172 @@
+"""What a person sees of a run: a bar, lines of JSON, DeepSpeed's monitors, denoised programs, and a picture of the curves."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from syntaxdiff.pipeline.shard import storage_errors, write_text, written_whole
+from syntaxdiff.train.validation import Validation
+
+METRICS = "metrics.jsonl"
+PICTURE = "curves.png"
+SAMPLES = "samples.txt"
+
+
+class Progress:
+    """The record of a run; silent on all ranks but the first.
+
+    Args:
+        out: where the record is kept
+        monitor: DeepSpeed's, to which scalars go too; None on other ranks
+        flops_per_token: of forward and backward, for the utilisation of GPUs
+        peak_flops: of all GPUs of the run together, None on a CPU
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        monitor: Any,
+        *,
+        first: int,
+        total: int,
+        is_first: bool,
+        flops_per_token: float,
+        peak_flops: float | None,
+    ) -> None:
+        self._out = out
+        self._monitor = monitor
+        self._is_first = is_first
+        self._flops_per_token = flops_per_token
+        self._peak_flops = peak_flops
+        self._since = time.perf_counter()
+        self._bar: Any = None
+        if is_first:
+            self._truncate(first)
+            self._bar = tqdm(total=total, initial=first, unit=" steps", desc="training", dynamic_ncols=True, disable=None)
+
+    def _truncate(self, step: int) -> None:
+        """Drops the lines of steps that a resumed run takes again."""
+        path = self._out / METRICS
+        if not path.exists():
+            return
+        lines = path.read_text("utf-8").splitlines()
+        kept = []
+        for line in lines:
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError):  # the last line of a run that was killed
+                continue
+        write_text(path, "".join(line + "\n" for line in kept))
+
+    def step(self, step: int, values: dict[str, float], tokens: int, peak_memory_bytes: int) -> None:
+        """Records an optimizer step.
+
+        Args:
+            values: loss (the objective), nats (cross entropy of a scored token), mask_rate, learning_rate, …
+            tokens: of the whole global batch
+        """
+        if not self._is_first:
+            return
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
+        rate = tokens / seconds
+        record: dict[str, Any] = {
+            "kind": "step",
+            "step": step,
+            **values,
+            "tokens_per_second": rate,
+            "peak_memory_bytes": peak_memory_bytes,
+        }
+        told = (
+            f"loss {values['loss']:.3f}, {values['nats']:.2f} nats, mask {values['mask_rate']:.2f}, "
+            f"lr {values['learning_rate']:.1e}, {rate:,.0f} tok/s"
+        )
+        if self._peak_flops:
+            record["model_flops_utilisation"] = rate * self._flops_per_token / self._peak_flops
+            told += f", MFU {record['model_flops_utilisation']:.0%}"
+        self._bar.set_postfix_str(f"{told}, {peak_memory_bytes / 2**30:.1f} GiB", refresh=False)
+        self._bar.update()
+        self._write(record)
+        self._send(step, {name: record[name] for name in (*values, "tokens_per_second")})
+
+    def validation(self, step: int, validations: list[Validation], unigram: float) -> None:
+        """Records and prints a validation."""
+        if not self._is_first:
+            return
+        for one in validations:
+            self._write({"kind": "validation", "step": step, **asdict(one)})
+            self._send(step, {f"validation/{one.strategy}": one.loss})
+        losses = ", ".join(f"{one.strategy} {one.loss:.4f}" for one in validations)
+        self.say(f"step {step}: validation loss {losses} nats a token (unigram {unigram:.4f})")
+        self._since = time.perf_counter()  # the next step's speed is its own
+
+    def note(self, kind: str, step: int, **values: Any) -> None:
+        """Records anything else."""
+        if self._is_first:
+            self._write({"kind": kind, "step": step, **values})
+
+    def sample(self, step: int, text: str) -> None:
+        """Shows a denoised program, and keeps it."""
+        if not self._is_first:
+            return
+        with storage_errors(self._out / SAMPLES), (self._out / SAMPLES).open("a", encoding="utf-8") as file:
+            file.write(f"--- step {step}\n{text}\n")
+        self.say(f"step {step}, a denoised program:\n{text}")
+        self._since = time.perf_counter()
+
+    def say(self, text: str) -> None:
+        """Prints beside the bar."""
+        if self._is_first:
+            tqdm.write(text)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _write(self, record: dict[str, Any]) -> None:
+        with storage_errors(self._out / METRICS), (self._out / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _send(self, step: int, values: dict[str, float]) -> None:
+        if self._monitor is not None and self._monitor.enabled:
+            self._monitor.write_events([(f"train/{name}", value, step) for name, value in values.items()])
+
+
+def read_metrics(out: Path) -> list[dict[str, Any]]:
+    """The records of a run, in order."""
+    path = out / METRICS
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+
+def draw_curves(out: Path, unigram: float) -> None:
+    """Draws training and validation losses, mask rate and learning rate over the steps."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    records = read_metrics(out)
+    steps = [record for record in records if record["kind"] == "step"]
+    figure, (losses, rates) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+    losses.plot([r["step"] for r in steps], [r["nats"] for r in steps], lw=0.7, alpha=0.5, label="training, a masked token")
+    for strategy in dict.fromkeys(r["strategy"] for r in records if r["kind"] == "validation"):
+        found = [r for r in records if r["kind"] == "validation" and r["strategy"] == strategy]
+        losses.plot([r["step"] for r in found], [r["loss"] for r in found], marker="o", ms=3, label=f"validation, {strategy}")
+    losses.axhline(unigram, color="grey", ls=":", label="unigram")
+    losses.set(xlabel="step", ylabel="nats a token", ylim=(0, None), title="loss")
+    losses.legend()
+    rates.plot([r["step"] for r in steps], [r["mask_rate"] for r in steps], lw=0.7, label="realised mask rate")
+    rates.set(xlabel="step", ylim=(0, 1), title="mask rate and learning rate")
+    other = rates.twinx()
+    other.plot([r["step"] for r in steps], [r["learning_rate"] for r in steps], color="C1", label="learning rate")
+    rates.legend(loc="upper left")
+    other.legend(loc="upper right")
+    with written_whole(out / PICTURE) as path:
+        figure.savefig(path, dpi=110, format="png")
+    pyplot.close(figure)

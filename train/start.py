@@ -1,0 +1,201 @@
+"""Where a model starts from: a preset with random weights, LLaDA's official files, or any Llama-like causal model.
+
+Nothing here runs remote code. Files are mapped into memory, not read into it, so that several ranks of one machine share them.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.shard import Manifest
+from syntaxdiff.train import llada
+
+LLADA_REPOSITORY = "GSAI-ML/LLaDA-8B-Instruct"
+LLADA_MASK_TOKEN = "<|mdm_mask|>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A model from scratch, with the learning rate that suits it."""
+
+    layers: int
+    width: int
+    inner: int
+    heads: int
+    learning_rate: float
+
+
+PRESETS = {
+    "tiny": Preset(layers=4, width=256, inner=704, heads=4, learning_rate=2e-3),
+    "small": Preset(layers=8, width=512, inner=1408, heads=8, learning_rate=1e-3),
+    "base": Preset(layers=12, width=768, inner=2048, heads=12, learning_rate=6e-4),
+    "1b": Preset(layers=22, width=2048, inner=5632, heads=16, learning_rate=3e-4),
+}
+PRETRAINED_LEARNING_RATE = 5e-5  # the paper's, the best of 5e-6, 2e-5 and 5e-5
+
+
+def default_model(manifest: Manifest) -> str:
+    """What to start from where nothing is asked for: LLaDA where the shards bear its tokenizer, else `tiny`."""
+    name = str(manifest.tokenizer["name"])
+    return LLADA_REPOSITORY if "llada" in name.lower() else "tiny"
+
+
+def learning_rate(model: str) -> float:
+    """The default learning rate of a start."""
+    return PRESETS[model].learning_rate if model in PRESETS else PRETRAINED_LEARNING_RATE
+
+
+def read_config(model: str, manifest: Manifest, max_length: int) -> Any:
+    """The configuration of a start, without its weights.
+
+    Raises:
+        SettingsError: the model is unknown, cannot be read, or does not know so many tokens or positions
+    """
+    if model in PRESETS:
+        preset = PRESETS[model]
+        config: Any = LlamaConfig(
+            vocab_size=manifest.tokenizer["vocab_size"],
+            hidden_size=preset.width,
+            intermediate_size=preset.inner,
+            num_hidden_layers=preset.layers,
+            num_attention_heads=preset.heads,
+            num_key_value_heads=preset.heads,
+            max_position_embeddings=max(4096, max_length),
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+            tie_word_embeddings=False,
+            initializer_range=0.02,
+        )
+    else:
+        folder = model_folder(model)
+        raw = json.loads((folder / "config.json").read_text("utf-8"))
+        config = llada.llama_config(raw) if raw.get("model_type") == llada.MODEL_TYPE else AutoConfig.from_pretrained(folder)
+    config.is_causal, config.use_cache = False, False
+    config.pad_token_id, config.eos_token_id = manifest.token_ids.pad, manifest.token_ids.eos
+    config.bos_token_id = manifest.token_ids.bos
+    known = getattr(config, "max_position_embeddings", None)
+    if known is not None and max_length > known:
+        raise SettingsError(f"--max-length {max_length} is more than the {known} positions that {model} knows")
+    return config
+
+
+def model_folder(model: str) -> Path:
+    """The folder of a model by path, or by hub name, downloaded where it is not there yet.
+
+    Raises:
+        SettingsError: neither a preset, nor a folder with a config.json, nor to be had from the hub
+    """
+    path = Path(model)
+    if (path / "config.json").is_file():
+        return path
+    if path.exists():
+        raise SettingsError(f"--model {model} holds no config.json: give a folder that save_pretrained or a trainer wrote")
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise SettingsError(f"--model {model}: no such folder, and no preset ({', '.join(PRESETS)})")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=["*.safetensors", "*.json"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingsError(f"--model {model} cannot be had from the hub ({reason}): give a folder, or a preset") from error
+
+
+def count_parameters(config: Any) -> int:
+    """Number of parameters of a configuration, without building it."""
+    with torch.device("meta"):
+        network = _empty(config)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def load_network(model: str, config: Any, manifest: Manifest, seed: int) -> Any:
+    """A causal network of transformers with the weights of a start, on the CPU.
+
+    Raises:
+        SettingsError: tensors are missing, of another shape, or the vocabulary is not the shards'
+    """
+    if model in PRESETS:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = LlamaForCausalLM(config)
+        # The last projection of each block starts smaller by the root of the number of blocks (GPT-2).
+        for layer in network.model.layers:
+            for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
+                with torch.no_grad():
+                    projection.weight /= math.sqrt(2 * config.num_hidden_layers)
+        return network
+    folder = model_folder(model)
+    tensors = _mapped(folder)
+    if json.loads((folder / "config.json").read_text("utf-8")).get("model_type") == llada.MODEL_TYPE:
+        tensors = {llada.llama_name(name): tensor for name, tensor in tensors.items()}
+    with torch.device("meta"):
+        network = _empty(config)
+    _assign(network, tensors, model)
+    fit_vocabulary(network, manifest, model)
+    return network
+
+
+def _empty(config: Any) -> Any:
+    if isinstance(config, LlamaConfig):
+        return LlamaForCausalLM(config)
+    made: Any = AutoModelForCausalLM
+    return made.from_config(config)
+
+
+def _mapped(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a folder's safetensors files, mapped into memory."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise SettingsError(f"{folder} holds no *.safetensors files: convert the checkpoint with transformers first")
+    tensors = {}
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118, it is no dict
+                tensors[name] = opened.get_tensor(name)
+    return tensors
+
+
+def _assign(network: Any, tensors: dict[str, torch.Tensor], model: str) -> None:
+    """Puts tensors in the place of a network's parameters, which have none."""
+    expected = dict(network.named_parameters())
+    tied = {"lm_head.weight"} if network.config.tie_word_embeddings else set()
+    missing = sorted(set(expected) - set(tensors) - tied)
+    extra = sorted(set(tensors) - set(expected) - tied)
+    wrong = [name for name, tensor in tensors.items() if name in expected and tensor.shape != expected[name].shape]
+    for what, names in (("lacks", missing), ("has unknown", extra), ("has, in another shape,", wrong)):
+        if names:
+            raise SettingsError(
+                f"--model {model} {what} {names[0]} and {len(names) - 1} more tensors: is it a Llama-like model?"
+            )
+    network.load_state_dict({name: tensors[name] for name in expected if name in tensors}, assign=True, strict=False)
+    network.tie_weights()
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
+
+
+def fit_vocabulary(network: Any, manifest: Manifest, model: str) -> None:
+    """Makes room for the shards' ids: a mask token that is new starts as the mean of the embeddings.
+
+    Raises:
+        SettingsError: the shards need more new ids than special tokens explain: they were made for another tokenizer
+    """
+    have, need = network.config.vocab_size, manifest.tokenizer["vocab_size"]
+    if need <= have:
+        return
+    if need - have > 64:
+        raise SettingsError(
+            f"the shards have {need} token ids and {model} knows {have}: build the shards with --tokenizer {model}"
+        )
+    mean = network.get_input_embeddings().weight.detach().float().mean(dim=0)
+    network.resize_token_embeddings(need, mean_resizing=False)
+    with torch.no_grad():
+        network.get_input_embeddings().weight[have:] = mean.to(network.get_input_embeddings().weight.dtype)
+        if not network.config.tie_word_embeddings:
+            network.lm_head.weight[have:] = network.lm_head.weight[:have].float().mean(dim=0).to(network.lm_head.weight.dtype)

@@ -1,0 +1,159 @@
+"""The validation loss: fixed samples, fixed masks, fixed rates, for the run's strategy and for `random`.
+
+Each sample has one rate, spread evenly over (0, 1]; so a validation costs two forward passes a sample, and two validations
+of one run, or of two runs with different strategies under `random`, differ by the weights alone.
+
+The loss is the mean cross entropy of masked tokens weighted by inverse rates, in nats a token: each rate counts the same, and
+so does each token of a sample. It is divided by the weights' own sum, not by the number of tokens, so that a strategy that
+overshoots its rate shows no larger loss.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from syntaxdiff.pipeline.shard import Manifest, Region, SampleRow
+from syntaxdiff.train.batch import Batch, collate
+from syntaxdiff.train.corruption import CorruptionConfig
+from syntaxdiff.train.noise import MIN_RATE, Noise
+from syntaxdiff.train.operators import OperatorShares
+from syntaxdiff.train.step import Stepper
+
+SEED = 20_250_801  # of the masks: the same for every run
+RATE_BINS = (0.2, 0.4, 0.6, 0.8, 1.0)  # upper ends
+GRID = (0.1, 0.3, 0.5, 0.7, 0.9)
+REGIONS = (Region.REASONING, Region.CODE, Region.SCAFFOLD)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Losses of one strategy.
+
+    Attributes:
+        loss: nats a token, weighted by inverse rates over the sum of the weights
+        by_rate: nats a masked token, by upper end of the rate's bin; None where nothing was masked
+        by_region: the same by region
+    """
+
+    strategy: str
+    loss: float
+    by_rate: dict[float, float | None]
+    by_region: dict[str, float | None]
+
+
+class Validator:
+    """Fixed samples on every rank, ready to be scored.
+
+    Args:
+        rows: the validation samples, the same on every rank
+        strategies: the run's, and what else is measured
+        total: sums a tensor over all ranks, in place
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[SampleRow],
+        manifest: Manifest,
+        run: CorruptionConfig,
+        *,
+        micro_batch: int,
+        rank: int,
+        world: int,
+        total: Callable[[torch.Tensor], torch.Tensor],
+    ) -> None:
+        names = dict.fromkeys([run.strategy, "random"])
+        self._configs = [replace(run, strategy=name, objective="inverse-rate", operators=OperatorShares()) for name in names]
+        self._total = total
+        # Stratified, then put in an order that has nothing to do with that of the samples.
+        steps = np.random.Generator(np.random.Philox(SEED)).permutation(len(rows)) + 0.5
+        self._rates = MIN_RATE + (1 - MIN_RATE) * steps / max(1, len(rows))
+        self._batches: list[tuple[Batch, np.ndarray, np.ndarray]] = []
+        languages = manifest.languages
+        # Every rank must run as many forward passes: short ranks score the first sample again, with weight 0.
+        size = micro_batch * world
+        for first in range(0, len(rows), size):
+            places = [(first + rank * micro_batch + i) for i in range(micro_batch)]
+            counted = np.array([place < len(rows) for place in places])
+            chosen = [place if place < len(rows) else 0 for place in places]
+            batch = collate([rows[place] for place in chosen], pad_id=manifest.token_ids.pad, languages=languages)
+            self._batches.append((batch, self._rates[chosen], counted))
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __call__(self, stepper: Stepper) -> list[Validation]:
+        """Losses of every strategy at the samples' own rates; all ranks must call it."""
+        return [self._measure(stepper, config, None) for config in self._configs]
+
+    def grid(self, stepper: Stepper) -> dict[str, dict[float, float]]:
+        """Loss of every strategy at each rate of GRID, all samples at that rate."""
+        return {config.strategy: {rate: self._measure(stepper, config, rate).loss for rate in GRID} for config in self._configs}
+
+    def _measure(self, stepper: Stepper, config: CorruptionConfig, rate: float | None) -> Validation:
+        bins, regions = len(RATE_BINS), len(REGIONS)
+        # weighted nats, weights; then nats and masked tokens by bin and by region
+        sums = torch.zeros(2 + 2 * bins + 2 * regions, dtype=torch.float64, device=stepper.device)
+        with torch.no_grad():
+            for batch, rates, counted in self._batches:
+                used = np.full(len(rates), rate) if rate is not None else rates
+                losses, corrupted = stepper(batch, Noise(rate_B=used), seed=SEED, epoch=0, config=config)
+                self._add(sums, batch, used, counted, losses, corrupted)
+        values = self._total(sums).tolist()
+
+        def means(first: int, names: Sequence[Any]) -> dict[Any, float | None]:
+            pairs = zip(values[first : first + len(names)], values[first + len(names) : first + 2 * len(names)], strict=True)
+            return {name: nats / count if count else None for name, (nats, count) in zip(names, pairs, strict=True)}
+
+        return Validation(
+            strategy=config.strategy,
+            loss=values[0] / values[1] if values[1] else 0.0,
+            by_rate=means(2, RATE_BINS),
+            by_region=means(2 + 2 * bins, [region.name.lower() for region in REGIONS]),
+        )
+
+    @staticmethod
+    def _add(sums: torch.Tensor, batch: Batch, rates: Any, counted: Any, losses: Any, corrupted: Any) -> None:
+        where = sums.device
+        num_tokens = corrupted.weight_BL.shape[1]
+        sample_N = losses.index_N // num_tokens
+        counts_B = torch.from_numpy(counted).to(where)
+        weight_N = corrupted.weight_BL.flatten()[losses.index_N].double()
+        is_counted_N = (counts_B[sample_N] & (weight_N > 0)).double()
+        nats_N = losses.nats_N.double() * is_counted_N
+        sums[0] += (nats_N * weight_N).sum()
+        sums[1] += (weight_N * is_counted_N).sum()
+        bins, regions = len(RATE_BINS), len(REGIONS)
+        bin_B = torch.from_numpy(np.minimum(np.searchsorted(RATE_BINS, rates), bins - 1)).to(where)
+        sums[2 : 2 + bins].index_add_(0, bin_B[sample_N], nats_N)
+        sums[2 + bins : 2 + 2 * bins].index_add_(0, bin_B[sample_N], is_counted_N)
+        run_N = torch.searchsorted(
+            batch.tensors.region_end_BR.to(where)[sample_N], (losses.index_N % num_tokens)[:, None], right=True
+        )
+        region_N = batch.tensors.region_label_BR.to(where)[sample_N].gather(1, run_N)[:, 0].long() - 1
+        region_N = region_N.clamp(min=0)  # the filler of a pass without a scored position, which counts nothing
+        sums[2 + 2 * bins : 2 + 2 * bins + regions].index_add_(0, region_N, nats_N)
+        sums[2 + 2 * bins + regions :].index_add_(0, region_N, is_counted_N)
+
+
+def unigram_nats(rows: Sequence[SampleRow], counts_V: Any) -> float:
+    """Cross entropy of the corruptible tokens of some samples under token frequencies, add-one smoothed: nats a token."""
+    probabilities = (counts_V + 1) / (counts_V.sum() + len(counts_V))
+    ids = np.concatenate([corruptible_ids(row) for row in rows])
+    return float(-np.log(probabilities[ids]).mean())
+
+
+def token_counts(rows: Iterator[SampleRow], vocab_size: int) -> Any:
+    """How often each id occurs among the corruptible tokens of some samples, int64 [V]."""
+    counts = np.zeros(vocab_size, dtype=np.int64)
+    for row in rows:
+        counts += np.bincount(corruptible_ids(row), minlength=vocab_size)
+    return counts
+
+
+def corruptible_ids(row: SampleRow) -> Any:
+    """The ids of a sample outside its prompt."""
+    region = np.repeat(row.region_label, np.diff(row.region_end, prepend=0))
+    return row.input_ids[region != Region.PROMPT]
