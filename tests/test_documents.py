@@ -11,6 +11,7 @@ import pytest
 from syntaxdiff.eval.cli import main as eval_main
 from syntaxdiff.pipeline.cli import main as prep_main
 from syntaxdiff.pipeline.errors import RowError, SyntaxdiffError
+from syntaxdiff.train.settings import parser
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {"syntaxdiff-prep": prep_main, "syntaxdiff-eval": eval_main}
@@ -34,6 +35,16 @@ def test_commands_and_options_exist(document: Path) -> None:
         assert name in commands, name
         given = set(re.findall(r"(?<!\S)(--[a-z-]+)", arguments.split("#")[0]))
         assert given <= options_of(commands[name]), given - options_of(commands[name])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_training_options_exist(document: Path) -> None:
+    """Every option that a document gives to ``train/run.py`` is one."""
+    known = {name for action in parser()._actions for name in action.option_strings}
+    text = document.read_text(encoding="utf-8").replace("\\\n", " ")
+    for arguments in re.findall(r"train/run\.py([^\n`]*)", text):
+        given = set(re.findall(r"(?<!\S)(--[a-z-]+)", arguments.split("#")[0]))
+        assert given <= known, given - known
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
