@@ -86,7 +86,7 @@ def export(
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.json").unlink(missing_ok=True)
-        for path in out.glob("model*.safetensors*"):
+        for path in (*out.glob("model*.safetensors*"), *out.glob(TIMESTEP)):
             path.unlink()
     _write_tensors(out, {names[name]: tensor.contiguous() for name, tensor in network.items()})
     if timestep:
@@ -110,7 +110,7 @@ def export(
     else:
         plain = json.loads(config.to_json_string(use_diff=False))
         plain["architectures"] = ["LlamaForCausalLM"] if plain["model_type"] == "llama" else plain.get("architectures")
-        plain["mask_token_id"] = ids.mask
+        plain["mask_token_id"], plain["pad_token_id"] = ids.mask, ids.pad
         plain["dtype"] = str(next(iter(network.values())).dtype).removeprefix("torch.")
         plain.pop("_attn_implementation", None)
         plain.pop("_attn_implementation_internal", None)

@@ -85,7 +85,10 @@ def llama_config(config: dict[str, Any]) -> LlamaConfig:
 
 
 def llada_config(config: Any, *, mask_id: int, eos_id: int, pad_id: int) -> dict[str, Any]:
-    """A LLaDA ``config.json`` of a Llama configuration."""
+    """A LLaDA ``config.json`` of a Llama configuration. Raises SettingsError for what LLaDA's cannot say."""
+    head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if head_width * config.num_attention_heads != config.hidden_size or config.rope_parameters.get("rope_type") != "default":
+        raise SettingsError("LLaDA's layout has no scaled positions and no heads of another width: use --export-layout llama")
     return {
         "architectures": ["LLaDAModelLM"],
         "auto_map": {

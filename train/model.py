@@ -45,7 +45,7 @@ class FloatRotation(nn.Module):
     def __init__(self, rotation: Any) -> None:
         super().__init__()
         rotation = type(rotation)(config=rotation.config)  # computed anew: those of a model built on `meta` have no values
-        self._frequencies: Tensor = rotation.inv_freq.float()
+        self._frequencies: Tensor = rotation.inv_freq.detach().float().clone()  # a copy: the buffer itself would register
         self._scaling = float(rotation.attention_scaling)
 
     def forward(self, hidden: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Manifest
 from syntaxdiff.train import llada
+from syntaxdiff.train.export import TIMESTEP
 
 LLADA_REPOSITORY = "GSAI-ML/LLaDA-8B-Instruct"
 LLADA_MASK_TOKEN = "<|mdm_mask|>"
@@ -74,11 +75,17 @@ def read_config(model: str, manifest: Manifest, max_length: int) -> Any:
         )
     else:
         folder = model_folder(model)
-        raw = json.loads((folder / "config.json").read_text("utf-8"))
-        config = llada.llama_config(raw) if raw.get("model_type") == llada.MODEL_TYPE else AutoConfig.from_pretrained(folder)
+        try:
+            raw = json.loads((folder / "config.json").read_text("utf-8"))
+            config = (
+                llada.llama_config(raw) if raw.get("model_type") == llada.MODEL_TYPE else AutoConfig.from_pretrained(folder)
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise SettingsError(f"{folder / 'config.json'} cannot be read as a Llama-like model's: {error}") from error
     config.is_causal, config.use_cache = False, False
-    config.pad_token_id, config.eos_token_id = manifest.token_ids.pad, manifest.token_ids.eos
-    config.bos_token_id = manifest.token_ids.bos
+    config.bos_token_id, config.eos_token_id = manifest.token_ids.bos, manifest.token_ids.eos
+    # With a pad id, transformers would never train its embedding; it is often the end token's too. The export names it.
+    config.pad_token_id = None
     known = getattr(config, "max_position_embeddings", None)
     if known is not None and max_length > known:
         raise SettingsError(f"--max-length {max_length} is more than the {known} positions that {model} knows")
@@ -151,14 +158,17 @@ def _empty(config: Any) -> Any:
 
 def _mapped(folder: Path) -> dict[str, torch.Tensor]:
     """All tensors of a folder's safetensors files, mapped into memory."""
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(file for file in folder.glob("*.safetensors") if file.name != TIMESTEP)
     if not files:
         raise SettingsError(f"{folder} holds no *.safetensors files: convert the checkpoint with transformers first")
     tensors = {}
     for file in files:
-        with safe_open(file, framework="pt") as opened:
-            for name in opened.keys():  # noqa: SIM118, it is no dict
-                tensors[name] = opened.get_tensor(name)
+        try:
+            with safe_open(file, framework="pt") as opened:
+                for name in opened.keys():  # noqa: SIM118, it is no dict
+                    tensors[name] = opened.get_tensor(name)
+        except (OSError, SafetensorError) as error:
+            raise SettingsError(f"{file} is damaged ({error}): fetch it again") from error
     return tensors
 
 

@@ -24,6 +24,7 @@ from syntaxdiff.train.checkpoint import PREEMPTED, Checkpoints, RunState, check_
 from syntaxdiff.train.denoise import denoise
 from syntaxdiff.train.engine_config import RunFacts, complete, read_json, with_schedule
 from syntaxdiff.train.leaves import leaf_tables
+from syntaxdiff.train.llada import llada_config
 from syntaxdiff.train.loader import GlobalBatch, LoaderConfig, SampleStream, read_split
 from syntaxdiff.train.model import Denoiser, Inputs
 from syntaxdiff.train.noise import Noise, noise_levels
@@ -67,6 +68,9 @@ class Run:
         self.max_length = settings.max_length or int(self.manifest.settings["max_length"])
         self.model_name = settings.init_from or settings.model or start.default_model(self.manifest)
         self.network_config = start.read_config(self.model_name, self.manifest, self.max_length)
+        if settings.export_layout == "llada":  # refuse now what the export would refuse after the training
+            ids = self.manifest.token_ids
+            llada_config(self.network_config, mask_id=ids.mask, eos_id=ids.eos, pad_id=ids.pad)
         facts = RunFacts(
             world=self.world,
             default_learning_rate=start.learning_rate(self.model_name),
