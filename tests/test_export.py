@@ -504,7 +504,7 @@ def test_more_positions_than_the_model_knows_are_refused(tmp_path: Path) -> None
 
 
 def test_a_start_bears_the_end_id_of_the_shards(tmp_path: Path) -> None:
-    """Whatever the start, its configuration is not causal and has the shards' end id and no padding id, which would keep its row untrained."""
+    """Whatever the start, it is not causal, has the shards' end id, and no padding id, whose row would stay untrained."""
     for model in ("tiny", write_llada(tmp_path)):
         config = start.read_config(model, manifest_of(), 32)
         assert (config.is_causal, config.use_cache) == (False, False)
