@@ -266,13 +266,6 @@ def test_operator_shares_are_probabilities(shares: dict[str, float]) -> None:
         OperatorShares(**shares)
 
 
-def test_operator_shares_may_sum_to_one() -> None:
-    """Decimal shares that make up one are accepted, though their float64 sum may be a little more."""
-    OperatorShares(drop=0.1, shuffle=0.2, relabel=0.3, placeholder=0.4)
-    OperatorShares(drop=0.7, shuffle=0.1, relabel=0.1, placeholder=0.1)
-    OperatorShares(drop=0.3, shuffle=0.3, relabel=0.3, placeholder=0.1)
-
-
 @pytest.mark.parametrize("name", ["relabel", "placeholder"])
 def test_operators_that_need_tables_say_so(name: str) -> None:
     """Relabel and placeholder without the tables of leaves are refused; drop and shuffle need none."""

@@ -438,4 +438,4 @@ def test_shares_are_checked(shares: dict[str, float], named: str) -> None:
 def test_shares_that_sum_to_one_are_taken(parts: list[int]) -> None:
     """Shares written with two decimals that sum to at most 1 are accepted, whatever float64 makes of their sum."""
     drop, shuffle, relabel, placeholder = (round(0.05 * part, 2) for part in parts)
-    OperatorShares(drop=drop, shuffle=shuffle, relabel=relabel, placeholder=placeholder)
+    assert OperatorShares(drop=drop, shuffle=shuffle, relabel=relabel, placeholder=placeholder).are_used
