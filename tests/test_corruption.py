@@ -122,6 +122,16 @@ def test_seed_epoch_and_sample_id_matter(config: CorruptionConfig) -> None:
     assert all(positions(first) != positions(other) for other in others)
 
 
+def test_a_batch_may_hold_samples_of_two_epochs() -> None:
+    """At the border of two epochs, each sample has the masks of its own, as it has beside others of its epoch."""
+    batch = batch_of(random_rows(4))
+    config, noise = CorruptionConfig(), Noise.fixed(0.4, 4)
+    first, second = (plan(batch, config, noise, seed=1, epoch=epoch).keys_BK for epoch in (6, 7))
+    mixed = plan(batch, config, noise, seed=1, epoch=(6, 6, 7, 7)).keys_BK
+    assert torch.equal(mixed, torch.cat([first[:2], second[2:]]))
+    assert not torch.equal(first, second)
+
+
 def test_the_input_is_left_alone() -> None:
     """Corrupting a batch changes neither its tensors nor the plan."""
     batch = batch_of(random_rows(8, seed=2))

@@ -11,6 +11,7 @@ Shapes: B batch, L tokens, C code tokens, S candidate spans, K streams, D digits
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -115,13 +116,13 @@ class Corrupted(NamedTuple):
     unit_BS: Tensor  # bool, the subtrees that were drawn
 
 
-def plan(batch: Batch, config: CorruptionConfig, noise: Noise, *, seed: int, epoch: int) -> Plan:
+def plan(batch: Batch, config: CorruptionConfig, noise: Noise, *, seed: int, epoch: int | Sequence[int]) -> Plan:
     """What the host decides for a batch, on the CPU.
 
     Args:
         batch: on any device; only what the host knows of it is read
         noise: rate of each sample, and ceiling
-        seed, epoch: with a sample's id they fix its draws
+        seed, epoch: with a sample's id they fix its draws; one epoch for all, or each sample's own
 
     Raises:
         SettingsError: a rate outside [0, 1]; the message names the sample

@@ -41,10 +41,12 @@ _MIX_2 = 0x94D049BB133111EB - (1 << 64)
 _UNIT = 2.0**-53
 
 
-def stream_keys(seed: int, epoch: int, sample_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Keys [B, K] of every stream of some samples: SHAKE-256 of seed, epoch and sample id."""
+def stream_keys(seed: int, epoch: int | Sequence[int], sample_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Keys [B, K] of every stream of some samples: SHAKE-256 of seed, epoch (one, or each sample's) and sample id."""
     size = 8 * len(Stream)
-    digests = [hashlib.shake_256(f"{seed}\0{epoch}\0{sample_id}".encode()).digest(size) for sample_id in sample_ids]
+    epochs = [epoch] * len(sample_ids) if isinstance(epoch, int) else epoch
+    texts = [f"{seed}\0{one}\0{sample_id}" for one, sample_id in zip(epochs, sample_ids, strict=True)]
+    digests = [hashlib.shake_256(text.encode()).digest(size) for text in texts]
     return np.frombuffer(b"".join(digests), dtype="<i8").reshape(len(sample_ids), len(Stream)).astype(np.int64)
 
 

@@ -3,6 +3,7 @@
 Shapes: B samples, L tokens, P packed sequences, M tokens of a packed sequence.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -43,13 +44,15 @@ class Stepper:
     pack: bool = False
     capacity: int = 4096
 
-    def __call__(self, batch: Batch, noise: Noise, *, seed: int, epoch: int, config: CorruptionConfig | None = None) -> Scored:
+    def __call__(
+        self, batch: Batch, noise: Noise, *, seed: int, epoch: int | Sequence[int], config: CorruptionConfig | None = None
+    ) -> Scored:
         """Corrupts and scores a micro-batch.
 
         Args:
             batch: on the host
             noise: rates of its samples, and the ceiling
-            seed, epoch: of the masks
+            seed, epoch: of the masks; one epoch for all, or each sample's own
             config: another strategy than the run's
         """
         config = config or self.config

@@ -28,6 +28,7 @@ from syntaxdiff.train.llada import llada_config
 from syntaxdiff.train.loader import GlobalBatch, LoaderConfig, SampleStream, read_split
 from syntaxdiff.train.model import Denoiser, Inputs
 from syntaxdiff.train.noise import Noise, noise_levels
+from syntaxdiff.train.operators import LeafTables
 from syntaxdiff.train.progress import Progress, draw_curves
 from syntaxdiff.train.settings import Settings
 from syntaxdiff.train.step import Stepper
@@ -36,7 +37,7 @@ from syntaxdiff.train.validation import Validator, token_counts, unigram_nats
 LOOK_TOKENS, LOOK_STEPS, LOOK_BLOCK = 96, 48, 32  # of a program denoised for a look
 UNIGRAM_ROWS = 4096
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40": 181e12, "4090": 165e12, "3090": 71e12}  # dense bf16
-# Settings that may change when a run is resumed: they decide no number of the training itself.
+# Settings that may change when a run is resumed. Of them the length alone decides numbers: schedule and curriculum follow it.
 FREE = frozenset({"data", "out", "resume", "keep", "save_every", "sample_every", "export_layout", "max_steps", "epochs"})
 
 
@@ -104,7 +105,7 @@ class Run:
             engine=self.engine,
             device=self.device,
             token_ids=self.manifest.token_ids,
-            tables=type(tables := leaf_tables(self.data, self.manifest))(*(table.to(self.device) for table in tables)),
+            tables=LeafTables(*(table.to(self.device) for table in leaf_tables(self.data, self.manifest))),
             config=settings.corruption(),
             pack=settings.pack,
             capacity=self.max_length,
@@ -255,7 +256,6 @@ def train(settings: Settings, ds_path: Path) -> RunState:
     _announce(run, state, progress)
     validator = run.validator()
     batches = run.stream.read_ahead(state.consumed)
-    saved = state.step
     while state.step < run.total_steps:
         batch = next(batches)
         values = optimize(run, batch, state)
@@ -275,7 +275,6 @@ def train(settings: Settings, ds_path: Path) -> RunState:
         is_best = state.best_step == state.step
         if _is_due(state.step, settings.save_every) or is_best or is_last or is_stopped or stops_early:
             save(run, state)
-            saved = state.step
         if is_stopped:
             if run.is_first:
                 write_text(run.out / PREEMPTED, f"stopped by a signal after step {state.step}; --resume auto goes on\n")
@@ -288,7 +287,7 @@ def train(settings: Settings, ds_path: Path) -> RunState:
         is_stopped = False
     batches.close()
     if not is_stopped:
-        finish(run, state, validator, progress, saved)
+        finish(run, state, validator, progress)
     progress.close()
     return state
 
@@ -309,7 +308,7 @@ def optimize(run: Run, batch: GlobalBatch, state: RunState) -> dict[str, float]:
             for epoch, ordinal in zip(micro.epochs, micro.ordinals, strict=True)
         ]
         noise = Noise.at(torch.tensor(levels, dtype=torch.float64).numpy(), run.curriculum, ceiling_at)
-        losses, corrupted = run.stepper(micro.batch, noise, seed=run.settings.seed, epoch=micro.epochs[0])
+        losses, corrupted = run.stepper(micro.batch, noise, seed=run.settings.seed, epoch=micro.epochs)
         run.engine.backward(losses.loss * scale)
         run.engine.step()
         sums[0] += losses.loss.detach().double()
@@ -395,10 +394,10 @@ def resume(run: Run) -> RunState:
     return replace(state, total_steps=run.total_steps)
 
 
-def finish(run: Run, state: RunState, validator: Validator | None, progress: Progress, saved: int) -> None:
+def finish(run: Run, state: RunState, validator: Validator | None, progress: Progress) -> None:
     """The model of the best validation, exported, with the losses on the whole grid of rates and a picture."""
     best = state.best_step
-    if best is not None and best != saved and best in run.checkpoints.steps():
+    if best is not None and best != state.step and best in run.checkpoints.steps():
         ds.load_state(run.engine, run.checkpoints.folder, name_of(best))
     grid = {}
     if validator is not None:
