@@ -389,7 +389,7 @@ def test_other_ranks_keep_nothing() -> None:
 @pytest.mark.parametrize("scale", [1.0, 0.5, 4.0])
 def test_adapters_are_merged(tmp_path: Path, scale: float) -> None:
     """The exported weights of a model with adapters give the adapted model's logits, under the network's plain names."""
-    from syntaxdiff.train.trainer import add_adapters
+    from syntaxdiff.train.adapters import add_adapters
 
     plain = Denoiser(small_network()).eval()
     denoiser = Denoiser(small_network()).eval()

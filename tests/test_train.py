@@ -1,98 +1,24 @@
 """Whole runs of the trainer, as processes: the launcher, ranks, resuming, signals, and what a user can get wrong."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import sysconfig
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from folders import programs, write_jsonl
-from safetensors.torch import load_file
+from training_runs import QUIET, build_shards, kill, run, same, start, steps, wait_for, weights, write_json
 from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from syntaxdiff.pipeline.build import build
-from syntaxdiff.pipeline.config import BuildConfig
-
-ROOT = Path(__file__).resolve().parents[1]
-RUN = ROOT / "train" / "run.py"
-SMALL_JSON: dict[str, Any] = {
-    "train_micro_batch_size_per_gpu": 2,
-    "gradient_accumulation_steps": 2,
-    "gradient_clipping": 1.0,
-    "zero_optimization": {"stage": 3},
-    "optimizer": {"type": "AdamW", "params": {"lr": "auto", "torch_adam": True}},
-    "scheduler": {"type": "WarmupCosineLR", "params": {"total_num_steps": "auto", "warmup_num_steps": "auto"}},
-    "steps_per_print": 1_000_000_000,
-}
-QUIET = ("--sample-every", "0", "--validate-every", "4", "--validation-samples", "6", "--patience", "0")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of short programs, and a model of a few thousand weights to start from."""
+    """Shards of short programs."""
     root = tmp_path_factory.mktemp("train")
-    source = write_jsonl(root / "rows.jsonl", programs(60))
-    build(BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=6, workers=1))
+    build_shards(root)
     return root
-
-
-def write_json(path: Path, **changes: Any) -> Path:
-    path.write_text(json.dumps({**SMALL_JSON, **changes}))
-    return path
-
-
-def start(folder: Path, out: Path, *options: str | Path, ranks: int = 1, ds: Path | None = None) -> "subprocess.Popen[str]":
-    """Starts a run, with the launcher where there are several ranks, as a session of its own."""
-    config = ds or write_json(folder / f"ds-{ranks}.json")
-    arguments = [str(RUN), "--ds-config", str(config), "--data", str(folder / "data"), "--out", str(out), *map(str, options)]
-    environment = {**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    scripts = Path(sysconfig.get_path("scripts"))
-    if ranks == 1:
-        command = [sys.executable, *arguments]
-    else:
-        port = 20_000 + os.getpid() % 20_000
-        command = [str(scripts / "deepspeed"), "--num_gpus", str(ranks), "--master_port", str(port), *arguments]
-        environment["PATH"] = f"{scripts}{os.pathsep}{environment['PATH']}"
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env=environment,
-        cwd=folder,
-    )
-
-
-def run(folder: Path, out: Path, *options: str | Path, ranks: int = 1, ds: Path | None = None, expect: int = 0) -> str:
-    """Runs to the end and returns what was printed."""
-    process = start(folder, out, *options, ranks=ranks, ds=ds)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == expect, output
-    return output
-
-
-def steps(out: Path) -> list[dict[str, Any]]:
-    """The records of the optimizer steps, without what depends on the machine."""
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    clock = ("tokens_per_second", "peak_memory_bytes")
-    return [{k: v for k, v in r.items() if k not in clock} for r in records if r["kind"] == "step"]
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(out / "model.safetensors")
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture(scope="module")
@@ -145,13 +71,8 @@ def test_a_resumed_run_is_the_run(folder: Path, whole: Path) -> None:
     """Killed with SIGKILL after a checkpoint and started again, the losses and the weights are those of the whole run."""
     out = folder / "killed"
     process = start(folder, out, "--max-steps", "8", "--save-every", "2", *QUIET)
-    deadline = time.monotonic() + 200
-    while not list((out / "checkpoints").glob("step-*/run.json")):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    wait_for(process, lambda: bool(list((out / "checkpoints").glob("step-*/run.json"))))
+    kill(process)
     assert not (out / "config.json").exists()
     told = run(folder, out, "--max-steps", "8", "--save-every", "2", *QUIET)
     assert "going on from step-" in told
@@ -159,16 +80,30 @@ def test_a_resumed_run_is_the_run(folder: Path, whole: Path) -> None:
     assert same(weights(out), weights(whole))
 
 
+@pytest.mark.parametrize("lora", [(), ("--lora-rank", "2")], ids=["whole", "lora"])
+def test_a_run_goes_on_with_another_number_of_ranks(folder: Path, tmp_path: Path, lora: tuple[str, ...]) -> None:
+    """Stopped on two ranks and resumed on one with the same global batch, a run ends as one rank's does, to rounding."""
+    half = write_json(folder / "half.json", gradient_accumulation_steps=1)
+    length = ("--max-steps", "6", *QUIET, *lora)
+    run(folder, tmp_path / "one", *length)
+    process = start(folder, tmp_path / "both", *length, "--save-every", "3", ranks=2, ds=half)
+    wait_for(process, lambda: (tmp_path / "both" / "checkpoints" / "step-000003" / "run.json").exists())
+    kill(process)
+    shutil.rmtree(tmp_path / "both" / "checkpoints" / "step-000004", ignore_errors=True)
+    told = run(folder, tmp_path / "both", *length, "--save-every", "3")
+    assert "the checkpoint is of 2 ranks and this run has 1" in told
+    for one, both in zip(steps(tmp_path / "one"), steps(tmp_path / "both"), strict=True):
+        assert both["nats"] == pytest.approx(one["nats"], rel=1e-4)
+    for name, weight in weights(tmp_path / "one").items():
+        assert torch.allclose(weights(tmp_path / "both")[name], weight, atol=2e-4), name
+
+
 def test_sigterm_saves_and_the_next_start_says_so(folder: Path, whole: Path) -> None:
     """A signal ends the run after its step with a checkpoint and a marker; the next start goes on to the same end."""
     out = folder / "preempted"
     options = ("--max-steps", "8", "--save-every", "0", *QUIET)
     process = start(folder, out, *options)
-    deadline = time.monotonic() + 200
-    while not (out / "metrics.jsonl").exists():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(process, (out / "metrics.jsonl").exists)
     process.send_signal(signal.SIGTERM)
     told, _ = process.communicate(timeout=100)
     assert process.returncode == 0, told
@@ -176,7 +111,7 @@ def test_sigterm_saves_and_the_next_start_says_so(folder: Path, whole: Path) -> 
         pytest.skip("the run was over before the signal reached it")
     assert "stopped by a signal" in told
     told = run(folder, out, *options)
-    assert "where stopped by a signal" in told
+    assert "where a signal stopped it" in told
     assert not (out / "PREEMPTED").exists()
     assert steps(out) == steps(whole)
     assert same(weights(out), weights(whole))
@@ -228,7 +163,12 @@ def test_bad_options_are_one_line(folder: Path, tmp_path: Path, options: list[st
 
 
 def test_another_run_s_checkpoint_is_refused(folder: Path, whole: Path) -> None:
-    """A checkpoint made with other settings is not gone on with."""
+    """A checkpoint made with other settings, or another JSON, is not gone on with, and what the run wrote stays as it was."""
+    before = (whole / "settings.json").read_bytes(), (whole / "deepspeed.json").read_bytes()
     told = run(folder, whole, "--max-steps", "8", "--strategy", "random", *QUIET, expect=2)
     assert "--strategy ast-span, not random" in told
+    other = write_json(folder / "clipped.json", gradient_clipping=0.5)
+    told = run(folder, whole, "--max-steps", "8", *QUIET, ds=other, expect=2)
+    assert "gradient_clipping 1.0 in the DeepSpeed JSON, not 0.5" in told
+    assert before == ((whole / "settings.json").read_bytes(), (whole / "deepspeed.json").read_bytes())
     assert (whole / "config.json").exists()

@@ -17,6 +17,7 @@ from syntaxdiff.pipeline.shard import storage_errors, write_text
 FOLDER = "checkpoints"
 INFO = "run.json"
 PREEMPTED = "PREEMPTED"
+BATCH_KEYS = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
 _NAME = re.compile(r"step-(\d{6,})")
 _PARTIAL = ".partial-"
 
@@ -34,6 +35,7 @@ class RunState:
         world: number of ranks
         data: fingerprint of the shards
         settings: those that decide the numbers
+        json: values of the DeepSpeed JSON that do, by dotted name
     """
 
     step: int
@@ -45,6 +47,7 @@ class RunState:
     world: int
     data: str
     settings: dict[str, Any]
+    json: dict[str, Any]
 
 
 def name_of(step: int) -> str:
@@ -61,6 +64,10 @@ class Checkpoints:
     def partial(self, step: int) -> str:
         """The name under which a checkpoint is written."""
         return _PARTIAL + name_of(step)
+
+    def universal(self, step: int) -> str:
+        """The name under which a checkpoint is converted for another number of ranks, for as long as it is loaded."""
+        return f"{_PARTIAL}universal-{name_of(step)}"
 
     def finish(self, state: RunState) -> None:
         """Gives a checkpoint that all ranks have written its name. For one rank alone to call."""
@@ -102,16 +109,23 @@ class Checkpoints:
                 shutil.rmtree(gone)
 
 
-def check_resumable(state: RunState, settings: dict[str, Any], data: str) -> None:
-    """Raises SettingsError where a checkpoint is of another run: other data, or settings that decide the numbers."""
-    if state.data != data:
+def check_resumable(state: RunState, fresh: RunState) -> None:
+    """Raises SettingsError where a checkpoint is of another run: other data, or settings that decide the numbers.
+
+    Args:
+        state: of the checkpoint
+        fresh: as the run would start without it. On another number of ranks the batch may be another too.
+    """
+    ways = "give the same, --resume never, or another --out"
+    if state.data != fresh.data:
         raise SettingsError(
             "the checkpoint was trained on other shards (their fingerprints differ): give --resume never, or another --out"
         )
-    for name, value in settings.items():
+    for name, value in fresh.settings.items():
         if state.settings.get(name) != value:
             flag = "--" + name.replace("_", "-")
-            raise SettingsError(
-                f"the checkpoint was trained with {flag} {state.settings.get(name)}, not {value}: give the same, "
-                "--resume never, or another --out"
-            )
+            raise SettingsError(f"the checkpoint was trained with {flag} {state.settings.get(name)}, not {value}: {ways}")
+    for name in sorted(fresh.json.keys() | state.json.keys()):
+        was, now = state.json.get(name), fresh.json.get(name)
+        if was != now and not (state.world != fresh.world and name in BATCH_KEYS):
+            raise SettingsError(f"the checkpoint was trained with {name} {was} in the DeepSpeed JSON, not {now}: {ways}")

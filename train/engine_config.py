@@ -31,6 +31,11 @@ KNOWN_KEYS = frozenset((
 ))
 # fmt: on
 
+DECISIVE_KEYS = (
+    "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping", "bf16", "fp16", "torch_autocast",
+    "optimizer", "scheduler",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
@@ -120,6 +125,24 @@ def with_schedule(config: dict[str, Any], total_steps: int, warmup_share: float)
     if left:
         raise SettingsError(f'the DeepSpeed JSON has scheduler.params.{left[0]} "auto", which {scheduler["type"]} leaves open')
     return config
+
+
+def decisive(config: dict[str, Any]) -> dict[str, Any]:
+    """Values of a completed JSON that decide the numbers of a run, by dotted name; the schedule's length is not among them."""
+    values: dict[str, Any] = {}
+
+    def walk(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{name}.{key}", inner)
+        elif value != AUTO:
+            values[name] = value
+
+    for name in DECISIVE_KEYS:
+        if name in config:
+            walk(name, config[name])
+    stage = config["zero_optimization"].get("stage", 0)
+    return values | {"zero_optimization.stage": stage}
 
 
 def _settle(config: dict[str, Any], key: str, option: str, given: Any, default: Any) -> Any:

@@ -90,13 +90,15 @@ class Inputs(NamedTuple):
     """What the transformer reads.
 
     ``attention_mask`` is None where every token may attend to every other; else bool, broadcast to [B, 1, L, L], true where
-    attention is allowed. ``position_BL`` is None for 0, 1, 2, ….
+    attention is allowed. ``position_BL`` is None for 0, 1, 2, …. ``cache`` holds keys and values of a canvas of which the ids
+    are a part (eval's cache.py); without one, the ids are all there is.
     """
 
     ids_BL: Tensor
     attention_mask: Tensor | None = None
     position_BL: Tensor | None = None
     rate_BL: Tensor | None = None  # float, mask rate of the sample that a token belongs to; for the timestep embedding
+    cache: Any = None
 
 
 class Losses(NamedTuple):
@@ -139,6 +141,7 @@ class Denoiser(nn.Module):
             inputs_embeds=embedded,
             attention_mask=inputs.attention_mask,
             position_ids=inputs.position_BL,
+            past_key_values=inputs.cache,
             use_cache=False,
         ).last_hidden_state
         return torch.cat([hidden[:, :1], hidden[:, :-1]], dim=1) if self.shift else hidden

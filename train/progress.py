@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from syntaxdiff.pipeline.shard import storage_errors, write_text, written_whole
+from syntaxdiff.train.look import Look
 from syntaxdiff.train.validation import Validation
 
 METRICS = "metrics.jsonl"
@@ -110,13 +111,14 @@ class Progress:
         if self._is_first:
             self._write({"kind": kind, "step": step, **values})
 
-    def sample(self, step: int, text: str) -> None:
-        """Shows a denoised program, and keeps it."""
+    def look(self, step: int, look: Look) -> None:
+        """Shows a restored and a written program, and keeps them."""
         if not self._is_first:
             return
         with storage_errors(self._out / SAMPLES), (self._out / SAMPLES).open("a", encoding="utf-8") as file:
-            file.write(f"--- step {step}\n{text}\n")
-        self.say(f"step {step}, a denoised program:\n{text}")
+            file.write(f"--- step {step}\n{look}\n")
+        self.note("look", step, num_masked=look.num_masked, num_right=look.num_right)
+        self.say(f"step {step}: {look}")
         self._since = time.perf_counter()
 
     def say(self, text: str) -> None:

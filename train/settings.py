@@ -76,7 +76,9 @@ class Settings:
     accumulation: int | None = _option("length", "forward passes of a step, where the JSON says auto", None)
 
     validate_every: int = _option("validation", "steps between validations; 0: only at the end", 50)
-    validation_samples: int = _option("validation", "samples of the validation split that are used", 1000)
+    validation_samples: int | None = _option(
+        "validation", "samples of the validation split that are used [1000, or fewer: a tenth of the cost of training]", None
+    )
     patience: int = _option("validation", "stop after so many validations without improvement; 0: never", 5)
     sample_every: int = _option("validation", "steps between programs denoised for a look; 0: never", 200)
 
@@ -92,10 +94,10 @@ class Settings:
             value, choices = getattr(self, entry.name), entry.metadata["choices"]
             if choices and value not in choices:
                 raise SettingsError(f"{_flag(entry.name)} {value}: choose from {', '.join(choices)}")
-        counts = ("window_rows", "eos_pad", "lora_rank", "validate_every", "validation_samples", "patience", "sample_every")
-        for name in (*counts, "save_every", "keep", "max_length", "max_steps", "micro_batch", "accumulation"):
+        at_least_one = ("window_rows", "keep", "max_length", "max_steps", "micro_batch", "accumulation", "validation_samples")
+        for name in (*at_least_one, "eos_pad", "lora_rank", "validate_every", "patience", "sample_every", "save_every"):
             value = getattr(self, name)
-            least = 1 if name in ("window_rows", "keep", "max_length", "max_steps", "micro_batch", "accumulation") else 0
+            least = 1 if name in at_least_one else 0
             if value is not None and value < least:
                 raise SettingsError(f"{_flag(name)} {value} must be at least {least}")
         if self.epochs <= 0:
@@ -104,8 +106,8 @@ class Settings:
             raise SettingsError(f"--warmup-share {self.warmup_share} is not in [0, 1)")
         if self.init_from and self.model:
             raise SettingsError("--init-from and --model both say where to start: leave one out")
-        if self.lora_rank and self.export_layout == "llada" and self.timestep_embedding:
-            raise SettingsError("--export-layout llada has no place for a timestep embedding")
+        if self.export_layout == "llada" and self.timestep_embedding:
+            raise SettingsError("--export-layout llada is for LLaDA's tools, which know no --timestep-embedding: leave one out")
         self.corruption()
         self.noise_curriculum()
 

@@ -74,14 +74,7 @@ def read_config(model: str, manifest: Manifest, max_length: int) -> Any:
             initializer_range=0.02,
         )
     else:
-        folder = model_folder(model)
-        try:
-            raw = json.loads((folder / "config.json").read_text("utf-8"))
-            config = (
-                llada.llama_config(raw) if raw.get("model_type") == llada.MODEL_TYPE else AutoConfig.from_pretrained(folder)
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise SettingsError(f"{folder / 'config.json'} cannot be read as a Llama-like model's: {error}") from error
+        config = folder_config(model_folder(model))
     config.is_causal, config.use_cache = False, False
     config.bos_token_id, config.eos_token_id = manifest.token_ids.bos, manifest.token_ids.eos
     # With a pad id, transformers would never train its embedding; it is often the end token's too. The export names it.
@@ -92,8 +85,20 @@ def read_config(model: str, manifest: Manifest, max_length: int) -> Any:
     return config
 
 
-def model_folder(model: str) -> Path:
+def folder_config(folder: Path) -> Any:
+    """The configuration of a model in a folder, LLaDA's as Llama's. Raises SettingsError where it cannot be read."""
+    try:
+        raw = json.loads((folder / "config.json").read_text("utf-8"))
+        return llada.llama_config(raw) if raw.get("model_type") == llada.MODEL_TYPE else AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise SettingsError(f"{folder / 'config.json'} cannot be read as a Llama-like model's: {error}") from error
+
+
+def model_folder(model: str, option: str = "--model") -> Path:
     """The folder of a model by path, or by hub name, downloaded where it is not there yet.
+
+    Args:
+        option: the command line's, for the messages; only ``--model`` takes presets too
 
     Raises:
         SettingsError: neither a preset, nor a folder with a config.json, nor to be had from the hub
@@ -102,17 +107,19 @@ def model_folder(model: str) -> Path:
     if (path / "config.json").is_file():
         return path
     if path.exists():
-        raise SettingsError(f"--model {model} holds no config.json: give a folder that save_pretrained or a trainer wrote")
+        raise SettingsError(f"{option} {model} holds no config.json: give a folder that save_pretrained or a trainer wrote")
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise SettingsError(f"--model {model}: no such folder, and no preset ({', '.join(PRESETS)})")
+        no_preset = f", and no preset ({', '.join(PRESETS)})" if option == "--model" else ""
+        raise SettingsError(f"{option} {model}: no such folder{no_preset}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
-        return Path(snapshot_download(model, allow_patterns=["*.safetensors", "*.json"]))
+        return Path(snapshot_download(model, allow_patterns=["*.safetensors", "*.json", "*.jinja"]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise SettingsError(f"--model {model} cannot be had from the hub ({reason}): give a folder, or a preset") from error
+        instead = "a folder, or a preset" if option == "--model" else "a folder"
+        raise SettingsError(f"{option} {model} cannot be had from the hub ({reason}): give {instead}") from error
 
 
 def count_parameters(config: Any) -> int:
@@ -138,14 +145,27 @@ def load_network(model: str, config: Any, manifest: Manifest, seed: int) -> Any:
                 with torch.no_grad():
                     projection.weight /= math.sqrt(2 * config.num_hidden_layers)
         return network
-    folder = model_folder(model)
+    network = folder_network(model_folder(model), config, f"--model {model}")
+    fit_vocabulary(network, manifest, model)
+    return network
+
+
+def folder_network(folder: Path, config: Any, asked: str) -> Any:
+    """A causal network of transformers with the weights of a folder, mapped, on the CPU.
+
+    Args:
+        config: of ``folder_config``
+        asked: option and value, for the messages
+
+    Raises:
+        SettingsError: files are damaged, tensors are missing, unknown, or of another shape
+    """
     tensors = _mapped(folder)
     if json.loads((folder / "config.json").read_text("utf-8")).get("model_type") == llada.MODEL_TYPE:
         tensors = {llada.llama_name(name): tensor for name, tensor in tensors.items()}
     with torch.device("meta"):
         network = _empty(config)
-    _assign(network, tensors, model)
-    fit_vocabulary(network, manifest, model)
+    _assign(network, tensors, asked)
     return network
 
 
@@ -172,7 +192,7 @@ def _mapped(folder: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _assign(network: Any, tensors: dict[str, torch.Tensor], model: str) -> None:
+def _assign(network: Any, tensors: dict[str, torch.Tensor], asked: str) -> None:
     """Puts tensors in the place of a network's parameters, which have none."""
     expected = dict(network.named_parameters())
     tied = {"lm_head.weight"} if network.config.tie_word_embeddings else set()
@@ -181,9 +201,7 @@ def _assign(network: Any, tensors: dict[str, torch.Tensor], model: str) -> None:
     wrong = [name for name, tensor in tensors.items() if name in expected and tensor.shape != expected[name].shape]
     for what, names in (("lacks", missing), ("has unknown", extra), ("has, in another shape,", wrong)):
         if names:
-            raise SettingsError(
-                f"--model {model} {what} {names[0]} and {len(names) - 1} more tensors: is it a Llama-like model?"
-            )
+            raise SettingsError(f"{asked} {what} {names[0]} and {len(names) - 1} more tensors: is it a Llama-like model?")
     network.load_state_dict({name: tensors[name] for name in expected if name in tensors}, assign=True, strict=False)
     network.tie_weights()
     for parameter in network.parameters():

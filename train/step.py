@@ -74,8 +74,10 @@ class Stepper:
         packing = pack(batch.length_B, num_tokens, self.capacity)
         source_PM, position_PM, sample_PM = (copied(torch.from_numpy(one), self.device) for one in packing)
         is_token_PM = sample_PM >= 0
-        mask = (sample_PM[:, None, :, None] == sample_PM[:, None, None, :]) & is_token_PM[:, None, None, :]
-        mask = mask | ~is_token_PM[:, None, :, None]  # a padded query must see something, or its softmax is not a number
+        mask = None
+        if (packing.sample_PM != packing.sample_PM[:, :1]).any():  # on the host; the flash kernels take no mask
+            mask = (sample_PM[:, None, :, None] == sample_PM[:, None, None, :]) & is_token_PM[:, None, None, :]
+            mask = mask | ~is_token_PM[:, None, :, None]  # a padded query must see something, or its softmax is not a number
 
         def packed(value_BL: Tensor) -> Tensor:
             return value_BL.reshape(-1)[source_PM]

@@ -1,0 +1,34 @@
+"""Low-rank adapters (Hu et al. 2021) on a frozen network, through peft. Merging them is export.py's."""
+
+from syntaxdiff.train.model import Denoiser
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def add_adapters(denoiser: Denoiser, rank: int, scale: float) -> None:
+    """Freezes the network's weights and adds adapters to every projection of its blocks, in place.
+
+    Args:
+        rank: inner width of the adapters
+        scale: alpha over rank, what an adapter's output is multiplied with
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    for parameter in denoiser.network.parameters():
+        parameter.requires_grad_(False)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=scale * rank,  # type: ignore[arg-type]  # any number will do
+        target_modules=list(PROJECTIONS),
+        lora_dropout=0.0,
+    )
+    inject_adapter_in_model(config, denoiser.network)
+
+
+def num_adapter_parameters(network_config: object, rank: int) -> int:
+    """Trainable parameters that adapters of a rank add."""
+    config: dict[str, int] = vars(network_config)
+    width, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
+    key_value = width * (config.get("num_key_value_heads") or heads) // heads
+    ends = (2 * width, width + key_value, width + key_value, 2 * width, width + inner, width + inner, inner + width)
+    return rank * config["num_hidden_layers"] * sum(ends)

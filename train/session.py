@@ -1,0 +1,263 @@
+"""What a training run is made of, put together once: data, model, engine, and where an earlier run stopped.
+
+``trainer.train`` drives it. Whatever can be refused is refused before weights are loaded.
+"""
+
+import math
+import shutil
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.shard import iter_rows, read_manifest
+from syntaxdiff.train import engine as ds
+from syntaxdiff.train import export, memory, start
+from syntaxdiff.train.adapters import add_adapters, num_adapter_parameters
+from syntaxdiff.train.checkpoint import Checkpoints, RunState, check_resumable, name_of
+from syntaxdiff.train.engine_config import RunFacts, complete, decisive, read_json, with_schedule
+from syntaxdiff.train.leaves import leaf_tables
+from syntaxdiff.train.llada import llada_config
+from syntaxdiff.train.loader import LoaderConfig, SampleStream, read_split
+from syntaxdiff.train.model import Denoiser
+from syntaxdiff.train.operators import LeafTables
+from syntaxdiff.train.settings import Settings
+from syntaxdiff.train.step import Stepper
+from syntaxdiff.train.validation import Validator, token_counts, unigram_nats
+
+UNIGRAM_ROWS = 4096
+VALIDATION_SAMPLES, MIN_VALIDATION_SAMPLES = 1000, 64  # the paper's, on 128 samples a step; and at least
+VALIDATION_SHARE = 0.1  # of the cost of the training between two validations
+# Settings that may change when a run is resumed. Of them the length alone decides numbers: schedule and curriculum follow it.
+# The batch and the learning rate are compared as the completed JSON has them.
+FREE = frozenset(
+    ("data", "out", "resume", "keep", "save_every", "sample_every", "export_layout", "max_steps", "epochs", "patience")
+) | {"micro_batch", "accumulation", "learning_rate"}
+
+
+class Session:
+    """The parts of a run.
+
+    Attributes:
+        earlier: the checkpoint that the run goes on from, as it was written; None where the run begins
+        state: where the run stands when it starts
+        total_steps: the schedule's end
+        engine: DeepSpeed's, with weights and optimizer of ``state``
+        stepper: corrupts and scores a micro-batch
+        unigram: nats a token of a model that knows token frequencies alone; NaN without validation samples
+        notes: what was adapted, for a person to read
+    """
+
+    def __init__(self, settings: Settings, ds_path: Path) -> None:
+        self.settings = settings
+        self.device = ds.device()
+        self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        self.is_first = self.rank == 0
+        self.data, self.out = Path(settings.data), Path(settings.out)
+        self.manifest = read_manifest(self.data)
+        self.max_length = settings.max_length or int(self.manifest.settings["max_length"])
+        self.model_name = settings.init_from or settings.model or start.default_model(self.manifest)
+        self.network_config = start.read_config(self.model_name, self.manifest, self.max_length)
+        if settings.export_layout == "llada":  # refuse now what the export would refuse after the training
+            ids = self.manifest.token_ids
+            llada_config(self.network_config, mask_id=ids.mask, eos_id=ids.eos, pad_id=ids.pad)
+        self.ds_config, self.notes = complete(read_json(ds_path), self._facts())
+        self.loader = LoaderConfig(
+            seed=settings.seed,
+            micro_batch=self.ds_config["train_micro_batch_size_per_gpu"],
+            accumulation=self.ds_config["gradient_accumulation_steps"],
+            rank=self.rank,
+            world=self.world,
+            window_rows=settings.window_rows,
+            max_length=self.max_length,
+            eos_pad=settings.eos_pad,
+            group_by_length=settings.group_by_length,
+        )
+        self.stream = SampleStream(self.data, self.manifest, self.loader)
+        self.checkpoints = Checkpoints(self.out)
+        fresh = self._fresh()
+        self.earlier = self._earlier(fresh)
+        self.state = fresh if self.earlier is None else _carried_on(self.earlier, fresh)
+        self.total_steps = self._total_steps()
+        self.state = replace(self.state, total_steps=self.total_steps)
+        self.ds_config = with_schedule(self.ds_config, self.total_steps, settings.warmup_share)
+        self.num_parameters = start.count_parameters(self.network_config)
+        self._check_memory()
+        denoiser = self._denoiser()
+        block = None if settings.lora_rank else type(denoiser.network.model.layers[0])
+        self.engine = ds.make_engine(denoiser, self.ds_config, block)
+        if self.earlier is not None:
+            self.load(self.earlier.step)
+        self.stepper = Stepper(
+            engine=self.engine,
+            device=self.device,
+            token_ids=self.manifest.token_ids,
+            tables=LeafTables(*(table.to(self.device) for table in leaf_tables(self.data, self.manifest))),
+            config=settings.corruption(),
+            pack=settings.pack,
+            capacity=self.max_length,
+        )
+        self.curriculum = settings.noise_curriculum()
+        self.validation_rows = read_split(self.data, self.manifest, "validation", self._num_validation_samples())
+        self.unigram = self._unigram()
+
+    def _facts(self) -> RunFacts:
+        settings = self.settings
+        return RunFacts(
+            world=self.world,
+            default_learning_rate=start.learning_rate(self.model_name),
+            learning_rate=settings.learning_rate,
+            micro_batch=settings.micro_batch,
+            accumulation=settings.accumulation,
+            warmup_share=settings.warmup_share,
+            hidden_size=self.network_config.hidden_size,
+            has_gpu=self.device.type == "cuda",
+        )
+
+    def _fresh(self) -> RunState:
+        return RunState(
+            step=0,
+            consumed=0,
+            total_steps=0,
+            best_loss=None,
+            best_step=None,
+            bad_validations=0,
+            world=self.world,
+            data=self.manifest.fingerprint,
+            settings={name: value for name, value in asdict(self.settings).items() if name not in FREE},
+            json=decisive(self.ds_config),
+        )
+
+    def _earlier(self, fresh: RunState) -> RunState | None:
+        """The checkpoint to go on from; None where the run begins.
+
+        Raises:
+            SettingsError: the checkpoint asked for is not there, or is of another run
+        """
+        steps, wanted = self.checkpoints.steps(), self.settings.resume
+        if wanted == "never":
+            if steps:
+                raise SettingsError(f"{self.out} holds checkpoints and --resume is never: give another --out, or remove them")
+            return None
+        if wanted != "auto":
+            chosen = [step for step in steps if name_of(step) == Path(wanted).name]
+            if not chosen:
+                has = ", ".join(map(name_of, steps)) or "none"
+                raise SettingsError(f"--resume {wanted}: {self.checkpoints.folder} has {has}")
+            steps = chosen
+        if not steps:
+            return None
+        state = self.checkpoints.read(steps[-1])
+        check_resumable(state, fresh)
+        return state
+
+    def _total_steps(self) -> int:
+        """The schedule's end: what was asked for, or the steps that the samples left over of the epochs make."""
+        if self.settings.max_steps:
+            return self.settings.max_steps
+        left = self.settings.epochs * self.stream.num_samples - self.state.consumed
+        return max(1, self.state.step + max(0, math.floor(left / self.loader.global_batch)))
+
+    def _num_validation_samples(self) -> int:
+        """Samples that a validation scores, twice: what was asked for, else the paper's 1,000 where that costs little."""
+        if self.settings.validation_samples is not None:
+            return self.settings.validation_samples
+        trained = (self.settings.validate_every or self.total_steps) * self.loader.global_batch
+        cost_of_two_passes, cost_of_training = 2, 3  # in forward passes
+        affordable = math.ceil(VALIDATION_SHARE * trained * cost_of_training / cost_of_two_passes)
+        return min(VALIDATION_SAMPLES, max(MIN_VALIDATION_SAMPLES, affordable))
+
+    def load(self, step: int) -> None:
+        """Brings the engine to a checkpoint, of however many ranks. All ranks must call it.
+
+        Raises:
+            SettingsError: the checkpoint is damaged
+            StorageError: no room for its conversion
+        """
+        folder, tag = self.checkpoints.folder, name_of(step)
+        if self.checkpoints.read(step).world == self.world:
+            ds.load_state(self.engine, folder, tag)
+            return
+        universal = self.checkpoints.universal(step)
+        if self.is_first:
+            shutil.rmtree(folder / universal, ignore_errors=True)
+            ds.write_universal(folder / tag, folder / universal)
+        ds.barrier()
+        ds.load_state(self.engine, folder, universal, is_universal=True)
+        ds.barrier()
+        if self.is_first:
+            shutil.rmtree(folder / universal)
+
+    @property
+    def lora_scale(self) -> float:
+        """Alpha over rank of the adapters."""
+        settings = self.settings
+        return (settings.lora_alpha or 2.0 * settings.lora_rank) / settings.lora_rank if settings.lora_rank else 1.0
+
+    def _check_memory(self) -> None:
+        """Refuses a run that does not fit, before anything is loaded."""
+        if self.device.type != "cuda":
+            return
+        settings = self.settings
+        lora = num_adapter_parameters(self.network_config, settings.lora_rank)
+        needed = memory.estimate(
+            self.num_parameters,
+            self.network_config,
+            self.ds_config,
+            world=self.world,
+            tokens=self.loader.micro_batch * self.max_length,
+            lora=lora,
+            checkpointing=settings.activation_checkpointing,
+        )
+        available = torch.cuda.get_device_properties(self.device).total_memory
+        if needed.total > available:
+            offload = self.ds_config["zero_optimization"].get("offload_optimizer", {})
+            raise SettingsError(
+                memory.advice(
+                    needed,
+                    available,
+                    world=self.world,
+                    lora=lora,
+                    checkpointing=settings.activation_checkpointing,
+                    offloads=offload.get("device", "none") != "none",
+                )
+            )
+
+    def _denoiser(self) -> Denoiser:
+        """The model with its starting weights, on the CPU."""
+        settings = self.settings
+        network = start.load_network(self.model_name, self.network_config, self.manifest, settings.seed)
+        if settings.activation_checkpointing:
+            network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        denoiser = Denoiser(network, shift=settings.shift, timestep_embedding=settings.timestep_embedding)
+        if settings.init_from and denoiser.timestep is not None:
+            export.load_timestep(Path(settings.init_from), denoiser.timestep)
+        if settings.lora_rank:
+            add_adapters(denoiser, settings.lora_rank, self.lora_scale)
+        return denoiser
+
+    def _unigram(self) -> float:
+        rows = islice((row for shard in self.manifest.splits["train"] for row in iter_rows(self.data, shard)), UNIGRAM_ROWS)
+        counts = token_counts(rows, self.manifest.tokenizer["vocab_size"])
+        return unigram_nats(self.validation_rows, counts) if self.validation_rows else math.nan
+
+    def validator(self) -> Validator | None:
+        """The fixed validation samples; None where the shards have none."""
+        if not self.validation_rows:
+            return None
+        return Validator(
+            self.validation_rows,
+            self.manifest,
+            self.settings.corruption(),
+            micro_batch=self.loader.micro_batch,
+            rank=self.rank,
+            world=self.world,
+            total=ds.sum_over_ranks,
+        )
+
+
+def _carried_on(earlier: RunState, fresh: RunState) -> RunState:
+    """Where an earlier run stood, as a state of this one, which may have another number of ranks and another batch."""
+    return replace(earlier, world=fresh.world, settings=fresh.settings, json=fresh.json)
