@@ -21,7 +21,7 @@ from syntaxdiff.train.corruption import CorruptionConfig
 from syntaxdiff.train.noise import CURRICULA, Curriculum
 from syntaxdiff.train.objective import OBJECTIVES
 from syntaxdiff.train.operators import OperatorShares
-from syntaxdiff.train.start import PRESETS
+from syntaxdiff.train.presets import PRESETS
 from syntaxdiff.train.strategies import STRATEGIES
 
 LAYOUTS = ("llama", "llada")

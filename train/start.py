@@ -4,8 +4,6 @@ Nothing here runs remote code. Files are mapped into memory, not read into it, s
 """
 
 import json
-import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +15,10 @@ from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Manifest
 from syntaxdiff.train import llada
 from syntaxdiff.train.export import TIMESTEP
+from syntaxdiff.train.presets import PRESETS, new_network, preset_config
 
 LLADA_REPOSITORY = "GSAI-ML/LLaDA-8B-Instruct"
 LLADA_MASK_TOKEN = "<|mdm_mask|>"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """A model from scratch, with the learning rate that suits it."""
-
-    layers: int
-    width: int
-    inner: int
-    heads: int
-    learning_rate: float
-
-
-PRESETS = {
-    "tiny": Preset(layers=4, width=256, inner=704, heads=4, learning_rate=2e-3),
-    "small": Preset(layers=8, width=512, inner=1408, heads=8, learning_rate=1e-3),
-    "base": Preset(layers=12, width=768, inner=2048, heads=12, learning_rate=6e-4),
-    "1b": Preset(layers=22, width=2048, inner=5632, heads=16, learning_rate=3e-4),
-}
 PRETRAINED_LEARNING_RATE = 5e-5  # the paper's, the best of 5e-6, 2e-5 and 5e-5
 
 
@@ -60,19 +40,7 @@ def read_config(model: str, manifest: Manifest, max_length: int) -> Any:
         SettingsError: the model is unknown, cannot be read, or does not know so many tokens or positions
     """
     if model in PRESETS:
-        preset = PRESETS[model]
-        config: Any = LlamaConfig(
-            vocab_size=manifest.tokenizer["vocab_size"],
-            hidden_size=preset.width,
-            intermediate_size=preset.inner,
-            num_hidden_layers=preset.layers,
-            num_attention_heads=preset.heads,
-            num_key_value_heads=preset.heads,
-            max_position_embeddings=max(4096, max_length),
-            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-            tie_word_embeddings=False,
-            initializer_range=0.02,
-        )
+        config: Any = preset_config(PRESETS[model], manifest.tokenizer["vocab_size"], max_length)
     else:
         config = folder_config(model_folder(model))
     config.is_causal, config.use_cache = False, False
@@ -136,15 +104,7 @@ def load_network(model: str, config: Any, manifest: Manifest, seed: int) -> Any:
         SettingsError: tensors are missing, of another shape, or the vocabulary is not the shards'
     """
     if model in PRESETS:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = LlamaForCausalLM(config)
-        # The last projection of each block starts smaller by the root of the number of blocks (GPT-2).
-        for layer in network.model.layers:
-            for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
-                with torch.no_grad():
-                    projection.weight /= math.sqrt(2 * config.num_hidden_layers)
-        return network
+        return new_network(config, seed)
     network = folder_network(model_folder(model), config, f"--model {model}")
     fit_vocabulary(network, manifest, model)
     return network

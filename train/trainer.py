@@ -226,8 +226,8 @@ def _announce(run: Session, progress: Progress) -> None:
         progress.say(f"going on from {name_of(run.state.step)}, where {why}")
         if run.earlier.world != run.world:
             progress.say(
-                f"the checkpoint is of {run.earlier.world} ranks and this run has {run.world}: weights, optimizer and the place "
-                "in the data are carried over; sums are taken in another order, so they agree to rounding, not bit for bit"
+                f"the checkpoint is of {run.earlier.world} ranks and this run has {run.world}: weights, optimizer and place in "
+                "the data are carried over; sums are taken in another order, so numbers agree to rounding, not bit for bit"
             )
         if run.earlier.total_steps != run.total_steps:
             progress.say(

@@ -1,0 +1,95 @@
+"""Models from scratch: named sizes, and the weights that they start with.
+
+A masked position knows nothing of its own token; all it can learn from comes through attention. With the usual small random
+weights attention is nearly uniform, and a small model stays at the level of token frequencies for thousands of steps, until it
+has found out where its neighbours are. So the heads of the first block start out looking at neighbours, one at -1, one at +1,
+then -2, +2, …, by way of one channel that is the same for all tokens. All of it is trained.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A model from scratch, with the learning rate that suits it."""
+
+    layers: int
+    width: int
+    inner: int
+    heads: int
+    learning_rate: float
+
+
+PRESETS = {
+    "tiny": Preset(layers=4, width=256, inner=704, heads=4, learning_rate=2e-3),
+    "small": Preset(layers=8, width=512, inner=1408, heads=8, learning_rate=1e-3),
+    "base": Preset(layers=12, width=768, inner=2048, heads=12, learning_rate=6e-4),
+    "1b": Preset(layers=22, width=2048, inner=5632, heads=16, learning_rate=3e-4),
+}
+ROPE_THETA = 10_000.0
+CHANNEL = 0  # of the hidden state, the same for all tokens at the start
+CHANNEL_SIZE = 4.0  # in standard deviations of the others
+SHARPNESS = 3.0  # size of the constant query and key in each pair of coordinates
+MIN_FREQUENCY = 0.05  # radians a position; slower pairs cannot tell neighbours apart
+
+
+def preset_config(preset: Preset, vocab_size: int, max_length: int) -> LlamaConfig:
+    """The configuration of a preset for a vocabulary."""
+    return LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=preset.width,
+        intermediate_size=preset.inner,
+        num_hidden_layers=preset.layers,
+        num_attention_heads=preset.heads,
+        num_key_value_heads=preset.heads,
+        max_position_embeddings=max(4096, max_length),
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
+        tie_word_embeddings=False,
+        initializer_range=preset.width**-0.5,
+    )
+
+
+def new_network(config: LlamaConfig, seed: int) -> Any:
+    """A network with the weights that a preset starts with, the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: Any = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for layer in network.model.layers:
+            # The last projection of each branch starts smaller by the root of the number of branches (GPT-2).
+            for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
+                projection.weight /= math.sqrt(2 * config.num_hidden_layers)
+        _look_at_neighbours(network, config)
+    return network
+
+
+def _look_at_neighbours(network: Any, config: LlamaConfig) -> None:
+    """Sets the constant channel, and the columns of queries and keys that read it, in place."""
+    embedding = network.model.embed_tokens.weight
+    embedding[:, CHANNEL] = CHANNEL_SIZE * config.initializer_range
+    normed = CHANNEL_SIZE / math.sqrt(1 + (CHANNEL_SIZE**2 - 1) / config.hidden_size)  # after the block's RMSNorm
+    width = config.hidden_size // config.num_attention_heads
+    attention = network.model.layers[0].self_attn
+    for head in range(config.num_attention_heads):
+        offset = (head // 2 + 1) * (1 if head % 2 else -1)
+        query, key = neighbour_query_and_key(width, offset)
+        rows = slice(head * width, (head + 1) * width)
+        attention.q_proj.weight[rows, CHANNEL] = query / normed
+        attention.k_proj.weight[rows, CHANNEL] = key / normed
+
+
+def neighbour_query_and_key(width: int, offset: int) -> tuple[Tensor, Tensor]:
+    """A constant query and key [width] whose product, once rotated (RoPE), is largest for the key ``offset`` positions on.
+
+    At a distance d it is the sum over pairs of coordinates of SHARPNESS^2 cos((d - offset) f), f the pair's frequency.
+    """
+    frequency = ROPE_THETA ** (-torch.arange(0, width, 2) / width)
+    size = SHARPNESS * (frequency > MIN_FREQUENCY)
+    angle = -offset * frequency
+    return torch.cat([size, torch.zeros_like(size)]), torch.cat([size * angle.cos(), size * angle.sin()])
