@@ -1,17 +1,42 @@
 """The command ``syntaxdiff-eval``: parses, calls one library function, prints."""
 
+import contextlib
 import json
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
+from rich.syntax import Syntax
 
+from syntaxdiff.eval import benchmark, programs
+from syntaxdiff.eval.benchmark import EvaluationConfig, Progress
+from syntaxdiff.eval.checkpoint import load_checkpoint
+from syntaxdiff.eval.compare import compare
 from syntaxdiff.eval.drawing import write_drawing
 from syntaxdiff.eval.masks import draw_masks, read_subject
+from syntaxdiff.eval.options import (
+    ProgressBars,
+    SectionedCommand,
+    benchmark_options,
+    generation_config,
+    generation_options,
+    model_options,
+    option,
+    running_options,
+)
 from syntaxdiff.eval.page import write_page
+from syntaxdiff.eval.problems import DEFAULT_MBPP_SPLIT, MBPP_SPLITS
+from syntaxdiff.eval.programs import DEFAULT_HOLE_TOKENS, FILL
+from syntaxdiff.eval.scoreboard import print_comparison, print_results
 from syntaxdiff.eval.terminal import print_masks
 from syntaxdiff.pipeline.command import HELP_SETTINGS, OneLineErrors
-from syntaxdiff.pipeline.shard import SPLITS
+from syntaxdiff.pipeline.display import visible
+from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.shard import SPLITS, write_text
 from syntaxdiff.train.corruption import CorruptionConfig
 from syntaxdiff.train.noise import Noise
 from syntaxdiff.train.operators import OperatorShares
@@ -24,12 +49,251 @@ SHARE = click.FloatRange(0, 1)
 @click.group(cls=OneLineErrors, context_settings=HELP_SETTINGS)
 @click.version_option(package_name="syntaxdiff")
 def main() -> None:
-    """Look at what a model is trained on.
+    """Evaluate a model, have it write programs, and look at what it is trained on.
 
     \b
+    syntaxdiff-eval mbpp --ckpt out/
+    syntaxdiff-eval humaneval --ckpt out/ --limit 10
+    syntaxdiff-eval compare out/eval/mbpp-sanitized-test other/eval/mbpp-sanitized-test
+    syntaxdiff-eval generate --ckpt out/ "Write a function that reverses a list."
     syntaxdiff-eval masks data/ --index 3 --strategy random --strategy ast-span --mask-rate 0.3
-    syntaxdiff-eval masks data/ --index 3 --html masks.html
     """
+
+
+# ----------------------------------------------------------------------------------------------------------------- benchmarks
+
+
+@main.command("humaneval", cls=SectionedCommand, short_help="Pass@1 on HumanEval or HumanEval+.")
+@model_options(required=False)
+@benchmark_options()
+@generation_options
+@running_options
+def humaneval_command(**options: Any) -> None:
+    """Evaluate on HumanEval: 164 functions to complete, or HumanEval+ with --problems HumanEvalPlus.jsonl.gz.
+
+    A run that was cut off goes on when the same command is run again.
+    """
+    _evaluate("humaneval", benchmark.humaneval, options)
+
+
+@main.command("mbpp", cls=SectionedCommand, short_help="Pass@1 on MBPP or MBPP+.")
+@model_options(required=False)
+@option(
+    "Problems",
+    "--split",
+    type=click.Choice(MBPP_SPLITS),
+    default=DEFAULT_MBPP_SPLIT,
+    show_default=True,
+    help="257, 500, 427, 974 and 378 problems; plus needs --problems MbppPlus.jsonl.gz.",
+)
+@benchmark_options()
+@generation_options
+@running_options
+def mbpp_command(*, split: str, **options: Any) -> None:
+    """Evaluate on MBPP: functions from a statement and three tests.
+
+    A run that was cut off goes on when the same command is run again.
+    """
+    _evaluate(f"mbpp-{split}", benchmark.mbpp, options, split=split)
+
+
+@main.command("infilling", cls=SectionedCommand, short_help="Pass@1 on HumanEval's infilling problems.")
+@model_options(required=False)
+@benchmark_options(has_samples=False)
+@option(
+    "Prompt and answer",
+    "--hole-tokens",
+    type=int,
+    help="Masks of the hole. [default: as many tokens as the reference has there]",
+)
+@generation_options
+@running_options
+def infilling_command(**options: Any) -> None:
+    """Evaluate on filling in a line of a program: --problems HumanEval-SingleLineInfilling.jsonl.gz.
+
+    A run that was cut off goes on when the same command is run again.
+    """
+    _evaluate("infilling", benchmark.infilling, options)
+
+
+def _evaluate(name: str, function: Callable[..., dict[str, Any]], options: dict[str, Any], **arguments: Any) -> None:
+    as_json, out = options.pop("as_json"), options.pop("out")
+    workers = options.pop("workers") or os.cpu_count() or 1
+    running = {key: options.pop(key) for key in ("unsafe", "restart")}
+    config = EvaluationConfig(generation=generation_config(options), **options)
+    if out is None:
+        out = _default_out(config, name)
+    with ProgressBars() as bars, _stopped_by_sigterm():
+        results = function(config, out, workers=workers, on_progress=bars.update, **running, **arguments)
+    if as_json:
+        click.echo(json.dumps(results, indent=1))
+    else:
+        print_results(results, Console())
+        click.echo(f"{out / 'results.json'}  {out / 'samples.jsonl'}")
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C inside the block: what is finished is kept."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _default_out(config: EvaluationConfig, name: str) -> Path:
+    """Beside the weights; beside nothing for the reference, and for names on the hub."""
+    if config.problems is not None and "plus" in config.problems.name.lower() and "plus" not in name:
+        name += "-plus"
+    if config.ckpt is None:
+        return Path("eval") / f"reference-{name}"
+    folder = Path(config.ckpt)
+    return folder / "eval" / name if folder.is_dir() else Path("eval") / config.ckpt.replace("/", "--") / name
+
+
+@main.command("compare", short_help="Results side by side, with significance and programs.")
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="DIR DIR...")
+@click.option("--show", default=5, show_default=True, help="Problems on which they differ, with the programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare_command(folders: tuple[Path, ...], show: int, as_json: bool) -> None:
+    """Compare evaluations by their folders of results; the first is the one that the others are compared with.
+
+    HumanEval/54, /74 and /133, which the paper discusses, are shown wherever they are.
+    """
+    comparison = compare(folders)
+    if as_json:
+        click.echo(json.dumps(comparison.to_dict(), indent=1))
+    else:
+        print_comparison(comparison, Console(), show=show)
+
+
+# ------------------------------------------------------------------------------------------------------------ writing programs
+
+
+@main.command("generate", cls=SectionedCommand, short_help="A prompt, or a file of prompts, to programs.")
+@click.argument("prompt", required=False)
+@model_options(required=True)
+@option(
+    "Prompt and answer",
+    "--prompts",
+    "file",
+    type=click.Path(path_type=Path),
+    help="A prompt a line, or JSON lines with the field prompt (.jsonl).",
+)
+@option(
+    "Prompt and answer",
+    "--preset",
+    default="auto",
+    show_default=True,
+    help="How a prompt is shown: see docs/evaluation.md; chat leaves reasoning in.",
+)
+@option("Prompt and answer", "--answer", "whole", is_flag=True, help="Print all that the model wrote, not the program alone.")
+@option(
+    "Prompt and answer",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write JSON lines with prompt, answer and program there.",
+)
+@option("Prompt and answer", "--trace", is_flag=True, help="With --out: also what each denoising step wrote, for a replay.")
+@generation_options
+def generate_command(
+    *,
+    prompt: str | None,
+    file: Path | None,
+    preset: str,
+    whole: bool,
+    out: Path | None,
+    trace: bool,
+    ckpt: str,
+    device: str,
+    dtype: str,
+    kind: str,
+    mask_token: str | None,
+    **options: Any,
+) -> None:
+    """Write programs behind PROMPT, or behind each prompt of a file."""
+    config = generation_config(options)
+    if (prompt is None) == (file is None):
+        raise SettingsError("give one prompt, or a file of them with --prompts")
+    if trace and out is None:
+        raise SettingsError("--trace goes into a file: name it with --out")
+    prompts = [prompt] if prompt is not None else programs.read_prompts(file) if file is not None else []
+    checkpoint = load_checkpoint(ckpt, device=device, dtype=dtype, kind=kind, mask_token=mask_token)
+    with ProgressBars() as bars:
+        done = 0
+
+        def on_done(*_: Any) -> None:
+            nonlocal done
+            done += 1
+            bars.update(Progress("generating", done, len(prompts)))
+
+        written = programs.generate(checkpoint, prompts, config, preset=preset, with_trace=trace, on_done=on_done)
+    if out is not None:
+        programs.write_programs(out, written)
+        click.echo(f"{out}  {len(written)} programs")
+        return
+    console = Console()
+    for number, one in enumerate(written):
+        if len(written) > 1:
+            click.echo(f"# {number + 1}: {visible(' '.join(prompts[number].split()))}")
+        _print_program(one.answer if whole else one.program, console)
+
+
+@main.command("infill", cls=SectionedCommand, short_help="A program with holes, filled.")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@model_options(required=True)
+@option("Prompt and answer", "--marker", default=FILL, show_default=True, help="Text that marks a hole.")
+@option("Prompt and answer", "--hole-tokens", default=DEFAULT_HOLE_TOKENS, show_default=True, help="Tokens of each hole.")
+@option(
+    "Prompt and answer",
+    "--preset",
+    default="auto",
+    show_default=True,
+    help="program: inside the chat template and a fence; completion: bare.",
+)
+@option("Prompt and answer", "--out", type=click.Path(path_type=Path), help="Write the program there.")
+@generation_options
+def infill_command(
+    *,
+    file: Path,
+    marker: str,
+    hole_tokens: int,
+    preset: str,
+    out: Path | None,
+    ckpt: str,
+    device: str,
+    dtype: str,
+    kind: str,
+    mask_token: str | None,
+    **options: Any,
+) -> None:
+    """Fill the holes of a program in FILE, or on standard input for -."""
+    config = generation_config(options)
+    with click.open_file(str(file), encoding="utf-8") as lines:
+        text = lines.read()
+    checkpoint = load_checkpoint(ckpt, device=device, dtype=dtype, kind=kind, mask_token=mask_token)
+    filled = programs.infill(checkpoint, text, config, marker=marker, hole_tokens=hole_tokens, preset=preset)
+    if out is not None:
+        write_text(out, filled.program)
+        click.echo(str(out))
+    else:
+        _print_program(filled.program, Console())
+
+
+def _print_program(text: str, console: Console) -> None:
+    """Coloured where someone looks, else as it is."""
+    if console.is_terminal:
+        console.print(Syntax(visible(text).rstrip("\n"), "python", background_color="default"))
+    else:
+        click.echo(text.removesuffix("\n"))
+
+
+# ---------------------------------------------------------------------------------------------------------------------- masks
 
 
 @main.command("masks", short_help="What the corruption does to one sample.")

@@ -315,6 +315,19 @@ def test_packed_gradients_are_those_of_padded_samples() -> None:
         torch.testing.assert_close(got[name], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max()), msg=name)
 
 
+def test_a_packed_sample_is_not_predicted_from_its_neighbour() -> None:
+    """With shift, all logits of a sample in a packed sequence are those it has alone, its first position's too."""
+    model = denoiser(shift=True)
+    first, second = some_ids(1, 4), some_ids(1, 5) + 1
+    sample = torch.tensor([0] * 4 + [1] * 5)
+    mask = (sample[:, None] == sample)[None, None]
+    position = torch.cat([torch.arange(4), torch.arange(5)])[None]
+    with torch.no_grad():
+        packed = model(Inputs(torch.cat([first, second], dim=1), mask, position))
+        torch.testing.assert_close(packed[:, :4], model(Inputs(first)), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(packed[:, 4:], model(Inputs(second)), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("is_packed", [False, True])
 def test_a_batch_without_corruption_scores_nothing(is_packed: bool) -> None:
     """At rate 0 and at an objective of corrupted positions, the loss is 0, packed or not."""

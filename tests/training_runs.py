@@ -77,7 +77,7 @@ def wait_for(process: "subprocess.Popen[str]", happened: Callable[[], bool]) -> 
     while not happened():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.002)
 
 
 def kill(process: "subprocess.Popen[str]") -> None:

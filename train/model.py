@@ -144,7 +144,13 @@ class Denoiser(nn.Module):
             past_key_values=inputs.cache,
             use_cache=False,
         ).last_hidden_state
-        return torch.cat([hidden[:, :1], hidden[:, :-1]], dim=1) if self.shift else hidden
+        if not self.shift:
+            return hidden
+        before = torch.cat([hidden[:, :1], hidden[:, :-1]], dim=1)
+        if inputs.position_BL is None:
+            return before
+        # In a packed sequence the first token of a sample has no token of its own before it.
+        return torch.where((inputs.position_BL == 0)[..., None], hidden, before)
 
     def forward(self, inputs: Inputs, target_BL: Tensor | None = None, weight_BL: Tensor | None = None) -> Any:
         """Logits [B, L, V]; with targets and weights, the losses of positions whose weight is not 0.
