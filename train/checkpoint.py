@@ -76,15 +76,16 @@ class Checkpoints:
         target = self.folder / name_of(state.step)
         with storage_errors(target):
             if target.exists():
-                shutil.rmtree(target)
+                self._remove(target)
             path.rename(target)
 
-    def prepare(self) -> None:
-        """Makes the folder, and removes what was never finished. For one rank alone to call."""
+    def prepare(self, keep: int, best: int | None) -> None:
+        """Makes the folder, and removes what was never finished or rotated. For one rank alone to call."""
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in self.folder.glob(f"{_PARTIAL}*"):
                 shutil.rmtree(path)
+        self.rotate(keep, best)
 
     def steps(self) -> list[int]:
         """Steps of the whole checkpoints, ascending."""
@@ -103,10 +104,12 @@ class Checkpoints:
         """Removes all but the newest, and the best. For one rank alone to call."""
         for step in self.steps()[:-keep]:
             if step != best:
-                path = self.folder / name_of(step)
-                gone = self.folder / f"{_PARTIAL}{path.name}"  # so that a cut-off removal leaves no torn checkpoint
-                path.rename(gone)
-                shutil.rmtree(gone)
+                self._remove(self.folder / name_of(step))
+
+    def _remove(self, path: Path) -> None:
+        gone = self.folder / f"{_PARTIAL}old-{path.name}"  # so that a cut-off removal leaves no torn checkpoint
+        path.rename(gone)
+        shutil.rmtree(gone)
 
 
 def check_resumable(state: RunState, fresh: RunState) -> None:

@@ -70,6 +70,9 @@ def make_engine(model: nn.Module, config: dict[str, Any], block: type[nn.Module]
         engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=config)
     except (AssertionError, ValueError, TypeError) as error:
         raise SettingsError(f"DeepSpeed refuses the JSON: {' '.join(str(error).split())}") from error
+    scheduler = engine.lr_scheduler
+    if type(scheduler).__name__.startswith("Warmup"):
+        scheduler.step()  # until its first step DeepSpeed's rate is 0, so the run's first step would do nothing
     return engine
 
 

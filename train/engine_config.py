@@ -106,16 +106,19 @@ def complete(config: dict[str, Any], facts: RunFacts) -> tuple[dict[str, Any], l
 def with_schedule(config: dict[str, Any], total_steps: int, warmup_share: float) -> dict[str, Any]:
     """The configuration with the schedule's ``"auto"`` filled in, now that the number of steps is known."""
     config = copy.deepcopy(config)
-    warmup = max(1, round(total_steps * warmup_share)) if warmup_share else 0
+    warmup = round(total_steps * warmup_share)
+    first = 1 / (warmup + 1)  # the share of the peak at the first step; DeepSpeed's own is 0, a step for nothing
     scheduler = config.setdefault("scheduler", {"type": "WarmupCosineLR", "params": {}})
     parameters = scheduler.setdefault("params", {})
     defaults: dict[str, Any] = {}
     if scheduler["type"] == "WarmupCosineLR":
         # DeepSpeed warms up logarithmically unless told otherwise.
-        defaults = {"total_num_steps": total_steps, "warmup_num_steps": warmup, "warmup_type": "linear", "cos_min_ratio": 0.0}
+        defaults = {"total_num_steps": total_steps, "warmup_num_steps": max(1, warmup), "warmup_min_ratio": first}
+        defaults |= {"warmup_type": "linear", "cos_min_ratio": 0.0}
     elif scheduler["type"] in ("WarmupLR", "WarmupDecayLR"):
-        defaults = {"warmup_num_steps": warmup, "warmup_type": "linear", "warmup_min_lr": 0.0}
-        defaults["warmup_max_lr"] = config["optimizer"]["params"]["lr"]
+        peak = config["optimizer"]["params"]["lr"]
+        defaults = {"warmup_num_steps": max(1, warmup), "warmup_type": "linear", "warmup_min_lr": first * peak}
+        defaults["warmup_max_lr"] = peak
         if scheduler["type"] == "WarmupDecayLR":
             defaults["total_num_steps"] = total_steps
     for name, value in defaults.items():

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.errors import SettingsError, StorageError
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, storage_errors, write_text, written_whole
 from syntaxdiff.train import llada
 
@@ -90,8 +91,7 @@ def export(
             path.unlink()
     _write_tensors(out, {names[name]: tensor.contiguous() for name, tensor in network.items()})
     if timestep:
-        with written_whole(out / TIMESTEP) as path:
-            save_file(timestep, path)
+        _save(timestep, out / TIMESTEP)
     with storage_errors(out):
         for path in sorted((data / TOKENIZER).iterdir()):
             shutil.copyfile(path, out / path.name)
@@ -118,6 +118,14 @@ def export(
     write_text(out / "config.json", text + "\n")
 
 
+def clear_unfinished(out: Path) -> None:
+    """Makes the folder, and removes what an export that was killed left half written. For one rank alone to call."""
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for path in out.glob(".*.tmp"):
+            path.unlink()
+
+
 def _write_tensors(out: Path, tensors: dict[str, Tensor]) -> None:
     """Tensors in files of at most MAX_FILE_BYTES, with transformers' index where there are several."""
     files: list[dict[str, Tensor]] = [{}]
@@ -131,13 +139,20 @@ def _write_tensors(out: Path, tensors: dict[str, Tensor]) -> None:
     index: dict[str, str] = {}
     for number, part in enumerate(files, 1):
         file = "model.safetensors" if len(files) == 1 else f"model-{number:05d}-of-{len(files):05d}.safetensors"
-        with written_whole(out / file) as path:
-            save_file(part, path, metadata={"format": "pt"})
+        _save(part, out / file)
         index |= dict.fromkeys(part, file)
     if len(files) > 1:
         total = sum(tensor.nbytes for tensor in tensors.values())
         text = json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=1)
         write_text(out / "model.safetensors.index.json", text + "\n")
+
+
+def _save(tensors: dict[str, Tensor], target: Path) -> None:
+    with written_whole(target) as path:
+        try:
+            save_file(tensors, path, metadata={"format": "pt"})
+        except SafetensorError as error:  # its own kind for a full disk too
+            raise StorageError(f"{target} cannot be written ({error}): free some space and start again") from error
 
 
 def read_info(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from syntaxdiff.train.validation import Validation
 METRICS = "metrics.jsonl"
 PICTURE = "curves.png"
 SAMPLES = "samples.txt"
+GRID = "grid"
 
 
 class Progress:
@@ -58,7 +59,8 @@ class Progress:
         kept = []
         for line in lines:
             try:
-                if json.loads(line)["step"] <= step:
+                record = json.loads(line)
+                if record["step"] <= step and record["kind"] != GRID:  # the end of the run, which comes again
                     kept.append(line)
             except (ValueError, KeyError):  # the last line of a run that was killed
                 continue

@@ -59,7 +59,9 @@ class Session:
         self.manifest = read_manifest(self.data)
         self.max_length = settings.max_length or int(self.manifest.settings["max_length"])
         self.model_name = settings.init_from or settings.model or start.default_model(self.manifest)
-        self.network_config = start.read_config(self.model_name, self.manifest, self.max_length)
+        option = "--init-from" if settings.init_from else "--model"
+        self.network_config = start.read_config(self.model_name, self.manifest, self.max_length, option)
+        start.check_tokenizer(self.model_name, self.data, option)
         if settings.export_layout == "llada":  # refuse now what the export would refuse after the training
             ids = self.manifest.token_ids
             llada_config(self.network_config, mask_id=ids.mask, eos_id=ids.eos, pad_id=ids.pad)

@@ -9,16 +9,17 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.shard import Manifest
+from syntaxdiff.pipeline.shard import TOKENIZER, Manifest
 from syntaxdiff.train import llada
 from syntaxdiff.train.export import TIMESTEP
 from syntaxdiff.train.presets import PRESETS, new_network, preset_config
 
 LLADA_REPOSITORY = "GSAI-ML/LLaDA-8B-Instruct"
 LLADA_MASK_TOKEN = "<|mdm_mask|>"
+MAX_NEW_TOKENS = 64  # that shards may add to a model's vocabulary: a mask token, headers
 PRETRAINED_LEARNING_RATE = 5e-5  # the paper's, the best of 5e-6, 2e-5 and 5e-5
 
 
@@ -33,7 +34,7 @@ def learning_rate(model: str) -> float:
     return PRESETS[model].learning_rate if model in PRESETS else PRETRAINED_LEARNING_RATE
 
 
-def read_config(model: str, manifest: Manifest, max_length: int) -> Any:
+def read_config(model: str, manifest: Manifest, max_length: int, option: str = "--model") -> Any:
     """The configuration of a start, without its weights.
 
     Raises:
@@ -42,7 +43,7 @@ def read_config(model: str, manifest: Manifest, max_length: int) -> Any:
     if model in PRESETS:
         config: Any = preset_config(PRESETS[model], manifest.tokenizer["vocab_size"], max_length)
     else:
-        config = folder_config(model_folder(model))
+        config = folder_config(model_folder(model, option))
     config.is_causal, config.use_cache = False, False
     config.bos_token_id, config.eos_token_id = manifest.token_ids.bos, manifest.token_ids.eos
     # With a pad id, transformers would never train its embedding; it is often the end token's too. The export names it.
@@ -88,6 +89,29 @@ def model_folder(model: str, option: str = "--model") -> Path:
         reason = str(error).splitlines()[0]
         instead = "a folder, or a preset" if option == "--model" else "a folder"
         raise SettingsError(f"{option} {model} cannot be had from the hub ({reason}): give {instead}") from error
+
+
+def check_tokenizer(model: str, data: Path, option: str = "--model") -> None:
+    """Compares the tokenizer that a model brings with the one that shards were made with; presets bring none.
+
+    Raises:
+        SettingsError: a token has another id: the shards' ids would mean other words to the model
+    """
+    if model in PRESETS or not ((folder := model_folder(model, option)) / "tokenizer.json").is_file():
+        return
+    made: Any = PreTrainedTokenizerFast
+    try:
+        known, used = (made(tokenizer_file=str(one / "tokenizer.json")).get_vocab() for one in (folder, data / TOKENIZER))
+    except Exception as error:  # the tokenizers library raises bare ones
+        raise SettingsError(f"the tokenizer.json of {folder} or of {data} cannot be read ({error}): fetch it again") from error
+    strange = sorted((token for token in used.keys() & known.keys() if used[token] != known[token]), key=used.__getitem__)
+    num_shared = len(used.keys() & known.keys())
+    if strange or num_shared < len(used) - MAX_NEW_TOKENS:
+        example = f", e.g. {strange[0]!r} is {used[strange[0]]} there and {known[strange[0]]} here" if strange else ""
+        raise SettingsError(
+            f"the shards in {data} were made with another tokenizer than that of {option} {model}{example}: build them with "
+            f"--tokenizer {model}"
+        )
 
 
 def count_parameters(config: Any) -> int:
@@ -177,7 +201,7 @@ def fit_vocabulary(network: Any, manifest: Manifest, model: str) -> None:
     have, need = network.config.vocab_size, manifest.tokenizer["vocab_size"]
     if need <= have:
         return
-    if need - have > 64:
+    if need - have > MAX_NEW_TOKENS:
         raise SettingsError(
             f"the shards have {need} token ids and {model} knows {have}: build the shards with --tokenizer {model}"
         )

@@ -6,6 +6,7 @@ session.py.
 """
 
 import json
+import math
 import signal
 import subprocess
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +24,7 @@ from syntaxdiff.train.checkpoint import PREEMPTED, RunState, name_of
 from syntaxdiff.train.loader import GlobalBatch
 from syntaxdiff.train.look import look
 from syntaxdiff.train.noise import Noise, noise_levels
-from syntaxdiff.train.progress import Progress, draw_curves
+from syntaxdiff.train.progress import GRID, Progress, draw_curves
 from syntaxdiff.train.session import Session
 from syntaxdiff.train.settings import Settings
 from syntaxdiff.train.validation import Validator
@@ -32,7 +33,7 @@ PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40": 181e12, "40
 
 
 class LossNotFiniteError(SyntaxdiffError):
-    """The loss is no number any more."""
+    """The loss, or its gradient, is no number any more."""
 
 
 @dataclass
@@ -57,8 +58,8 @@ def train(settings: Settings, ds_path: Path) -> RunState:
         signal.signal(number, due.on_signal)
     run = Session(settings, ds_path)
     if run.is_first:
-        run.out.mkdir(parents=True, exist_ok=True)
-        run.checkpoints.prepare()
+        export.clear_unfinished(run.out)
+        run.checkpoints.prepare(settings.keep, run.state.best_step)
         write_text(run.out / "settings.json", settings.to_json())
         write_text(run.out / "deepspeed.json", json.dumps(run.ds_config, indent=1) + "\n")
     ds.barrier()
@@ -114,12 +115,13 @@ def optimize(run: Session, batch: GlobalBatch, state: RunState) -> dict[str, flo
     """One optimizer step; what it says of itself, summed over ranks.
 
     Raises:
-        LossNotFiniteError: the loss is no number; the message names the samples
+        LossNotFiniteError: loss or gradient is no number; the message names the samples
     """
     ceiling_at = state.step / max(1, run.total_steps - 1)
     sums = torch.zeros(5, dtype=torch.float64, device=run.device)  # loss, corrupted, corruptible; nats, scored
     # DeepSpeed averages over ranks and accumulation steps; the loss is a sum over both.
     scale = run.world * run.loader.accumulation / batch.num_corruptible
+    learning_rate = float(run.engine.get_lr()[0])
     for micro in batch.micro_batches:
         levels = [
             noise_levels(run.settings.seed, epoch, [ordinal])[0]
@@ -135,13 +137,17 @@ def optimize(run: Session, batch: GlobalBatch, state: RunState) -> dict[str, flo
         is_scored_N = corrupted.is_scored_BL.flatten()[losses.index_N]
         sums[3] += (losses.nats_N * is_scored_N).sum()
         sums[4] += is_scored_N.sum()
-    ids = [sample_id for micro in batch.micro_batches for sample_id in micro.batch.sample_ids]
-    if ds.any_rank(not bool(torch.isfinite(sums[0])), run.device):
+    gradient_norm = float(run.engine.get_global_grad_norm() or 0.0)
+    # Under fp16, DeepSpeed scales the loss and skips steps that overflow, which is no fault.
+    is_fp16 = run.ds_config.get("fp16", {}).get("enabled", False)
+    is_finite = bool(torch.isfinite(sums[0])) and (is_fp16 or math.isfinite(gradient_norm))
+    if ds.any_rank(not is_finite, run.device):
+        ids = [sample_id for micro in batch.micro_batches for sample_id in micro.batch.sample_ids]
         last = run.checkpoints.steps()
         raise LossNotFiniteError(
-            f"the loss is not finite at step {state.step + 1}; samples of rank {run.rank}: {', '.join(ids[:8])}"
+            f"loss or gradient is not finite at step {state.step + 1}; samples of rank {run.rank}: {', '.join(ids[:8])}"
             f"{' …' if len(ids) > 8 else ''}; last checkpoint: {name_of(last[-1]) if last else 'none'}. "
-            "Lower the learning rate, or look at the samples"
+            "Start anew with a lower --learning-rate and another --out, or look at the samples"
         )
     loss, corrupted_tokens, corruptible, nats, num_scored = ds.sum_over_ranks(sums).tolist()
     return {
@@ -149,8 +155,8 @@ def optimize(run: Session, batch: GlobalBatch, state: RunState) -> dict[str, flo
         "nats": nats / max(1.0, num_scored),
         "mask_rate": corrupted_tokens / max(1.0, corruptible),
         "ceiling": run.curriculum.ceiling(ceiling_at),
-        "learning_rate": float(run.engine.get_lr()[0]),
-        "gradient_norm": float(run.engine.get_global_grad_norm() or 0.0),
+        "learning_rate": learning_rate,
+        "gradient_norm": gradient_norm,
     }
 
 
@@ -180,7 +186,7 @@ def finish(run: Session, state: RunState, validator: Validator | None, progress:
     if validator is not None:
         run.engine.eval()
         grid = validator.grid(run.stepper)
-        progress.note("grid", best or state.step, losses=grid)
+        progress.note(GRID, best or state.step, losses=grid)
     weights = export.network_weights(run.engine.module, ds.gathered, keeps=run.is_first, lora_scale=run.lora_scale)
     if run.is_first:
         info = {
