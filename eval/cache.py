@@ -1,0 +1,50 @@
+"""Keys and values of a canvas kept between denoising steps, so that a step computes a window of positions only.
+
+Fast-dLLM (Wu et al. 2025): a block's first step computes the whole canvas; later steps compute the block and all behind it
+(``prefix``) or the block alone (``dual``), and attend to what was kept of the rest. With attention both ways this is an
+approximation: kept keys and values do not see what was filled since. transformers' attention layers call ``update`` as they
+would of their own caches.
+
+Shapes: B canvases, H key-value heads, L positions, W positions of the window, E head width.
+"""
+
+from torch import Tensor
+
+CACHES = ("none", "prefix", "dual")
+
+
+class KeyValues:
+    """Keys and values of all positions of a batch of canvases, in every layer."""
+
+    def __init__(self) -> None:
+        self._layers: list[tuple[Tensor, Tensor]] = []
+        self._window_BW: Tensor | None = None
+
+    def select(self, position_BW: Tensor | None) -> None:
+        """Names the positions that the next forward computes; None: all of them, which are kept from then on."""
+        self._window_BW = position_BW
+        if position_BW is None:
+            self._layers = []
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Goes on with some of the canvases, by index."""
+        self._layers = [(keys[rows], values[rows]) for keys, values in self._layers]
+
+    def update(self, keys_BHWE: Tensor, values_BHWE: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Puts a window's keys and values among those of its canvas, and returns the canvas's, [B, H, L, E]."""
+        if self._window_BW is None:
+            assert layer == len(self._layers)
+            self._layers.append((keys_BHWE.contiguous(), values_BHWE.contiguous()))
+        else:
+            index = self._window_BW[:, None, :, None].expand_as(keys_BHWE)
+            for kept, new in zip(self._layers[layer], (keys_BHWE, values_BHWE), strict=True):
+                kept.scatter_(2, index, new)
+        return self._layers[layer]
+
+    def get_query_offset(self, layer: int) -> int:
+        """For transformers' masks, of which none is built: attention goes both ways."""
+        return 0
+
+    def get_mask_sizes(self, num_queries: int, layer: int) -> tuple[int, int]:
+        """Number of keys and their offset, for the same."""
+        return (self._layers[layer][0].shape[2] if self._window_BW is not None else num_queries), 0
