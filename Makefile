@@ -22,19 +22,24 @@ setup: .venv/installed  ## build .venv; does nothing if it is up to date
 	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[dev,fast]'
 	touch $@
 
-demo: setup  ## shards from Python's standard library, checked; a sample and its masks shown
+demo: setup  ## shards from the standard library, a small model trained on them and evaluated
 	$(PREP) build --src stdlib --tokenizer train:4096 --max-length 1024 --limit 2000 --validation-size 100 --out demo/shards
 	$(PREP) verify demo/shards
 	$(PREP) stats demo/shards --plot demo/shards.png
 	$(PREP) show demo/shards --index 30
 	$(EVAL) masks demo/shards --index 30 --strategy random --strategy ast-token --strategy ast-span --strategy ast-cut --html demo/masks.html
+	$(BIN)/deepspeed train/run.py --ds-config ds_zero3.json --data demo/shards --out demo/out --epochs 2 --sample-every 50
+	$(EVAL) reconstruct --ckpt demo/out --data demo/shards --samples 40 --mask-rate 0.3 --out demo/reconstruction
+	$(EVAL) humaneval --ckpt demo/out --limit 20 --gen-length 128 --schedule threshold --cache dual --out demo/humaneval
+	$(EVAL) report demo/out demo/reconstruction demo/humaneval --html demo/report.html
 	@echo
 	@echo 'Open next:'
-	@echo '  demo/shards.png            lengths, regions and spans of the data set'
+	@echo '  demo/report.html           the training run, what the model restores, and what it wrote for 20 problems'
 	@echo '  demo/masks.html            what the strategies mask of one program, at every mask rate'
-	@echo '  demo/shards/manifest.json  what was built, from what, with which settings'
-	@echo '  docs/shards.md             the shards, column by column, and how to read them'
+	@echo '  demo/out/samples.txt       one program restored, step by step better'
+	@echo '  demo/shards.png            lengths, regions and spans of the data set'
 	@echo '  docs/data.md               real data: sources, options, rejects'
+	@echo '  docs/training.md           real training: GPUs, models, strategies'
 
 test: setup  ## the tests, without the slow ones (under 10 minutes on 2 cores)
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow'

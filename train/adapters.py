@@ -1,16 +1,19 @@
 """Low-rank adapters (Hu et al. 2021) on a frozen network, through peft. Merging them is export.py's."""
 
+import torch
+
 from syntaxdiff.train.model import Denoiser
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def add_adapters(denoiser: Denoiser, rank: int, scale: float) -> None:
+def add_adapters(denoiser: Denoiser, rank: int, scale: float, *, seed: int = 0) -> None:
     """Freezes the network's weights and adds adapters to every projection of its blocks, in place.
 
     Args:
         rank: inner width of the adapters
         scale: alpha over rank, what an adapter's output is multiplied with
+        seed: of the adapters' weights, which must be equal on all ranks
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -22,7 +25,9 @@ def add_adapters(denoiser: Denoiser, rank: int, scale: float) -> None:
         target_modules=list(PROJECTIONS),
         lora_dropout=0.0,
     )
-    inject_adapter_in_model(config, denoiser.network)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, denoiser.network)
 
 
 def num_adapter_parameters(network_config: object, rank: int) -> int:

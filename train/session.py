@@ -237,7 +237,7 @@ class Session:
         if settings.init_from and denoiser.timestep is not None:
             export.load_timestep(Path(settings.init_from), denoiser.timestep)
         if settings.lora_rank:
-            add_adapters(denoiser, settings.lora_rank, self.lora_scale)
+            add_adapters(denoiser, settings.lora_rank, self.lora_scale, seed=settings.seed)
         return denoiser
 
     def _unigram(self) -> float:
