@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import click
 from rich.console import Console
 from rich.syntax import Syntax
 
-from syntaxdiff.eval import benchmark, programs
-from syntaxdiff.eval.benchmark import EvaluationConfig, Progress
+from syntaxdiff.eval import benchmark, programs, reconstruction
 from syntaxdiff.eval.checkpoint import load_checkpoint
 from syntaxdiff.eval.compare import compare
+from syntaxdiff.eval.config import EvaluationConfig, Progress
 from syntaxdiff.eval.drawing import write_drawing
 from syntaxdiff.eval.masks import draw_masks, read_subject
 from syntaxdiff.eval.options import (
+    PATH,
     ProgressBars,
     SectionedCommand,
     benchmark_options,
@@ -32,6 +34,9 @@ from syntaxdiff.eval.page import write_page
 from syntaxdiff.eval.problems import DEFAULT_MBPP_SPLIT, MBPP_SPLITS
 from syntaxdiff.eval.programs import DEFAULT_HOLE_TOKENS, FILL
 from syntaxdiff.eval.scoreboard import print_comparison, print_results
+from syntaxdiff.eval.shapes import Size
+from syntaxdiff.eval.syntax import read_programs, syntax, write_programs
+from syntaxdiff.eval.tables import print_reconstruction, print_syntax
 from syntaxdiff.eval.terminal import print_masks
 from syntaxdiff.pipeline.command import HELP_SETTINGS, OneLineErrors
 from syntaxdiff.pipeline.display import visible
@@ -54,6 +59,7 @@ def main() -> None:
     \b
     syntaxdiff-eval mbpp --ckpt out/
     syntaxdiff-eval humaneval --ckpt out/ --limit 10
+    syntaxdiff-eval reconstruct --ckpt out/ --data data/
     syntaxdiff-eval compare out/eval/mbpp-sanitized-test other/eval/mbpp-sanitized-test
     syntaxdiff-eval generate --ckpt out/ "Write a function that reverses a list."
     syntaxdiff-eval masks data/ --index 3 --strategy random --strategy ast-span --mask-rate 0.3
@@ -147,13 +153,13 @@ def _stopped_by_sigterm() -> Iterator[None]:
 
 
 def _default_out(config: EvaluationConfig, name: str) -> Path:
-    """Beside the weights; beside nothing for the reference, and for names on the hub."""
+    """Beside the weights; in ``out`` for the reference and for names on the hub."""
     if config.problems is not None and "plus" in config.problems.name.lower() and "plus" not in name:
         name += "-plus"
     if config.ckpt is None:
-        return Path("eval") / f"reference-{name}"
+        return Path("out") / "eval" / f"reference-{name}"
     folder = Path(config.ckpt)
-    return folder / "eval" / name if folder.is_dir() else Path("eval") / config.ckpt.replace("/", "--") / name
+    return folder / "eval" / name if folder.is_dir() else Path("out") / "eval" / config.ckpt.replace("/", "--") / name
 
 
 @main.command("compare", short_help="Results side by side, with significance and programs.")
@@ -274,8 +280,7 @@ def infill_command(
 ) -> None:
     """Fill the holes of a program in FILE, or on standard input for -."""
     config = generation_config(options)
-    with click.open_file(str(file), encoding="utf-8") as lines:
-        text = lines.read()
+    text = programs.read_program(file)
     checkpoint = load_checkpoint(ckpt, device=device, dtype=dtype, kind=kind, mask_token=mask_token)
     filled = programs.infill(checkpoint, text, config, marker=marker, hole_tokens=hole_tokens, preset=preset)
     if out is not None:
@@ -294,6 +299,139 @@ def _print_program(text: str, console: Console) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------- masks
+
+
+@main.command("reconstruct", cls=SectionedCommand, short_help="How well masked programs of the shards are restored.")
+@model_options(required=True)
+@option("Masks", "--data", type=PATH, default="data", show_default=True, help="Folder of shards.")
+@option("Masks", "--split", type=click.Choice(SPLITS), default="validation", show_default=True)
+@option("Masks", "--samples", "num_samples", default=100, show_default=True, help="Spread evenly over the split.")
+@option(
+    "Masks",
+    "--strategy",
+    "strategies",
+    multiple=True,
+    type=click.Choice(STRATEGIES),
+    default=reconstruction.DEFAULT_STRATEGIES,
+    show_default=True,
+    help="Repeatable.",
+)
+@option(
+    "Masks",
+    "--mask-rate",
+    "mask_rates",
+    multiple=True,
+    type=float,
+    default=reconstruction.DEFAULT_MASK_RATES,
+    show_default=True,
+    help="Repeatable: target share of masked tokens, above 0, at most 1.",
+)
+@option("Masks", "--code-only", is_flag=True, help="Leave reasoning and scaffold unmasked.")
+@option("Masks", "--max-span-share", default=1.0, show_default=True, help="Draw no spans longer than this share of the code.")
+@option("Masks", "--seed", default=0, show_default=True, help="Of the masks.")
+@option("Restoring", "--steps", "num_steps", default=16, show_default=True, help="Denoising steps over all masks.")
+@option("Restoring", "--batch-size", default=8, show_default=True, help="Samples at a time.")
+@option(
+    "Results",
+    "--shape-nodes",
+    nargs=2,
+    type=int,
+    default=Size(),
+    show_default=True,
+    help="Fewest and most named nodes of the tree shapes that training may lack.",
+)
+@option("Results", "--out", type=PATH, help="Folder of the results. [default: CKPT/eval/reconstruction]")
+@option("Results", "--restart", is_flag=True, help="Begin anew what the folder holds.")
+@option("Results", "--json", "as_json", is_flag=True, help="Print reconstruction.json, no table.")
+def reconstruct_command(
+    *,
+    data: Path,
+    out: Path | None,
+    restart: bool,
+    as_json: bool,
+    ckpt: str,
+    device: str,
+    dtype: str,
+    kind: str,
+    mask_token: str | None,
+    **settings: Any,
+) -> None:
+    """Mask programs of the shards, have the model restore them, and count what came back: tokens, spans, trees, parses.
+
+    The masks are the same for every model. A run that was cut off goes on when the same command is run again.
+    """
+    config = reconstruction.ReconstructionConfig(**settings)
+    if "ast-token" in config.strategies:
+        click.echo("note: ast-token masks code by its table of roles; --mask-rate holds for reasoning and scaffold", err=True)
+    checkpoint = load_checkpoint(ckpt, device=device, dtype=dtype, kind=kind, mask_token=mask_token)
+    out = out or _beside_the_weights(ckpt, "reconstruction")
+    with ProgressBars() as bars, _stopped_by_sigterm():
+        result = reconstruction.reconstruct(checkpoint, data, out, config, restart=restart, on_progress=bars.update)
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    else:
+        print_reconstruction(result, Console())
+        click.echo(str(out / reconstruction.RESULT))
+
+
+@main.command("syntax", cls=SectionedCommand, short_help="Whether written programs parse and compile.")
+@model_options(required=False)
+@option("Programs", "--programs", "file", type=PATH, help="JSON lines that hold programs, such as samples.jsonl.")
+@option("Programs", "--field", default="program", show_default=True, help="Where a line has its program.")
+@option("Programs", "--prompts", type=PATH, help="With --ckpt: a prompt a line, or JSON lines with prompt (.jsonl).")
+@option("Programs", "--preset", default="auto", show_default=True, help="How a prompt is shown: see docs/evaluation.md.")
+@option("Results", "--out", type=PATH, help="Also write the result there, as JSON.")
+@option("Results", "--json", "as_json", is_flag=True, help="Print JSON, no tables.")
+@generation_options
+def syntax_command(
+    *,
+    file: Path | None,
+    field: str,
+    prompts: Path | None,
+    preset: str,
+    out: Path | None,
+    as_json: bool,
+    ckpt: str | None,
+    device: str,
+    dtype: str,
+    kind: str,
+    mask_token: str | None,
+    **options: Any,
+) -> None:
+    """Parse and compile programs, of a file or written behind prompts; count errors by kind.
+
+    Of programs that a diffusion model writes here: also whether the decided part holds together after each denoising step.
+    """
+    config = generation_config(options)
+    if file is not None and ckpt is None and prompts is None:
+        result = syntax(read_programs(file, field=field, language=config.language), {"file": file.name, "field": field})
+    elif file is None and ckpt is not None and prompts is not None:
+        texts = programs.read_prompts(prompts)
+        checkpoint = load_checkpoint(ckpt, device=device, dtype=dtype, kind=kind, mask_token=mask_token)
+        with ProgressBars() as bars:
+            told = iter(range(1, len(texts) + 1))
+            written = write_programs(
+                checkpoint,
+                texts,
+                config,
+                preset=preset,
+                on_done=lambda *_: bars.update(Progress("generating", next(told), len(texts))),
+            )
+        result = syntax(written, {"checkpoint": ckpt, "prompts": prompts.name, "preset": preset, "generation": asdict(config)})
+    else:
+        raise SettingsError("give --programs FILE, or --ckpt with --prompts FILE")
+    if out is not None:
+        write_text(out, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    else:
+        print_syntax(result, Console())
+
+
+def _beside_the_weights(ckpt: str, name: str) -> Path:
+    """A folder for results: in the checkpoint's, or in ``eval`` for names on the hub."""
+    folder = Path(ckpt)
+    return folder / "eval" / name if folder.is_dir() else Path("eval") / ckpt.replace("/", "--") / name
 
 
 @main.command("masks", short_help="What the corruption does to one sample.")

@@ -77,7 +77,7 @@ def read_template(tokenizer: HubTokenizer) -> Template:
     added = {token.content: token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
     end_of_turn = _first_special(_split(closed.split(_ANSWER)[1], added, Region.SCAFFOLD))
     pieces = [*_split(opened, added, Region.PROMPT), *([end_of_turn] if end_of_turn else [])]
-    if tokenizer.mask_token_id in {piece.token_id for piece in pieces}:
+    if tokenizer.mask_token_id is not None and tokenizer.mask_token_id in {piece.token_id for piece in pieces}:
         raise TokenizerError(f"{tokenizer.mask_token} is part of the chat template: choose another --mask-token")
     eos = Piece(tokenizer.eos_token, Region.SCAFFOLD, tokenizer.eos_token_id)
     end = (eos,) if end_of_turn is None or end_of_turn.token_id == eos.token_id else (end_of_turn, eos)

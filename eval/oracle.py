@@ -1,0 +1,144 @@
+"""When an answer counts as right, for problems that come with inputs alone: HumanEval+ and MBPP+.
+
+The reference's answer on the same input is what is expected. The rules, which problems have rules of their own, and how JSON
+stands for tuples, sets and complex numbers in their inputs are those of EvalPlus (Liu et al. 2023, its release 0.3).
+"""
+
+import copy
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+# Problems of MBPP+ whose answers are lists in any order; whose answers are a match or None; by entry point.
+_IN_ANY_ORDER = frozenset(
+    (
+        "similar_elements",
+        "find_char_long",
+        "common_in_nested_lists",
+        "extract_singly",
+        "larg_nnum",
+        "intersection_array",
+        "find_dissimilar",
+        "Diff",
+    )
+)
+_FOUND_OR_NOT = frozenset(("check_str", "text_match_three", "text_starta_endb"))
+
+# Problems of MBPP+ by what their inputs' JSON stands for.
+_ROWS_OF_TUPLES = frozenset(
+    (2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424, 429, 470, 560, 579, 596, 616, 630, 726, 740, 744, 809)
+)
+_LISTS_OF_TUPLES = frozenset((63, 64, 70, 94, 120, 237, 272, 299, 400, 409, 417, 438, 473, 614, 780))
+_FIRST_HOLDS_TUPLES = frozenset((75, 413, 444, 753))
+_SECOND_IS_TUPLE = frozenset((106, 750))
+_FIRST_IS_TUPLE = frozenset((250, 307, 405, 446, 617, 720, 763, 808))
+_TUPLES_OF_TUPLES = frozenset((259, 401, 445))
+_ALL_TUPLES = frozenset((580, 615, 791))
+
+
+def restore_inputs(number: int, inputs: Iterable[list[Any]]) -> list[Any]:
+    """Inputs of a problem of MBPP+ with the types that its functions take.
+
+    Args:
+        number: of the problem
+        inputs: arguments as JSON holds them, call by call
+    """
+    return [_restore(number, arguments) for arguments in inputs]
+
+
+def inputs_of(inputs: list[Any]) -> Iterator[tuple[Any, Any]]:
+    """Each input twice, for the reference and for the program: either may change it."""
+    for arguments in inputs:
+        yield copy.deepcopy(arguments), arguments
+
+
+def agree(job: dict[str, Any], answer: Any, expected: Any, arguments: Any) -> bool:
+    """Whether an answer is right.
+
+    Args:
+        job: its ``oracle`` (humaneval or mbpp), ``entry_point`` and ``tolerance``
+        answer: plain data
+        expected: the reference's answer
+        arguments: the input
+    """
+    name, tolerance = job["entry_point"], job["tolerance"]
+    if job["oracle"] == "humaneval" and name == "find_zero":  # any root will do
+        (coefficients,) = arguments
+        return bool(abs(sum(c * math.pow(answer, power) for power, c in enumerate(coefficients))) <= tolerance)
+    is_equal = _is_true(answer == expected)
+    if job["oracle"] == "mbpp":
+        if name in _IN_ANY_ORDER:
+            return set(answer) == set(expected)
+        if name in _FOUND_OR_NOT:
+            return (answer if isinstance(answer, bool) else answer is not None) == (expected is not None)
+        is_equal = is_equal or _is_also_right(name, answer, arguments, tolerance)
+    if tolerance == 0 and _is_floats(expected):
+        tolerance = 1e-6
+    if is_equal or tolerance == 0:
+        return is_equal
+    if type(answer) is not type(expected) or (isinstance(expected, list | tuple) and len(answer) != len(expected)):
+        return False
+    import numpy as np
+
+    return bool(np.allclose(answer, expected, rtol=1e-7, atol=tolerance))
+
+
+def _is_also_right(name: str, answer: Any, arguments: Any, tolerance: float) -> bool:
+    """Other readings of a few statements of MBPP that EvalPlus lets count."""
+    if name == "are_equivalent":  # the statement does not say of what
+        return True
+    if name == "sum_div":
+        return bool(answer == 0)
+    if name == "surface_Area":  # the height may be the pyramid's instead of the slant one
+        edge, height = arguments
+        return bool(abs(answer - round(edge**2 + 2 * edge * math.sqrt((edge / 2) ** 2 + height**2))) <= tolerance)
+    if name == "digit_distance_nums":  # digits may be paired from the right, the shorter number padded with zeros
+        first, second = map(str, arguments)
+        width = max(len(first), len(second))
+        return bool(answer == sum(abs(int(a) - int(b)) for a, b in zip(first.zfill(width), second.zfill(width), strict=True)))
+    return False
+
+
+def _is_true(compared: Any) -> bool:
+    """The outcome of a comparison; of arrays, of all their elements."""
+    return bool(compared.all() if hasattr(compared, "all") else compared)
+
+
+def _is_floats(value: Any) -> bool:
+    if isinstance(value, list | tuple) and value:
+        return all(isinstance(one, float) for one in value)
+    return isinstance(value, float) or getattr(value, "dtype", None) in ("float64", "float32")
+
+
+def _restore(number: int, arguments: list[Any]) -> Any:
+    if number in _ROWS_OF_TUPLES:
+        return [tuple(one) for one in arguments]
+    if number in _LISTS_OF_TUPLES:
+        return [[tuple(one) for one in argument] for argument in arguments]
+    if number in _FIRST_HOLDS_TUPLES:
+        return [[tuple(one) for one in arguments[0]], arguments[1]]
+    if number in _SECOND_IS_TUPLE:
+        return [arguments[0], tuple(arguments[1])]
+    if number in _FIRST_IS_TUPLE:
+        return [tuple(arguments[0]), *arguments[1:]]
+    if number in _TUPLES_OF_TUPLES:
+        return [tuple(tuple(one) for one in argument) for argument in arguments]
+    if number in _ALL_TUPLES:
+        return _tuples(arguments)
+    match number:
+        case 115:
+            return [[set(one) if isinstance(one, list) and one else {} for one in arguments[0]]]
+        case 124:
+            return [float(arguments[0]), complex(arguments[1])]
+        case 252:
+            return [complex(arguments[0])]
+        case 278:
+            return [tuple(tuple(one) if isinstance(one, list) else one for one in arguments[0])]
+        case 722:
+            return [{key: tuple(value) for key, value in arguments[0].items()}, *arguments[1:]]
+    return arguments
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples, all the way down."""
+    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value

@@ -1,0 +1,164 @@
+"""Programs for whoever asks: behind prompts, or in the holes of a program. Nothing is run and nothing is scored."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from syntaxdiff.eval import generation
+from syntaxdiff.eval.canvas import Commit
+from syntaxdiff.eval.checkpoint import Checkpoint
+from syntaxdiff.eval.extraction import extract
+from syntaxdiff.eval.generation import GenerationConfig, OnDone
+from syntaxdiff.eval.problems import Problem
+from syntaxdiff.eval.prompts import AUTO, prompter
+from syntaxdiff.pipeline.errors import SettingsError, SourceError
+from syntaxdiff.pipeline.shard import write_text
+
+FILL = "<FILL>"
+DEFAULT_HOLE_TOKENS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What came of one prompt, or of one program with holes.
+
+    Attributes:
+        prompt: as the model saw it; of a program with holes: the program
+        answer: all that the model wrote
+        program: the program in it
+        prompt_ids: of the prompt, or of the canvas with its masks
+        trace: what each step wrote, positions counted from the start of ``prompt_ids``; None where it was not asked for
+    """
+
+    prompt: str
+    answer: str
+    program: str
+    prompt_ids: list[int]
+    num_tokens: int
+    num_forward: int
+    trace: list[Commit] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; a step of the trace is a pair of positions and ids."""
+        return asdict(self)
+
+
+def generate(
+    checkpoint: Checkpoint,
+    prompts: Sequence[str],
+    config: GenerationConfig,
+    *,
+    preset: str = AUTO,
+    with_trace: bool = False,
+    on_done: OnDone | None = None,
+) -> list[Written]:
+    """Programs behind prompts.
+
+    Args:
+        prompts: what a user says; with a preset without a chat template, the text that the model goes on with
+        preset: of prompts.PRESETS
+        with_trace: keep what each step wrote
+
+    Raises:
+        SettingsError: no prompts are given, the preset does not fit, or a prompt leaves no room for the answer
+    """
+    if not prompts:
+        raise SettingsError("there is no prompt: give one, or a file of them with --prompts")
+    maker = prompter(checkpoint, preset, "generate")
+    problems = [
+        Problem(task_id=str(number), benchmark="generate", prompt=prompt, entry_point="", solution="")
+        for number, prompt in enumerate(prompts)
+    ]
+    shown = [maker.prompt_of(problem) for problem in problems]
+    answers = generation.generate(
+        checkpoint, [prompt.token_ids for prompt in shown], config, with_trace=with_trace, on_done=on_done
+    )
+    return [
+        Written(
+            prompt=prompt.text,
+            answer=answer.text,
+            program=extract(answer.text, problem, prompt).program,
+            prompt_ids=prompt.token_ids,
+            num_tokens=answer.num_generated,
+            num_forward=answer.num_forward,
+            trace=answer.trace,
+        )
+        for problem, prompt, answer in zip(problems, shown, answers, strict=True)
+    ]
+
+
+def infill(
+    checkpoint: Checkpoint,
+    text: str,
+    config: GenerationConfig,
+    *,
+    marker: str = FILL,
+    hole_tokens: int = DEFAULT_HOLE_TOKENS,
+    preset: str = AUTO,
+    with_trace: bool = False,
+) -> Written:
+    """A program with its holes filled.
+
+    Args:
+        text: the program, with ``marker`` where something is to be written
+        hole_tokens: tokens of each hole; a hole is filled with exactly as many
+
+    Raises:
+        SettingsError: there is no hole, the preset or the model cannot fill any, or the program is too long
+    """
+    parts = text.split(marker)
+    if not marker or len(parts) < 2:
+        raise SettingsError(f"the program has no hole: put {marker or 'a marker'} where something is to be written")
+    if hole_tokens < 1:
+        raise SettingsError(f"--hole-tokens {hole_tokens}: a whole number from 1")
+    maker = prompter(checkpoint, preset, "humaneval-infilling")
+    canvas = maker.canvas_of(parts, [hole_tokens] * (len(parts) - 1))
+    (filled,) = generation.infill(checkpoint, [canvas], config, with_trace=with_trace)
+    return Written(
+        prompt=text,
+        answer=filled.text,
+        program=parts[0] + filled.text + parts[-1],
+        prompt_ids=canvas,
+        num_tokens=filled.num_generated,
+        num_forward=filled.num_forward,
+        trace=filled.trace,
+    )
+
+
+def read_program(file: Path) -> str:
+    """A program's text; of standard input for ``-``. Raises SourceError where it cannot be read."""
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{file} cannot be read: {error}") from error
+
+
+def read_prompts(file: Path) -> list[str]:
+    """Prompts of a file: each line of text that is not blank, or the field ``prompt`` of each JSON line of a ``.jsonl``.
+
+    Raises:
+        SourceError: it cannot be read, or a line has no prompt
+    """
+    try:
+        lines = [line for line in file.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{file} cannot be read: {error}") from error
+    if file.suffix != ".jsonl":
+        return lines
+    prompts = []
+    for number, line in enumerate(lines, 1):
+        try:
+            prompts.append(json.loads(line)["prompt"])
+        except (ValueError, KeyError, TypeError):
+            prompts.append(None)
+        if not isinstance(prompts[-1], str):
+            raise SourceError(f'{file}, row {number}: expected JSON with a field "prompt" that is text')
+    return prompts
+
+
+def write_programs(path: Path, written: Sequence[Written]) -> None:
+    """Writes what came out as JSON lines. Raises StorageError where the disk refuses."""
+    write_text(path, "".join(json.dumps(one.to_dict()) + "\n" for one in written))

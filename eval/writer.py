@@ -1,0 +1,215 @@
+"""Who writes the candidates of an evaluation: a checkpoint, or the benchmark itself with its own solutions.
+
+Both tell what decides what they write, and put finished problems on the disk one by one. What follows is in benchmark.py.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from hashlib import sha256
+from typing import Any
+
+from syntaxdiff.eval.checkpoint import Checkpoint, load_checkpoint
+from syntaxdiff.eval.config import EvaluationConfig, OnProgress, Progress
+from syntaxdiff.eval.extraction import Extracted, extract
+from syntaxdiff.eval.generation import Generated, GenerationConfig, OnDone, generate, infill
+from syntaxdiff.eval.likelihood import log_likelihood
+from syntaxdiff.eval.problems import Problem, read_problems
+from syntaxdiff.eval.prompts import Prompt, digest, prompter
+from syntaxdiff.eval.repair import find_faults
+from syntaxdiff.eval.results import ResultsFolder, Sample
+from syntaxdiff.pipeline.errors import SettingsError
+
+TOO_LONG = "too-long"  # a prompt that leaves no room for the answer: nothing was written
+REFERENCE = "reference"  # in the place of a checkpoint's name
+HOLE = "<hole>"  # in a stored prompt, where the masks stood
+_FINGERPRINT_BYTES = 1 << 20  # of both ends of a file of weights
+
+
+class References:
+    """Writes the benchmark's own solutions."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self._problems = problems
+        self.name = REFERENCE
+        self.settings: dict[str, Any] = {"checkpoint": {"kind": REFERENCE}}
+
+    def write(self, folder: ResultsFolder, on_progress: OnProgress) -> None:
+        """The solutions of the problems that are not finished."""
+        for problem in self._problems:
+            if problem.task_id not in folder.finished:
+                prompt = Prompt("", [], "", False)
+                extracted = Extracted(problem.reference, REFERENCE)
+                folder.append([_sample(problem, prompt, problem.solution, extracted)])
+
+
+class Model:
+    """Writes a checkpoint's answers."""
+
+    def __init__(self, benchmark: str, split: str | None, problems: Sequence[Problem], config: EvaluationConfig) -> None:
+        assert config.ckpt is not None  # EvaluationConfig
+        self._problems, self._config = problems, config
+        self._is_infilling = benchmark == "humaneval-infilling"
+        if self._is_infilling and config.samples > 1:
+            raise SettingsError("--samples is for whole answers: a hole is filled once")
+        self._checkpoint = load_checkpoint(
+            config.ckpt, device=config.device, dtype=config.dtype, kind=config.kind, mask_token=config.mask_token
+        )
+        self.name = self._checkpoint.name
+        shown = problems
+        if benchmark == "mbpp" and split != "plus":
+            whole = "sanitized" if split is not None and split.startswith("sanitized") else "full"
+            shown = read_problems(benchmark, split=whole, file=config.problems)  # it holds those that serve as examples
+        self._prompter = prompter(self._checkpoint, config.prompt, benchmark, shown)
+        text = self._prompter.text_with(benchmark)
+        self.settings: dict[str, Any] = {
+            "checkpoint": _identity(self._checkpoint),
+            "prompt": {"preset": self._prompter.preset, "text": text, "sha256": digest(text)},
+            "samples": config.samples,
+            "generation": _decisive(config.generation),
+            "dtype": str(next(self._checkpoint.model.parameters()).dtype).removeprefix("torch."),
+        }
+        if config.samples > 1:
+            self.settings["likelihood_samples"] = config.likelihood_samples
+        if self._is_infilling:
+            self.settings["hole_tokens"] = config.hole_tokens or REFERENCE
+
+    def write(self, folder: ResultsFolder, on_progress: OnProgress) -> None:
+        """Answers to the problems that are not finished, each on the disk as soon as it is there."""
+        left = [problem for problem in self._problems if problem.task_id not in folder.finished]
+        count = self._config.samples
+        done = len(self._problems) - len(left)
+        shown = [
+            (problem, self._canvas(problem) if self._is_infilling else self._prompter.prompt_of(problem)) for problem in left
+        ]
+        fitting = [(problem, prompt) for problem, prompt in shown if self._fits(prompt)]
+        if shown and not fitting and not folder.samples:
+            raise SettingsError(f"no prompt leaves {self._config.ckpt} room for an answer: lower --gen-length")
+        for problem, prompt in shown:
+            if not self._fits(prompt):
+                unanswered = _sample(problem, prompt, "", Extracted("", TOO_LONG))
+                folder.append([replace(unanswered, sample=number, is_chosen=number == 0) for number in range(count)])
+                done += 1
+        on_progress(Progress("generating", done * count, len(self._problems) * count))
+        left, prompts = [problem for problem, _ in fitting], [prompt for _, prompt in fitting]
+        waiting: dict[int, list[Generated]] = {}
+        seconds: dict[int, float] = {}
+        total = Counter({"answers": done * count})
+        last = time.monotonic()
+
+        def on_done(index: int, generated: Generated) -> None:
+            nonlocal last
+            place = index // count
+            waiting.setdefault(place, []).append(generated)
+            seconds[place] = seconds.get(place, 0.0) + time.monotonic() - last
+            total.update(answers=1, tokens=generated.num_generated, forward=generated.num_forward)
+            if len(waiting[place]) == count:
+                folder.append(self._samples(left[place], prompts[place], waiting.pop(place), seconds.pop(place)))
+            note = f"{total['forward'] / max(1, total['tokens']):.2f} forward passes a token"
+            on_progress(Progress("generating", total["answers"], len(self._problems) * count, note))
+            last = time.monotonic()  # what it took to choose and to store is no generation
+
+        self._generate(left, prompts, on_done)
+
+    def _fits(self, prompt: Prompt) -> bool:
+        most = self._checkpoint.max_positions
+        room = 0 if self._is_infilling else self._config.generation.gen_length
+        return most is None or len(prompt.token_ids) + room <= most
+
+    def _generate(self, problems: Sequence[Problem], prompts: Sequence[Prompt], on_done: OnDone) -> None:
+        """Candidates of all problems, those of one beside each other; each has random numbers of its own."""
+        config = self._config
+        keys = [f"{problem.task_id}/{number}" for problem in problems for number in range(config.samples)]
+        ids = [prompt.token_ids for prompt in prompts for _ in range(config.samples)]
+        write = infill if self._is_infilling else generate
+        write(self._checkpoint, ids, config.generation, keys=keys, on_done=on_done)
+
+    def _samples(self, problem: Problem, prompt: Prompt, answers: list[Generated], seconds: float) -> list[Sample]:
+        """One problem's candidates as they are stored, the most probable one chosen."""
+        nats: list[float | None] = [None] * len(answers)
+        if len(answers) > 1:
+            nats = list(self._nats_a_token(prompt, answers))
+        best = max(range(len(answers)), key=lambda number: (nats[number] or 0.0, -number))
+        samples = []
+        for number, answer in enumerate(answers):
+            extracted = extract(answer.text, problem, prompt)
+            if self._is_infilling:
+                extracted = Extracted(problem.program(answer.text), "filled")
+            sample = _sample(problem, prompt, answer.text, extracted)
+            samples.append(
+                replace(
+                    sample,
+                    sample=number,
+                    num_tokens=answer.num_generated,
+                    num_forward=answer.num_forward,
+                    seconds=round(seconds / len(answers), 6),
+                    log_likelihood=nats[number],
+                    is_chosen=number == best,
+                    repair=answer.repair._asdict() if answer.repair else None,
+                )
+            )
+        return samples
+
+    def _nats_a_token(self, prompt: Prompt, answers: Sequence[Generated]) -> list[float]:
+        """Log-likelihood a token: the whole one would choose the shortest. Equal answers are asked about once."""
+        different = list(dict.fromkeys(tuple(answer.token_ids) for answer in answers))
+        nats = log_likelihood(
+            self._checkpoint,
+            prompt.token_ids,
+            different,
+            num_samples=self._config.likelihood_samples,
+            seed=self._config.generation.seed,
+        )
+        nats_of = {ids: total / max(1, len(ids)) for ids, total in zip(different, nats, strict=True)}
+        return [nats_of[tuple(answer.token_ids)] for answer in answers]
+
+    def _canvas(self, problem: Problem) -> Prompt:
+        size = self._config.hole_tokens or self._prompter.num_tokens(problem.solution)
+        ids = self._prompter.canvas_of([problem.prefix, problem.suffix], [size])
+        return Prompt(problem.prefix + HOLE + problem.suffix, ids, problem.prefix, False)
+
+
+def _sample(problem: Problem, prompt: Prompt, answer: str, extracted: Extracted) -> Sample:
+    """A sample that is chosen and not yet judged."""
+    return Sample(
+        task_id=problem.task_id,
+        sample=0,
+        prompt=prompt.text,
+        answer=answer,
+        program=extracted.program,
+        extraction=extracted.rule,
+        num_tokens=0,
+        num_forward=0,
+        seconds=0.0,
+        log_likelihood=None,
+        is_chosen=True,
+        repair=None,
+        parses=_parses(extracted.program),
+    )
+
+
+def _parses(program: str) -> bool:
+    """Whether tree-sitter finds no error in a program; an empty one is none."""
+    return bool(program.strip()) and find_faults(program.encode("utf-8", "replace"), "python").error_bytes == 0
+
+
+def _decisive(config: GenerationConfig) -> dict[str, Any]:
+    """What decides tokens: in exact arithmetic the batch size does not, so a run may go on with another."""
+    return {name: value for name, value in asdict(config).items() if name != "batch_size"}
+
+
+def _identity(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What tells a checkpoint from others, wherever it lies: step, and a digest of both ends of its files of weights."""
+    content = sha256((checkpoint.folder / "config.json").read_bytes())
+    for path in sorted((*checkpoint.folder.glob("*.safetensors"), *checkpoint.folder.glob("*.bin"))):
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            content.update(f"{path.name} {size}\n".encode() + file.read(_FINGERPRINT_BYTES))
+            file.seek(max(0, size - _FINGERPRINT_BYTES))
+            content.update(file.read())
+    return {
+        "kind": checkpoint.kind,
+        "step": checkpoint.info.get("step"),
+        "sha256": content.hexdigest(),
+    }
