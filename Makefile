@@ -31,7 +31,7 @@ demo: setup  ## shards from the standard library, a small model trained on them 
 	$(BIN)/deepspeed train/run.py --ds-config ds_zero3.json --data demo/shards --out demo/out --epochs 2 --sample-every 50
 	$(EVAL) reconstruct --ckpt demo/out --data demo/shards --samples 40 --mask-rate 0.3 --out demo/reconstruction
 	$(EVAL) humaneval --ckpt demo/out --limit 20 --gen-length 128 --schedule threshold --cache dual --out demo/humaneval
-	$(EVAL) report demo/out demo/reconstruction demo/humaneval --html demo/report.html
+	$(EVAL) report demo/out demo/reconstruction demo/humaneval --replay 1 --html demo/report.html
 	@echo
 	@echo 'Open next:'
 	@echo '  demo/report.html           the training run, what the model restores, and what it wrote for 20 problems'

@@ -33,6 +33,7 @@ from syntaxdiff.eval.options import (
 from syntaxdiff.eval.page import write_page
 from syntaxdiff.eval.problems import DEFAULT_MBPP_SPLIT, MBPP_SPLITS
 from syntaxdiff.eval.programs import DEFAULT_HOLE_TOKENS, FILL
+from syntaxdiff.eval.report import write_report
 from syntaxdiff.eval.scoreboard import print_comparison, print_results
 from syntaxdiff.eval.shapes import Size
 from syntaxdiff.eval.syntax import read_programs, syntax, write_programs
@@ -61,6 +62,7 @@ def main() -> None:
     syntaxdiff-eval humaneval --ckpt out/ --limit 10
     syntaxdiff-eval reconstruct --ckpt out/ --data data/
     syntaxdiff-eval compare out/eval/mbpp-sanitized-test other/eval/mbpp-sanitized-test
+    syntaxdiff-eval report out/ out/eval/humaneval --html report.html
     syntaxdiff-eval generate --ckpt out/ "Write a function that reverses a list."
     syntaxdiff-eval masks data/ --index 3 --strategy random --strategy ast-span --mask-rate 0.3
     """
@@ -432,6 +434,27 @@ def _beside_the_weights(ckpt: str, name: str) -> Path:
     """A folder for results: in the checkpoint's, or in ``eval`` for names on the hub."""
     folder = Path(ckpt)
     return folder / "eval" / name if folder.is_dir() else Path("eval") / ckpt.replace("/", "--") / name
+
+
+@main.command("report", short_help="One page about training runs and results.")
+@click.argument("folders", nargs=-1, type=PATH, metavar="DIR...")
+@click.option("--html", type=PATH, default="report.html", show_default=True, help="The file to write.")
+@click.option(
+    "--replay",
+    "replays",
+    default=0,
+    show_default=True,
+    help="Programs that each training run's model writes, to be watched step by step.",
+)
+@click.option("--device", default="auto", show_default=True, help="Where they are written: cpu, cuda or cuda:N.")
+def report_command(folders: tuple[Path, ...], html: Path, replays: int, device: str) -> None:
+    """Write one HTML page about training runs, benchmarks, reconstructions and checks of syntax.
+
+    Each DIR is the folder of one of these; what lies in the folders beneath its eval/ is shown too.
+    """
+    for note in write_report(folders, html, replays=replays, device=device):
+        click.echo(f"note: {note}", err=True)
+    click.echo(str(html))
 
 
 @main.command("masks", short_help="What the corruption does to one sample.")
