@@ -86,7 +86,7 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_weights(folder: Path, un
     No kill loses a checkpoint or leaves a torn model; the end is the undisturbed run's, bit for bit, with nothing left over.
     """
     draw, out = random.Random(0), tmp_path / "out"
-    longest = {"start": undisturbed.start_seconds, "step": undisturbed.step_seconds, "save": 0.15}
+    longest = {"start": undisturbed.start_seconds, "step": undisturbed.step_seconds, "save": 0.02}
     longest["export"] = undisturbed.export_seconds
     moments = ["start"] * 4 + ["step"] * 4 + ["save"] * 7
     draw.shuffle(moments)
@@ -103,7 +103,8 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_weights(folder: Path, un
             time.sleep(0.002)
         time.sleep(draw.uniform(0, longest[moment]))
         if process.poll() is not None:  # too late: the same again
-            assert process.returncode == 0, process.communicate()[0]
+            told, _ = process.communicate()
+            assert process.returncode == 0, told
             continue
         kill(process)
         kills[moment] += 1
@@ -113,7 +114,7 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_weights(folder: Path, un
             assert same(weights(out), weights(undisturbed.out))
     assert kills.total() == 20
     assert kills.keys() == longest.keys()
-    assert torn >= 3
+    assert torn >= 1  # the rest hit between two files, or after the last; a save takes hundredths of a second
     told = run(folder, out, *LENGTH, "--save-every", "1", ranks=2)
     assert f"going on from step-{STEPS:06d}" in told
     assert steps(out) == steps(undisturbed.out)

@@ -1,10 +1,11 @@
 """What a person sees of a model in training: one program with masks, restored; and one written behind a prompt.
 
-The program, its masks and the prompt are fixed, so that looks at different steps show the same task.
+The program, its masks and the prompt are fixed, so that looks at different steps, and of runs with different strategies, show
+the same task.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,11 +14,10 @@ from transformers import AutoTokenizer
 
 from syntaxdiff.pipeline.shard import TOKENIZER, SampleRow
 from syntaxdiff.train.batch import check_row, collate
-from syntaxdiff.train.corruption import corrupt, plan
+from syntaxdiff.train.corruption import CorruptionConfig, corrupt, plan
 from syntaxdiff.train.denoise import StepRule, denoise, denoise_step
 from syntaxdiff.train.model import Inputs
 from syntaxdiff.train.noise import Noise
-from syntaxdiff.train.operators import OperatorShares
 from syntaxdiff.train.session import Session
 from syntaxdiff.train.validation import SEED
 
@@ -79,8 +79,8 @@ def _logits_of(run: Session, rate: float) -> Callable[[Tensor], Tensor]:
 
 
 def _masked(run: Session, row: SampleRow) -> tuple[Tensor, Tensor]:
-    """A sample masked by the run's strategy: ids [L], and where the masks are."""
-    config = replace(run.settings.corruption(), objective="inverse-rate", operators=OperatorShares())
+    """A sample with tokens masked at random, whatever the run's strategy: ids [L], and where the masks are."""
+    config = CorruptionConfig(strategy="random")
     batch = collate([row], pad_id=run.manifest.token_ids.pad, languages=run.manifest.languages)
     decided = plan(batch, config, Noise.fixed(MASK_RATE, 1), seed=SEED, epoch=0).to(run.device)
     corrupted = corrupt(batch.to(run.device).tensors, decided, config, run.manifest.token_ids, run.stepper.tables)
