@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads of torch must not spin where others use the cores too
+
 import click
 from rich.console import Console
 from rich.syntax import Syntax
