@@ -389,13 +389,14 @@ def test_other_ranks_keep_nothing() -> None:
 @pytest.mark.parametrize("scale", [1.0, 0.5, 4.0])
 def test_adapters_are_merged(tmp_path: Path, scale: float) -> None:
     """The exported weights of a model with adapters give the adapted model's logits, under the network's plain names."""
-    from syntaxdiff.train.adapters import add_adapters
+    from syntaxdiff.train.adapters import add_adapters, num_adapter_parameters
 
     plain = Denoiser(small_network()).eval()
     denoiser = Denoiser(small_network()).eval()
     add_adapters(denoiser, 4, scale)
     adapters = {name: one for name, one in denoiser.named_parameters() if one.requires_grad}
     assert len(adapters) == LAYERS * 7 * 2
+    assert sum(one.numel() for one in adapters.values()) == num_adapter_parameters(denoiser.network.config, 4)
     ids = some_ids(2, 11)
     with torch.no_grad():
         assert torch.equal(denoiser(Inputs(ids)), plain(Inputs(ids)))  # lora_B starts as zeros

@@ -79,13 +79,18 @@ class Checkpoints:
                 self._remove(target)
             path.rename(target)
 
-    def prepare(self, keep: int, best: int | None) -> None:
-        """Makes the folder, and removes what was never finished or rotated. For one rank alone to call."""
+    def prepare(self, keep: int, state: RunState) -> None:
+        """Makes the folder, and removes what was never finished, or not yet rotated. For one rank alone to call.
+
+        Args:
+            state: where the run goes on. Where that is not the newest checkpoint, none is removed.
+        """
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in self.folder.glob(f"{_PARTIAL}*"):
                 shutil.rmtree(path)
-        self.rotate(keep, best)
+        if self.steps()[-1:] == [state.step]:
+            self.rotate(keep, state.best_step)
 
     def steps(self) -> list[int]:
         """Steps of the whole checkpoints, ascending."""

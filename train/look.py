@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from syntaxdiff.pipeline.shard import TOKENIZER, SampleRow
 from syntaxdiff.train.batch import check_row, collate
 from syntaxdiff.train.corruption import CorruptionConfig, corrupt, plan
-from syntaxdiff.train.denoise import StepRule, denoise, denoise_step
+from syntaxdiff.train.denoise import StepRule, denoise, denoise_step, transfer_counts
 from syntaxdiff.train.model import Inputs
 from syntaxdiff.train.noise import Noise
 from syntaxdiff.train.session import Session
@@ -94,12 +94,8 @@ def _restore(run: Session, ids: Tensor) -> Tensor:
     rule = StepRule(mask_id=mask_id, never=(mask_id,))
     logits_of = _logits_of(run, MASK_RATE)
     canvas = ids[None]
-    for step in range(RESTORING_STEPS):
-        left = int((canvas == mask_id).sum())
-        if left == 0:
-            break
-        quota = torch.tensor([-(-left // (RESTORING_STEPS - step))])
-        canvas = denoise_step(canvas, logits_of(canvas), rule, quota).ids_BN
+    for count in transfer_counts(int((ids == mask_id).sum()), RESTORING_STEPS):
+        canvas = denoise_step(canvas, logits_of(canvas), rule, torch.tensor([count])).ids_BN
     return canvas[0]
 
 

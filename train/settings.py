@@ -94,8 +94,9 @@ class Settings:
             value, choices = getattr(self, entry.name), entry.metadata["choices"]
             if choices and value not in choices:
                 raise SettingsError(f"{_flag(entry.name)} {value}: choose from {', '.join(choices)}")
-        at_least_one = ("window_rows", "keep", "max_length", "max_steps", "micro_batch", "accumulation", "validation_samples")
-        for name in (*at_least_one, "eos_pad", "lora_rank", "validate_every", "patience", "sample_every", "save_every"):
+        at_least_one = ("window_rows", "keep", "max_length", "max_steps", "micro_batch", "accumulation")
+        counts = ("eos_pad", "lora_rank", "validate_every", "validation_samples", "patience", "sample_every", "save_every")
+        for name in (*at_least_one, *counts):
             value = getattr(self, name)
             least = 1 if name in at_least_one else 0
             if value is not None and value < least:

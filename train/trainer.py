@@ -59,7 +59,7 @@ def train(settings: Settings, ds_path: Path) -> RunState:
     run = Session(settings, ds_path)
     if run.is_first:
         export.clear_unfinished(run.out)
-        run.checkpoints.prepare(settings.keep, run.state.best_step)
+        run.checkpoints.prepare(settings.keep, run.state)
         write_text(run.out / "settings.json", settings.to_json())
         write_text(run.out / "deepspeed.json", json.dumps(run.ds_config, indent=1) + "\n")
     ds.barrier()
