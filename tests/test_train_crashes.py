@@ -114,7 +114,7 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_weights(folder: Path, un
             assert same(weights(out), weights(undisturbed.out))
     assert kills.total() == 20
     assert kills.keys() == longest.keys()
-    assert torn >= 1  # the rest hit between two files, or after the last; a save takes hundredths of a second
+    assert torn >= 3
     told = run(folder, out, *LENGTH, "--save-every", "1", ranks=2)
     assert f"going on from step-{STEPS:06d}" in told
     assert steps(out) == steps(undisturbed.out)
