@@ -19,6 +19,7 @@ from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.sample import Run, parts_of
 from syntaxdiff.pipeline.shard import Region
 from syntaxdiff.pipeline.template import Piece, Template, read_template
+from syntaxdiff.train.export import PROGRAMS_ALONE
 
 AUTO = "auto"
 FENCE = "```python\n"
@@ -77,13 +78,14 @@ def default_preset(checkpoint: Checkpoint, benchmark: str, problems: Sequence[Pr
     """The preset for a checkpoint where none is named.
 
     With a chat template the fence is opened for the model: the reasoning that it may have learned to write first is longer
-    than an answer is here (R1's median trace has 27,800 characters; 512 tokens hold about 2,000).
+    than an answer is here (R1's median trace has 27,800 characters; 512 tokens hold about 2,000). A model that was trained on
+    programs alone, most of all, is shown what those samples begin with; older exports do not say so.
     """
     has_template = bool(checkpoint.tokenizer.chat_template)
     if benchmark == "humaneval-infilling":
         return "program" if has_template else "completion"
     if has_template:
-        return "chat-code"
+        return "program" if checkpoint.info.get(PROGRAMS_ALONE, 0.0) > 0.5 else "chat-code"
     return "mbpp-tests" if {problem.task_id for problem in problems}.issuperset(SHOTS) else "completion"
 
 

@@ -20,6 +20,7 @@ from syntaxdiff.eval.prompts import Prompt, digest, prompter
 from syntaxdiff.eval.repair import find_faults
 from syntaxdiff.eval.results import ResultsFolder, Sample
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.train.export import PROGRAMS_ALONE
 
 TOO_LONG = "too-long"  # a prompt that leaves no room for the answer: nothing was written
 REFERENCE = "reference"  # in the place of a checkpoint's name
@@ -208,8 +209,11 @@ def _identity(checkpoint: Checkpoint) -> dict[str, Any]:
             content.update(f"{path.name} {size}\n".encode() + file.read(_FINGERPRINT_BYTES))
             file.seek(max(0, size - _FINGERPRINT_BYTES))
             content.update(file.read())
-    return {
+    told = {
         "kind": checkpoint.kind,
         "step": checkpoint.info.get("step"),
         "sha256": content.hexdigest(),
     }
+    if PROGRAMS_ALONE in checkpoint.info:
+        told[PROGRAMS_ALONE] = checkpoint.info[PROGRAMS_ALONE]  # what the preset `auto` goes by
+    return told

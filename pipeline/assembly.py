@@ -40,13 +40,14 @@ REASON_OF_FATE = {Fate.DUPLICATE: "duplicate", Fate.SIBLING: "validation-sibling
 
 @dataclass(frozen=True)
 class Assembled:
-    """What came out: shards by split, rows read, rejects by reason, languages met, errors in programs."""
+    """What came out: shards by split, rows read, rejects by reason, languages met, errors in programs, programs alone."""
 
     splits: dict[str, tuple[ShardFile, ...]]
     rows_read: int
     rejected: dict[str, int]
     languages: tuple[str, ...]
     samples_with_error: int
+    programs_alone: int
 
     @property
     def fingerprint(self) -> str:
@@ -69,17 +70,24 @@ def assemble(parts: Sequence[Path], plan: Plan, folder: Path, shard_rows: int) -
         StorageError: the disk refused
     """
     languages: set[str] = set()
-    errors: Counter[bool] = Counter()
+    counts: Counter[str] = Counter()
     splits = {}
     for split, fate in FATE_OF_SPLIT.items():
-        splits[split] = _write_shards(_samples(parts, plan, fate, languages, errors), folder, split, shard_rows)
+        splits[split] = _write_shards(_samples(parts, plan, fate, languages, counts), folder, split, shard_rows)
     rejected: Counter[str] = Counter()
     with written_whole(folder / REJECTS) as temporary, TableWriter(temporary, REJECT_SCHEMA) as writer:
         for table, fates in _with_fates(parts, plan):
             rejects = _rejects(table, fates)
             rejected.update(rejects["reason"].to_pylist())
             writer.write(rejects)
-    return Assembled(splits, len(plan.fate), dict(sorted(rejected.items())), tuple(sorted(languages)), errors[True])
+    return Assembled(
+        splits=splits,
+        rows_read=len(plan.fate),
+        rejected=dict(sorted(rejected.items())),
+        languages=tuple(sorted(languages)),
+        samples_with_error=counts["has_error"],
+        programs_alone=counts["is_program_alone"],
+    )
 
 
 def _with_fates(parts: Sequence[Path], plan: Plan) -> Iterator[tuple[pa.Table, Fates]]:
@@ -94,13 +102,14 @@ def _with_fates(parts: Sequence[Path], plan: Plan) -> Iterator[tuple[pa.Table, F
         first_row += table.num_rows
 
 
-def _samples(parts: Sequence[Path], plan: Plan, fate: Fate, languages: set[str], errors: Counter[bool]) -> Iterator[pa.Table]:
-    """The samples of one fate, part by part; the languages met, and errors in programs, are noted."""
+def _samples(parts: Sequence[Path], plan: Plan, fate: Fate, languages: set[str], counts: Counter[str]) -> Iterator[pa.Table]:
+    """The samples of one fate, part by part; the languages met are noted, and samples counted by what is true of them."""
     for table, fates in _with_fates(parts, plan):
-        samples = table.filter(pa.array(fates == fate)).select(SAMPLE_SCHEMA.names)
+        samples = table.filter(pa.array(fates == fate))
         languages.update(samples["language"].unique().to_pylist())
-        errors.update(samples["has_error"].to_pylist())
-        yield samples
+        for flag in ("has_error", "is_program_alone"):
+            counts[flag] += pc.sum(samples[flag]).as_py() or 0
+        yield samples.select(SAMPLE_SCHEMA.names)
 
 
 def _rejects(table: pa.Table, fates: Fates) -> pa.Table:

@@ -292,6 +292,7 @@ def _manifest(
         languages={name: _kinds(name) for name in assembled.languages},
         splits=assembled.splits,
         samples_with_error=assembled.samples_with_error,
+        programs_alone=assembled.programs_alone,
         fingerprint=assembled.fingerprint,
         versions={name: version(name) for name in ("pyarrow", "tokenizers", "transformers", "tree-sitter")},
     )

@@ -38,6 +38,7 @@ PART_SCHEMA = pa.schema(
         ("detail", pa.string()),
         ("content", pa.uint64()),
         ("problem", pa.uint64()),
+        ("is_program_alone", pa.bool_()),  # a sample of a program with neither problem nor reasoning before it
     ]
 )
 KEY_COLUMNS = ("reason", "content", "problem", "length")  # what the assembly plans by
@@ -175,6 +176,7 @@ def _part_table(
         pa.array([printable(error.detail) if error else None for error in errors], pa.string()),
         pa.array([int(record.content_hash, 16) if record else 0 for record, _ in rows], pa.uint64()),
         pa.array([_problem_hash(record.problem, seed) if record else 0 for record, _ in rows], pa.uint64()),
+        pa.array([record is not None and not record.prompt and not record.reasoning for record, _ in rows], pa.bool_()),
     ]
     return pa.table(columns, schema=PART_SCHEMA)
 

@@ -120,6 +120,7 @@ class Manifest:
         rejected: number of rows by reason
         tokenizer: name, vocab_size (ids that the model needs), sha256 of tokenizer.json, engine
         samples_with_error: samples of both splits whose program's tree holds an error
+        programs_alone: samples of both splits that have neither problem nor reasoning; None where an older build did not count
         fingerprint: SHA-256 over the shards' own; equal data has an equal fingerprint
     """
 
@@ -132,6 +133,7 @@ class Manifest:
     splits: dict[str, tuple[ShardFile, ...]]
     samples_with_error: int
     fingerprint: str
+    programs_alone: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

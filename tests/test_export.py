@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.shard import Manifest, TokenIds
+from syntaxdiff.pipeline.shard import Manifest, ShardFile, TokenIds
 from syntaxdiff.train import export, llada, start
 from syntaxdiff.train.model import Denoiser, Inputs
 
@@ -145,15 +146,13 @@ def weights_of(denoiser: nn.Module, **options: Any) -> dict[str, Tensor]:
     return export.network_weights(denoiser, lambda parameters: contextlib.nullcontext(), keeps=True, **options)
 
 
-def exported(folder: Path, denoiser: Denoiser, layout: str, **options: Any) -> str:
+def exported(folder: Path, denoiser: Denoiser, layout: str, *, manifest: Manifest | None = None, **options: Any) -> str:
     """A denoiser, exported beside made shards."""
     tokenizer = folder / "data" / "tokenizer"
     tokenizer.mkdir(parents=True, exist_ok=True)
     (tokenizer / "tokenizer.json").write_text('{"made": true}', "utf-8")
-    weights = weights_of(denoiser, **options)
-    export.export(
-        folder / "out", weights, denoiser.network.config, manifest_of(), folder / "data", {"step": 7, "shift": False}, layout
-    )
+    weights, info = weights_of(denoiser, **options), {"step": 7, "shift": False}
+    export.export(folder / "out", weights, denoiser.network.config, manifest or manifest_of(), folder / "data", info, layout)
     return str(folder / "out")
 
 
@@ -344,6 +343,16 @@ def test_info_and_tokenizer_travel_along(tmp_path: Path) -> None:
     assert (folder / "tokenizer.json").read_text("utf-8") == '{"made": true}'
     with pytest.raises(SettingsError, match=r"syntaxdiff\.json"):
         export.read_info(tmp_path)
+
+
+def test_the_share_of_programs_alone_travels_along(tmp_path: Path) -> None:
+    """The folder tells which share of all samples were programs alone; nothing where the shards do not say."""
+    shards = [ShardFile(file="", rows=rows, tokens=0, bytes=0, sha256="") for rows in (3, 2, 5)]
+    splits = {"train": tuple(shards[:2]), "validation": (shards[2],)}
+    manifest = replace(manifest_of(), splits=splits, programs_alone=6)
+    folder = exported(tmp_path, Denoiser(small_network()), "llama", manifest=manifest)
+    assert export.read_info(Path(folder))["programs_alone"] == 0.6
+    assert "programs_alone" not in export.read_info(Path(exported(tmp_path, Denoiser(small_network()), "llama")))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

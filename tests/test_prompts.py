@@ -120,6 +120,15 @@ def test_the_default_goes_by_the_chat_template(prepared: Callable[[str], Prepare
     assert prompter(bare, "auto", "humaneval-infilling").preset == "completion"
 
 
+def test_the_default_goes_by_what_the_model_was_trained_on(prepared: Callable[[str], Prepared]) -> None:
+    """A model of programs alone is shown programs; one that mostly saw problems, or does not say, is asked in a turn."""
+    told = {share: checkpoint_of(prepared("trained"), info={"programs_alone": share}) for share in (1.0, 0.51, 0.5, 0.0)}
+    presets = {share: prompter(one, "auto", "mbpp").preset for share, one in told.items()}
+    assert presets == {1.0: "program", 0.51: "program", 0.5: "chat-code", 0.0: "chat-code"}
+    assert prompter(told[1.0], "chat", "mbpp").preset == "chat"
+    assert prompter(checkpoint_of(prepared("trained")), "auto", "mbpp").preset == "chat-code"
+
+
 @pytest.mark.parametrize(
     ("preset", "benchmark", "message"),
     [

@@ -16,11 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from syntaxdiff.pipeline.errors import SettingsError, StorageError
-from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, storage_errors, write_text, written_whole
+from syntaxdiff.pipeline.shard import SPLITS, TOKENIZER, Manifest, storage_errors, write_text, written_whole
 from syntaxdiff.train import llada
 
 INFO = "syntaxdiff.json"
 TIMESTEP = "timestep_embedding.safetensors"
+PROGRAMS_ALONE = "programs_alone"  # share of the samples that have neither problem nor reasoning; unknown of older shards
 MAX_FILE_BYTES = 5 * 2**30
 
 
@@ -104,6 +105,8 @@ def export(
         "layout": layout,
         **info,
     }  # fmt: skip
+    if manifest.programs_alone is not None:
+        told[PROGRAMS_ALONE] = manifest.programs_alone / sum(map(manifest.num_samples, SPLITS))
     write_text(out / INFO, json.dumps(told, indent=1) + "\n")
     if layout == "llada":
         text = json.dumps(llada.llada_config(config, mask_id=ids.mask, eos_id=ids.eos, pad_id=ids.pad), indent=1)
