@@ -12,6 +12,8 @@ import errno
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
@@ -318,6 +320,24 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def folder_whole(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of ``folder`` when the block ends; else it is removed.
+
+    Raises:
+        StorageError: the disk refused
+    """
+    with storage_errors(folder):
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            yield scratch
+            scratch.chmod(0o755)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(scratch, folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 class TableWriter(contextlib.AbstractContextManager["TableWriter"]):

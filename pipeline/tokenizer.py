@@ -5,16 +5,14 @@ Loading goes through transformers; no remote code is ever run. How text becomes 
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
-from syntaxdiff.pipeline.shard import storage_errors
+from syntaxdiff.pipeline.shard import folder_whole
 
 DEFAULT_TOKENIZER = "GSAI-ML/LLaDA-8B-Instruct"
 TRAIN_PREFIX = "train:"
@@ -190,7 +188,7 @@ def train_tokenizer(texts: Iterable[str], size: int, mask_token: str | None = No
 
 def save_tokenizer(tokenizer: HubTokenizer, folder: Path) -> None:
     """Writes the tokenizer's files as a folder that appears whole."""
-    with _folder_whole(folder) as scratch:
+    with folder_whole(folder) as scratch:
         try:
             tokenizer.save_pretrained(scratch)
         except Exception as error:
@@ -201,18 +199,5 @@ def save_tokenizer(tokenizer: HubTokenizer, folder: Path) -> None:
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
     """Copies a tokenizer's folder, whole, over one that may be there."""
-    with _folder_whole(folder) as scratch:
+    with folder_whole(folder) as scratch:
         shutil.copytree(source, scratch, dirs_exist_ok=True)
-
-
-@contextmanager
-def _folder_whole(folder: Path) -> Iterator[Path]:
-    with storage_errors(folder):
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            yield scratch
-            scratch.chmod(0o755)
-            shutil.rmtree(folder, ignore_errors=True)
-            os.rename(scratch, folder)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)

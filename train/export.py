@@ -90,7 +90,7 @@ def export(
         (out / "config.json").unlink(missing_ok=True)
         for path in (*out.glob("model*.safetensors*"), *out.glob(TIMESTEP)):
             path.unlink()
-    _write_tensors(out, {names[name]: tensor.contiguous() for name, tensor in network.items()})
+    write_tensors(out, {names[name]: tensor.contiguous() for name, tensor in network.items()})
     if timestep:
         _save(timestep, out / TIMESTEP)
     with storage_errors(out):
@@ -129,7 +129,7 @@ def clear_unfinished(out: Path) -> None:
             path.unlink()
 
 
-def _write_tensors(out: Path, tensors: dict[str, Tensor]) -> None:
+def write_tensors(out: Path, tensors: dict[str, Tensor]) -> None:
     """Tensors in files of at most MAX_FILE_BYTES, with transformers' index where there are several."""
     files: list[dict[str, Tensor]] = [{}]
     size = 0
@@ -154,6 +154,7 @@ def _save(tensors: dict[str, Tensor], target: Path) -> None:
     with written_whole(target) as path:
         try:
             save_file(tensors, path, metadata={"format": "pt"})
+            path.chmod(0o644)  # safetensors leaves it to its owner alone
         except SafetensorError as error:  # its own kind for a full disk too
             raise StorageError(f"{target} cannot be written ({error}): free some space and start again") from error
 
