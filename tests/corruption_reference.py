@@ -116,6 +116,12 @@ def algorithm_1(
     return m, accepted
 
 
+def matched(m: Sequence[int], fill_order: Sequence[int]) -> list[int]:
+    """As many tokens as a mask vector has, those that come first in another order."""
+    chosen = set(sorted(range(len(m)), key=lambda i: (fill_order[i], i))[: sum(m)])
+    return [int(i in chosen) for i in range(len(m))]
+
+
 def independent(num_code: int, spans: dict[int, Span], rate: float, span_coin: Sequence[float]) -> tuple[list[int], list[int]]:
     """Every span by itself: the mask vector, and the drawn spans that lie in no other drawn one."""
     m = [0] * num_code
@@ -222,9 +228,11 @@ def apply(
         m = [int(u < role_rates[role]) for u, role in zip(coin, sample.roles, strict=True)]
     elif strategy == "random" or not spans:  # no candidate spans: token-wise Bernoulli
         m = [int(u < rate) for u in coin]
-    elif strategy == "ast-span":
+    elif strategy in ("ast-span", "random-matched"):
         budget = math.floor(rate * sample.num_code)
         m, units = algorithm_1(sample.num_code, spans, rate, budget, draws.span_coin, draws.span_order, draws.fill_order)
+        if strategy == "random-matched":
+            m, units = matched(m, draws.fill_order), []
     elif strategy == "ast-span-independent":
         m, units = independent(sample.num_code, spans, rate, draws.span_coin)
     else:

@@ -1,4 +1,4 @@
-"""The five strategies against their literal definitions, and what must hold of them for any code."""
+"""The six strategies against their literal definitions, and what must hold of them for any code."""
 
 import math
 import random
@@ -22,6 +22,7 @@ from corruption_reference import (
     families,
     independent,
     marginals,
+    matched,
     parents_of,
     random_family,
     random_rows,
@@ -120,8 +121,10 @@ def batched(cases: Sequence[Case], extra: int) -> dict[str, Units]:
     survival_BC = torch.ones(len(cases), width, dtype=torch.float64)  # makes the marginals, which are tested elsewhere
     budget_B = torch.tensor([case.budget for case in cases])
     granularity_B = torch.tensor([case.granularity for case in cases])
+    shuffled = strategies.algorithm_1(survival_BS, budget_B, rate_B, code, draws)
     return {
-        "ast-span": strategies.algorithm_1(survival_BS, budget_B, rate_B, code, draws),
+        "ast-span": shuffled,
+        "random-matched": strategies.matched(shuffled, code, draws),
         "ast-span-independent": strategies.independent_spans(survival_BS, survival_BC, rate_B, code, draws),
         "ast-cut": strategies.cut(granularity_B, rate_B, code, draws),
     }
@@ -134,6 +137,7 @@ def expected(case: Case) -> dict[str, tuple[list[int], list[int]]]:
     shuffled = algorithm_1(case.num_code, spans, case.rate, case.budget, case.span_coin, case.span_order, case.fill_order)
     return {
         "ast-span": shuffled if spans else tokens,
+        "random-matched": (matched(shuffled[0], case.fill_order), list[int]()) if spans else tokens,
         "ast-span-independent": independent(case.num_code, spans, case.rate, case.span_coin) if spans else tokens,
         "ast-cut": cut(case.num_code, spans, case.rate, case.granularity, case.span_coin, case.token_coin),
     }
@@ -283,7 +287,10 @@ def test_what_holds_for_any_sample(strategy: str, row: SampleRow, rate: float, s
     assert set(covered) <= masked
     if strategy == "ast-span" and sample.spans:
         assert len(masked & set(sample.code)) >= math.floor(rate * sample.num_code)
-    if strategy in ("random", "ast-token"):
+    if strategy == "random-matched":
+        shaped = positions(corrupted(batch_of([row]), CorruptionConfig(strategy="ast-span"), rate, seed=seed))
+        assert len(masked) == len(shaped)
+    if strategy not in SPAN_STRATEGIES:
         assert not chosen
     if rate in (0, 1) and strategy != "ast-token":
         under_spans = {sample.code[token] for s, e in sample.spans for token in range(s, e)}

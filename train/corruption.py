@@ -37,6 +37,7 @@ from syntaxdiff.train.operators import (
 )
 from syntaxdiff.train.randomness import Stream, draw, order_key, stream_keys, uniform, unit_of
 from syntaxdiff.train.strategies import (
+    SHUFFLED_STRATEGIES,
     SPAN_STRATEGIES,
     STRATEGIES,
     Code,
@@ -47,6 +48,7 @@ from syntaxdiff.train.strategies import (
     count_up_to,
     cut,
     independent_spans,
+    matched,
     owner,
     stabbing_sum,
     token_units,
@@ -209,8 +211,8 @@ def corrupt(
     rate_BL = plan.rate_B[:, None].expand(batch_size, num_tokens)
 
     # Each stream has a key of its own: what a strategy does not read need not be drawn.
-    num_coins = num_spans if config.strategy in SPAN_STRATEGIES else 0
-    num_orders = (num_spans, width) if config.strategy == "ast-span" else (0, 0)
+    num_coins = num_spans if config.strategy in (*SPAN_STRATEGIES, *SHUFFLED_STRATEGIES) else 0
+    num_orders = (num_spans, width) if config.strategy in SHUFFLED_STRATEGIES else (0, 0)
     streams = (Stream.TOKEN_COIN, Stream.SPAN_COIN, Stream.SPAN_ORDER, Stream.FILL_ORDER)
     token, span, order, fill = draw(plan.keys_BK, list(zip(streams, (num_tokens, num_coins, *num_orders), strict=True)))
     token_coin_BL = uniform(token)
@@ -258,8 +260,9 @@ def _units(strategy: str, samples: SampleTensors, plan: Plan, code: Code, draws:
     if strategy == "ast-cut":
         return cut(plan.granularity_B, plan.rate_B, code, draws)
     survival_BS = _power(code.length_BS, plan.survival_BDX)
-    if strategy == "ast-span":
-        return algorithm_1(survival_BS, plan.budget_B, plan.rate_B, code, draws)
+    if strategy in SHUFFLED_STRATEGIES:
+        units = algorithm_1(survival_BS, plan.budget_B, plan.rate_B, code, draws)
+        return units if strategy == "ast-span" else matched(units, code, draws)
     lengths_BC = stabbing_sum(torch.where(code.is_candidate_BS, code.length_BS, 0), code)
     return independent_spans(survival_BS, _power(lengths_BC, plan.survival_BDX), plan.rate_B, code, draws)
 

@@ -1,4 +1,4 @@
-"""Which code tokens are corrupted: the five strategies, batched, on the device, without a loop over spans.
+"""Which code tokens are corrupted: the six strategies, batched, on the device, without a loop over spans.
 
 Each strategy yields *units*: whole subtrees that do not overlap, and single tokens outside of them; and for each code token
 the probability of being among them, which the loss weights by. What happens to a unit is in operators.py, the token-wise
@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-STRATEGIES = ("random", "ast-token", "ast-span", "ast-span-independent", "ast-cut")
+STRATEGIES = ("random", "random-matched", "ast-token", "ast-span", "ast-span-independent", "ast-cut")
 SPAN_STRATEGIES = ("ast-span", "ast-span-independent", "ast-cut")
+SHUFFLED_STRATEGIES = ("ast-span", "random-matched")  # which run Algorithm 1
 _LAST = torch.iinfo(torch.int64).max
 
 
@@ -113,10 +114,26 @@ def algorithm_1(survival_BS: Tensor, budget_B: Tensor, rate_B: Tensor, code: Cod
 
     needed_B = budget_B - torch.where(span_BS, code.length_BS, 0).sum(dim=1)
     is_free_BC = code.is_code_BC & ~covered(span_BS, code)
-    fill_BC = torch.argsort(torch.where(is_free_BC, draws.fill_order_BC, _LAST), dim=1, stable=True)
-    is_needed_BC = torch.arange(fill_BC.shape[1], device=fill_BC.device) < needed_B[:, None]
-    filled_BC = torch.zeros_like(is_free_BC).scatter_(1, fill_BC, is_needed_BC)
+    filled_BC = _some_of(is_free_BC, needed_B, draws)
     return _or_tokens(Units(span_BS, filled_BC, rate_B[:, None].expand(is_free_BC.shape)), rate_B, code, draws)
+
+
+def matched(units: Units, code: Code, draws: Draws) -> Units:
+    """`random-matched`: as many code tokens as Algorithm 1 masks for the same draws, drawn without regard to syntax.
+
+    The control for the shape of what is masked: equal in how much, sample by sample. The marginal is Algorithm 1's, so that
+    every objective weighs both alike.
+
+    Args:
+        units: of ``algorithm_1``
+    """
+    num_masked_B = (covered(units.span_BS, code) | units.token_BC).sum(dim=1)
+    some_BC = _some_of(code.is_code_BC, num_masked_B, draws)
+    return Units(
+        span_BS=torch.zeros_like(units.span_BS),
+        token_BC=torch.where(code.has_candidate_B[:, None], some_BC, units.token_BC),
+        marginal_BC=units.marginal_BC,
+    )
 
 
 def independent_spans(survival_BS: Tensor, survival_BC: Tensor, rate_B: Tensor, code: Code, draws: Draws) -> Units:
@@ -190,6 +207,13 @@ def count_up_to(border_BN: Tensor, width: int) -> Tensor:
     """How many borders lie at or before each of ``width`` positions, int64. Borders lie in [0, width]."""
     counts = border_BN.new_zeros(border_BN.shape[0], width + 1)
     return counts.scatter_add(1, border_BN, torch.ones_like(border_BN)).cumsum(dim=1)[:, :width]
+
+
+def _some_of(is_free_BC: Tensor, count_B: Tensor, draws: Draws) -> Tensor:
+    """So many of the free tokens, the first ones of the fill order, bool [B, C]."""
+    fill_BC = torch.argsort(torch.where(is_free_BC, draws.fill_order_BC, _LAST), dim=1, stable=True)
+    is_needed_BC = torch.arange(fill_BC.shape[1], device=fill_BC.device) < count_B[:, None]
+    return torch.zeros_like(is_free_BC).scatter_(1, fill_BC, is_needed_BC)
 
 
 def _or_tokens(units: Units, rate_B: Tensor, code: Code, draws: Draws) -> Units:
