@@ -30,7 +30,7 @@ demo: setup  ## shards from the standard library, a small model trained on them 
 	$(EVAL) masks demo/shards --index 30 --strategy random --strategy ast-token --strategy ast-span --strategy ast-cut --html demo/masks.html
 	$(BIN)/deepspeed train/run.py --ds-config ds_zero3.json --data demo/shards --out demo/out --epochs 2 --sample-every 50
 	$(EVAL) reconstruct --ckpt demo/out --data demo/shards --samples 40 --mask-rate 0.3 --out demo/reconstruction
-	$(EVAL) humaneval --ckpt demo/out --limit 20 --gen-length 128 --schedule threshold --cache dual --out demo/humaneval
+	$(EVAL) humaneval --ckpt demo/out --limit 20 --gen-length 128 --trace --out demo/humaneval
 	$(EVAL) report demo/out demo/reconstruction demo/humaneval --replay 1 --html demo/report.html
 	@echo
 	@echo 'Open next:'

@@ -12,7 +12,7 @@ from transformers import GenerationConfig as _HubConfig
 
 from syntaxdiff.eval.canvas import Commit, stream_seed
 from syntaxdiff.eval.checkpoint import Checkpoint
-from syntaxdiff.eval.generation import Generated, GenerationConfig, OnDone, check_sequences, text_between
+from syntaxdiff.eval.generation import Generated, GenerationConfig, OnDone, batch_size_of, check_sequences, text_between
 from syntaxdiff.eval.repair import answer_end
 
 
@@ -33,7 +33,8 @@ def generate_left_to_right(
     check_sequences(checkpoint, [[*prompt, *[0] * config.gen_length] for prompt in prompts])
     keys = keys if keys is not None else [str(index) for index in range(len(prompts))]
     assert len(keys) == len(prompts)
-    batch_size = 1 if config.temperature > 0 else config.batch_size
+    longest = max(map(len, prompts), default=0) + config.gen_length
+    batch_size = batch_size_of(checkpoint, longest, config)
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
     done: dict[int, Generated] = {}
     for first in range(0, len(order), batch_size):

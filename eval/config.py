@@ -1,11 +1,11 @@
 """What an evaluation is asked for, and how it tells how far it is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from syntaxdiff.eval.generation import GenerationConfig
+from syntaxdiff.eval.generation import FAST, GenerationConfig
 from syntaxdiff.eval.prompts import AUTO, PRESETS
 from syntaxdiff.pipeline.errors import SettingsError
 
@@ -23,6 +23,7 @@ class EvaluationConfig:
         samples: candidates of each problem
         likelihood_samples: masked versions of each candidate, to estimate how probable it is
         hole_tokens: masks of an infilling's hole; None: as many tokens as the reference has there
+        trace: keep with each answer what every step wrote
         device, dtype, kind, mask_token: of checkpoint.load_checkpoint
     """
 
@@ -34,7 +35,8 @@ class EvaluationConfig:
     samples: int = 1
     likelihood_samples: int = 32
     hole_tokens: int | None = None
-    generation: GenerationConfig = field(default_factory=GenerationConfig)
+    trace: bool = False
+    generation: GenerationConfig = FAST
     device: str = "auto"
     dtype: str = "auto"
     kind: str = "auto"
@@ -49,6 +51,8 @@ class EvaluationConfig:
                 raise SettingsError(f"--{name.replace('_', '-')} {value}: a whole number from 1")
         if self.reference and self.samples > 1:
             raise SettingsError("--reference has one solution a problem: leave --samples out")
+        if self.reference and self.trace:
+            raise SettingsError("--reference writes nothing step by step: leave --trace out")
         if self.samples > 1 and not self.generation.temperature > 0:
             raise SettingsError(f"--samples {self.samples} would all be equal at temperature 0: raise --temperature")
         if self.prompt not in (AUTO, *PRESETS):

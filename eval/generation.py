@@ -12,6 +12,7 @@ from syntaxdiff.eval.cache import CACHES
 from syntaxdiff.eval.canvas import Canvas, Commit, Filler, new_canvas
 from syntaxdiff.eval.checkpoint import Checkpoint
 from syntaxdiff.eval.repair import Repair, Repairer, answer_end
+from syntaxdiff.eval.room import canvases_at_a_time
 from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.grammar import LANGUAGES
@@ -40,7 +41,7 @@ class GenerationConfig:
         syntax_repair: rounds of syntax repair at most
         language: of code that no fence names, for syntax repair
         seed: of sampling; the numbers of a prompt depend on the seed and the prompt's key
-        batch_size: prompts at a time; results do not depend on it
+        batch_size: prompts at a time; results do not depend on it; None: as many as there is room for (room.py)
     """
 
     gen_length: int = 512
@@ -60,7 +61,7 @@ class GenerationConfig:
     syntax_repair: int = 0
     language: str = "python"
     seed: int = 0
-    batch_size: int = 1
+    batch_size: int | None = 1
 
     def __post_init__(self) -> None:
         for name in ("gen_length", "block_length", "num_steps", "cache_refresh", "batch_size"):
@@ -86,6 +87,10 @@ class GenerationConfig:
             raise SettingsError(f"--schedule {self.schedule} asks how confident the model is: --confidence random does not say")
         if self.num_steps is not None and self.schedule != "fixed":
             raise SettingsError(f"--num-steps is for --schedule fixed; {self.schedule} takes as many steps as it needs")
+
+
+FAST = GenerationConfig(schedule="threshold", cache="dual", batch_size=None)
+"""What the commands do where nothing else is said; the class's own defaults are the plain rule, which takes many times as long."""
 
 
 class Generated(NamedTuple):
@@ -222,8 +227,9 @@ def _fill(
     repairer = _repairer(checkpoint, filler, end_ids, config.language) if config.syntax_repair else None
     order = sorted(range(len(sequences)), key=lambda index: -len(sequences[index]))
     done: dict[int, Generated] = {}
-    for first in range(0, len(order), config.batch_size):
-        batch = order[first : first + config.batch_size]
+    batch_size = batch_size_of(checkpoint, max(map(len, sequences), default=1), config)
+    for first in range(0, len(order), batch_size):
+        batch = order[first : first + batch_size]
         canvases = [
             new_canvas(sequences[index], filler.rule.mask_id, seed=config.seed, key=keys[index], device=checkpoint.device)
             for index in batch
@@ -237,6 +243,20 @@ def _fill(
             if on_done is not None:
                 on_done(index, done[index])
     return [done[index] for index in range(len(sequences))]
+
+
+def batch_size_of(checkpoint: Checkpoint, longest: int, config: GenerationConfig) -> int:
+    """How many sequences are written at a time: as many as asked for, or as there is room for.
+
+    Args:
+        longest: tokens of the longest of them, prompt and answer
+    """
+    if checkpoint.kind == "autoregressive" and config.temperature > 0:
+        return 1  # each with random numbers of its own
+    if config.batch_size is not None:
+        return config.batch_size
+    count = canvases_at_a_time(checkpoint, longest, config.block_length if checkpoint.kind == "diffusion" else 1)
+    return max(1, count // 2) if config.guidance else count  # which reads every canvas twice
 
 
 def check_sequences(checkpoint: Checkpoint, sequences: Sequence[Sequence[int]]) -> None:

@@ -11,8 +11,10 @@ from tqdm import tqdm
 from syntaxdiff.eval.cache import CACHES
 from syntaxdiff.eval.checkpoint import DTYPES, KINDS
 from syntaxdiff.eval.config import Progress
-from syntaxdiff.eval.generation import GenerationConfig
+from syntaxdiff.eval.generation import FAST, GenerationConfig
 from syntaxdiff.eval.prompts import AUTO, PRESETS
+from syntaxdiff.eval.room import MOST
+from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.grammar import LANGUAGES
 from syntaxdiff.train.denoise import CONFIDENCES, SCHEDULES
 
@@ -91,22 +93,35 @@ def generation_options(command: Command) -> Command:
 
     def one(name: str, help_text: str, **settings: Any) -> Callable[[Any], Any]:
         default = getattr(_DEFAULTS, name)
-        settings |= {"is_flag": True} if default is False else {"default": default, "show_default": default is not None}
+        told = {"is_flag": True} if default is False else {"default": default, "show_default": default is not None}
+        settings = told | settings
         return option(section, "--" + name.replace("_", "-"), help=help_text, **settings)
 
     return _together(
         one("gen_length", "Most tokens of an answer; the paper has 512 and 1024."),
         one("block_length", "Tokens that are filled before the next block begins."),
+        option(
+            section,
+            "--plain",
+            is_flag=True,
+            help="LLaDA's plain rule, as in the paper: one token a step, nothing kept; many times slower.",
+        ),
         one(
             "schedule",
-            "What a step fills: a fixed number, all above a threshold, or by a factor.",
+            f"What a step fills: a fixed number, all above a threshold, or by a factor. [default: {FAST.schedule}]",
             type=click.Choice(SCHEDULES),
+            default=None,
         ),
         one("num_steps", "Of the fixed schedule, over the whole answer. [default: one a token]", type=int),
         one("threshold", "Of the schedule threshold: least confidence."),
         one("factor", "Of the schedule factor."),
         one("confidence", "What says which positions to fill first.", type=click.Choice(CONFIDENCES)),
-        one("cache", "Keys and values kept between steps; faster, and an approximation.", type=click.Choice(CACHES)),
+        one(
+            "cache",
+            f"Keys and values kept between steps; faster, and an approximation. [default: {FAST.cache}]",
+            type=click.Choice(CACHES),
+            default=None,
+        ),
         one("cache_refresh", "Steps after which a cache is computed anew. [default: at each block]", type=int),
         one("temperature", "Of sampling; 0 takes the most probable token."),
         one("guidance", "Strength of classifier-free guidance; twice the work."),
@@ -122,13 +137,33 @@ def generation_options(command: Command) -> Command:
         one("syntax_repair", "Rounds of hiding and rewriting what does not parse."),
         one("language", "Of code that no fence names, for syntax repair.", type=click.Choice(LANGUAGES)),
         one("seed", "Of sampling."),
-        one("batch_size", "Prompts at a time; results do not depend on it, but for rounding."),
+        one(
+            "batch_size",
+            "Prompts at a time; results do not depend on it, but for rounding. [default: as many as fit into memory, at most "
+            f"{MOST['cpu']} on a CPU and {MOST['cuda']} on a GPU]",
+            type=int,
+            default=None,
+        ),
     )(command)
 
 
 def generation_config(options: dict[str, Any]) -> GenerationConfig:
-    """Takes the options of ``generation_options`` out of a command's arguments."""
-    return GenerationConfig(**{name: options.pop(name) for name in _GENERATION & options.keys()})
+    """Takes the options of ``generation_options`` out of a command's arguments.
+
+    What is not said of schedule and cache is as in FAST, with --plain as in LLaDA's plain rule. Fixed steps and a random order
+    have one schedule that they can go with, which need not be named.
+    """
+    given = {name: options.pop(name) for name in _GENERATION & options.keys()}
+    is_plain = options.pop("plain")
+    default = _DEFAULTS if is_plain else FAST
+    for name in ("schedule", "cache"):
+        if is_plain and given[name] not in (None, getattr(_DEFAULTS, name)):
+            raise SettingsError(f"--plain means --{name} {getattr(_DEFAULTS, name)}: leave it or --{name} {given[name]} out")
+        if given[name] is None:
+            given[name] = getattr(default, name)
+            if name == "schedule" and (given["num_steps"] is not None or given["confidence"] == "random"):
+                given[name] = "fixed"
+    return GenerationConfig(**given)
 
 
 def benchmark_options(*, has_samples: bool = True) -> Callable[[Command], Command]:
@@ -154,6 +189,7 @@ def benchmark_options(*, has_samples: bool = True) -> Callable[[Command], Comman
         ),
         prompt_option("How a problem is shown; auto goes by the tokenizer. See docs/evaluation.md."),
         *(candidates if has_samples else ()),
+        option(answers, "--trace", is_flag=True, help="Keep what each denoising step wrote, for a replay in the report."),
     )
 
 

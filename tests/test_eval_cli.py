@@ -55,6 +55,23 @@ def test_humaneval_from_a_checkpoint(ckpt: Path, problems: Path) -> None:
     assert "gen_length 8, not 9" in refused("humaneval", "--ckpt", ckpt, "--problems", problems, "--gen-length", 9)
 
 
+def test_the_way_of_generating(ckpt: Path, problems: Path, tmp_path: Path) -> None:
+    """By default the fast way, --plain the paper's rule, and fixed steps need no schedule; what contradicts is refused."""
+    common = ("humaneval", "--ckpt", ckpt, "--problems", problems, "--limit", 1, "--gen-length", 8)
+    for name, options, expected in (
+        ("default", (), ("threshold", "dual", None)),
+        ("plain", ("--plain",), ("fixed", "none", None)),
+        ("steps", ("--num-steps", 4), ("fixed", "dual", 4)),
+        ("random", ("--confidence", "random", "--cache", "none"), ("fixed", "none", None)),
+        ("factor", ("--schedule", "factor"), ("factor", "dual", None)),
+    ):
+        assert run(*common, *options, "--out", tmp_path / name).exit_code == 0
+        generation = json.loads((tmp_path / name / "results.json").read_text())["settings"]["generation"]
+        assert (generation["schedule"], generation["cache"], generation["num_steps"]) == expected, name
+    assert "leave it or --cache dual out" in refused(*common, "--plain", "--cache", "dual")
+    assert "--num-steps is for" in refused(*common, "--num-steps", 4, "--schedule", "threshold")
+
+
 def test_references_and_comparison(problems: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--reference passes all and needs no checkpoint; compare takes its folder."""
     monkeypatch.chdir(tmp_path)

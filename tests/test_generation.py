@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from tiny_checkpoint import autoregressive, diffusion, token_ids, tokenizer
 from torch import Tensor
 
+from syntaxdiff.eval import room
 from syntaxdiff.eval.cache import CACHES, KeyValues
 from syntaxdiff.eval.canvas import Filler, blocks_of, new_canvas, stream_seed
 from syntaxdiff.eval.checkpoint import Checkpoint
-from syntaxdiff.eval.generation import Generated, GenerationConfig, generate, infill
+from syntaxdiff.eval.generation import Generated, GenerationConfig, batch_size_of, generate, infill
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.denoise import CONFIDENCES, StepRule
 from syntaxdiff.train.model import Inputs
@@ -424,3 +425,19 @@ def test_text_is_what_the_tokens_say() -> None:
     assert one.text == f"{first}total += value{first}"
     (answer,) = generate(with_logits(diffusion(), likes(wanted[0])), [prompt], config())
     assert answer.text == first * 24
+
+
+def test_a_batch_is_as_large_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no size is asked for: what half of the free memory holds, from 1 to the most of the device; half with guidance."""
+    checkpoint, free = diffusion(), config(batch_size=None, block_length=8)
+    one = room.canvas_bytes(checkpoint, 40, 8)
+    for count, expected in ((0, 1), (1, 1), (5, 5), (1000, room.MOST["cpu"])):
+        monkeypatch.setattr(room, "_free_bytes", lambda device, count=count: 2 * count * one)
+        assert batch_size_of(checkpoint, 40, free) == expected
+        assert batch_size_of(checkpoint, 40, dataclasses.replace(free, guidance=1.0)) == max(1, expected // 2)
+    assert batch_size_of(checkpoint, 40, config(batch_size=3)) == 3
+    assert room.canvas_bytes(checkpoint, 80, 8) > 1.5 * one
+    assert 1 <= batch_size_of(autoregressive(), 40, free) <= room.MOST["cpu"]
+    assert batch_size_of(autoregressive(), 40, dataclasses.replace(free, temperature=1.0)) == 1
+    alone = generate(checkpoint, PROMPTS[:3], config(gen_length=8, block_length=8))
+    assert generate(checkpoint, PROMPTS[:3], dataclasses.replace(free, gen_length=8)) == alone
