@@ -81,6 +81,7 @@ def evaluate(
             references,
             checkpoint=writer.name,
             settings=settings,
+            machine=writer.machine,
             isolation=sandbox.isolation.to_dict(),
             seconds=time.monotonic() - started,
         )

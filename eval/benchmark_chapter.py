@@ -23,11 +23,15 @@ from syntaxdiff.eval.markup import (
     told_share,
 )
 from syntaxdiff.eval.plots import Point, Series, interval_chart
+from syntaxdiff.eval.replay import TINTED, steps_panel, tint_legend
 from syntaxdiff.eval.results import Sample
+from syntaxdiff.eval.scoreboard import told_generation
+from syntaxdiff.eval.scores import Interval
 from syntaxdiff.pipeline.errors import SettingsError
 
 DIFFERING = "differing"  # of problems that some evaluations solve and some do not
 NOT_RUN = "not-run"
+REPLAYED = 4  # answers of an evaluation
 
 
 def benchmark_chapter(benchmarks: Sequence[Benchmark]) -> Html:
@@ -57,6 +61,7 @@ def benchmark_chapter(benchmarks: Sequence[Benchmark]) -> Html:
         element("h3", "Verdicts"),
         *(_verdict_bar(one) for one in benchmarks),
         _differences(benchmarks),
+        _replays(benchmarks),
         _gallery(benchmarks),
     )
 
@@ -72,21 +77,7 @@ def _pass_at(k: str) -> Callable[[Benchmark], Content]:
 
 def _generation(one: Benchmark) -> Content:
     config = one.results["settings"].get("generation")
-    if not config:
-        return None
-    parts = [
-        f"{config['gen_length']} tokens in blocks of {config['block_length']}",
-        f"schedule {config['schedule']}",
-        config["confidence"],
-    ]
-    if config["schedule"] == "threshold":
-        parts[1] += f" {config['threshold']:g}"
-    parts += [
-        f"{name} {config[name]}"
-        for name in ("cache", "temperature", "guidance", "syntax_repair")
-        if config[name] not in (0, "none")
-    ]
-    return ", ".join((*parts, f"seed {config['seed']}"))
+    return told_generation(config) if config else None
 
 
 def _speed_of(one: Benchmark) -> Content:
@@ -94,6 +85,11 @@ def _speed_of(one: Benchmark) -> Content:
     if not told:
         return None
     return f"{told['tokens_per_second'] or 0:,.1f} tokens/s, {told['forward_passes_per_token'] or 0:.2f} forward passes a token"
+
+
+def _machine(one: Benchmark) -> Content:
+    told = one.results.get("machine")
+    return f"{told['device']}, {told['dtype']}, {told['threads']} threads, {told['batch_size']} at a time" if told else None
 
 
 def _checkpoint(one: Benchmark) -> Content:
@@ -135,7 +131,7 @@ BENCHMARK_FACTS: tuple[Fact, ...] = (
     ("generation", _generation),
     ("speed", _speed_of),
     ("syntax repair", _repair),
-    ("numbers", lambda one: one.results["settings"].get("dtype")),
+    ("machine", _machine),
     ("isolation", _isolation),
 )
 
@@ -165,17 +161,16 @@ def _differences(benchmarks: Sequence[Benchmark]) -> Html:
     if len(benchmarks) < 2:
         return Html("")
     try:
-        comparison = compare([one.folder for one in benchmarks])
+        comparison = compare([one.folder for one in benchmarks], [one.name for one in benchmarks])
     except SettingsError as error:
         return element("p", f"No comparison: {error}", class_="warning")
     rows = []
     for one, pair in zip(benchmarks[1:], comparison.pairs, strict=True):
-        interval = f"[{pair.interval.low:+.1%}, {pair.interval.high:+.1%}]" if pair.interval else "none"
         rows.append(
             (
                 one.name,
                 f"{pair.difference:+.1%}",
-                interval,
+                _signed(pair.interval),
                 f"{pair.p_value:.3g}",
                 pair.both,
                 pair.only_first,
@@ -183,10 +178,14 @@ def _differences(benchmarks: Sequence[Benchmark]) -> Html:
                 pair.neither,
             )
         )
+        if pair.candidates:
+            mean, spread = pair.candidates
+            rows.append(("all candidates", f"{mean:+.1%}", _signed(spread), *[""] * 5))
     head = ("", "difference", "95 % interval", "p", "both solve", "lost", "won", "neither")
     return joined(
         (
             element("h3", f"Against {benchmarks[0].name}"),
+            *(element("p", note, class_="warning") for note in comparison.notes),
             table(head, rows),
             element(
                 "p",
@@ -196,6 +195,27 @@ def _differences(benchmarks: Sequence[Benchmark]) -> Html:
             ),
         )
     )
+
+
+def _signed(interval: Interval | None) -> str:
+    return f"[{interval.low:+.1%}, {interval.high:+.1%}]" if interval else "none"
+
+
+# -------------------------------------------------------------------------------------------------------- replays of answers
+
+
+def _replays(benchmarks: Sequence[Benchmark]) -> Html:
+    """How the first traced answers were written, where an evaluation kept it."""
+    shown: list[Html] = []
+    for one in benchmarks:
+        traced = [(sample, sample.trace) for sample in one.samples if sample.is_chosen and sample.trace][:REPLAYED]
+        if traced:
+            panels = [steps_panel(sample.task_id, sample.prompt, steps) for sample, steps in traced]
+            shown += [element("h4", one.name), element("div", *panels, class_="panels")]
+    if not shown:
+        return Html("")
+    remark = f"The first {REPLAYED} answers whose steps were kept (--trace). {TINTED}"
+    return joined((element("h3", "Denoising, step by step"), element("p", remark, tint_legend(), class_="remark"), *shown))
 
 
 # ------------------------------------------------------------------------------------------------------- problems, one by one

@@ -15,6 +15,9 @@ from syntaxdiff.pipeline.errors import SettingsError
 STUDIED = ("HumanEval/54", "HumanEval/74", "HumanEval/133")  # the paper's qualitative study
 
 
+NOTED = {"prompt": "prompt", "generation": "way of generating", "dtype": "precision", "hole_tokens": "size of holes"}
+
+
 class Evaluated(NamedTuple):
     """One evaluation: the name that tells it from the others, its scores, its chosen answers, its candidates' pass rates."""
 
@@ -76,8 +79,11 @@ class Comparison:
         }
 
 
-def compare(folders: Sequence[Path]) -> Comparison:
+def compare(folders: Sequence[Path], names: Sequence[str] | None = None) -> Comparison:
     """Compares evaluations by their folders.
+
+    Args:
+        names: of the evaluations; None: what tells their folders apart
 
     Raises:
         SettingsError: there are fewer than two, they are of different benchmarks, or have no problem in common
@@ -85,7 +91,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
     """
     if len(folders) < 2:
         raise SettingsError("name two or more folders of results")
-    evaluations = tuple(_read(folder, name) for folder, name in zip(folders, _names(folders), strict=True))
+    evaluations = tuple(_read(folder, name) for folder, name in zip(folders, names or _names(folders), strict=True))
     first, *others = evaluations
     for other in others:
         for key in ("benchmark", "split"):
@@ -164,8 +170,22 @@ def _notes(evaluations: Sequence[Evaluated], num_common: int) -> list[str]:
     for one in evaluations:
         if len(one.answers) > num_common:
             notes.append(f"{one.name} has {len(one.answers)} problems, {num_common} of them in all")
-    for key, what in (("prompt", "prompts"), ("generation", "ways of generating")):
-        differing = [one.name for one in others if one.results["settings"].get(key) != first.results["settings"].get(key)]
-        if differing:
-            notes.append(f"other {what} than {first.name}: {', '.join(differing)}")
+    for one in others:
+        for key, what in NOTED.items():
+            old, new = (evaluation.results["settings"].get(key) for evaluation in (first, one))
+            if old != new:
+                notes.append(f"{one.name} has another {what} than {first.name}: {_difference(old, new)}")
     return notes
+
+
+def _difference(old: Any, new: Any) -> str:
+    """What differs between two settings, in a few words."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return f"{_named(new)}, not {_named(old)}"
+    names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
+    words = [f"{name} {_named(new.get(name))}, not {_named(old.get(name))}" for name in names if name not in ("text", "sha256")]
+    return "; ".join(words) or "its text"
+
+
+def _named(value: Any) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -9,12 +9,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from syntaxdiff.eval.canvas import Commit
-from syntaxdiff.eval.checkpoint import Checkpoint, load_checkpoint
+from syntaxdiff.eval.checkpoint import load_checkpoint
 from syntaxdiff.eval.findings import Training
 from syntaxdiff.eval.generation import GenerationConfig, generate, text_between
 from syntaxdiff.eval.markup import Content, Html, element, embedded, joined, preformatted
 from syntaxdiff.eval.masks import Masks, Subject, draw_masks, pieces, read_subject
+from syntaxdiff.eval.steps import HIDDEN, SPECIAL, Cell, Steps, steps_of
 from syntaxdiff.pipeline.display import visible
 from syntaxdiff.pipeline.errors import ShardError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import Manifest, Region, SampleRow, iter_rows, read_manifest
@@ -27,8 +27,8 @@ CODE_TOKENS = range(40, 160)  # of a sample to look at, where there is one: the 
 MASK_RATES = (0.3, 0.7)
 BESIDE = ("random", "ast-span")  # strategies that are shown whatever the runs had
 REPLAY = GenerationConfig(gen_length=128, num_steps=64)  # 64 forward passes: seconds for a small model on a CPU
+TINTED = "Tokens are coloured by the step that wrote them, from first to last: "
 TINTS = 6  # classes t0 to t5 of the page, by when a token was written
-_HIDDEN, _PLAIN, _SPECIAL = 0, 1, 2
 _LINE_STARTS = re.compile(r"(\n[ \t]*)")
 
 
@@ -59,17 +59,21 @@ def shards_of(run: Training) -> Shards:
 
 def mask_panels(shards: Shards, runs: Sequence[Training]) -> Html:
     """One validation sample as the strategies of runs on the same data mask it, each at two rates; never one strategy alone."""
-    lengths = (len(row.role) for row in _rows(shards))
-    index = next((place for place, length in enumerate(lengths) if length in CODE_TOKENS), 0)
-    subject = read_subject(shards.folder, SPLIT, index)
     configs = {strategy: CorruptionConfig(strategy=strategy) for strategy in BESIDE}
     for run in runs:
         if strategy := run.settings.get("strategy"):
             configs[strategy] = CorruptionConfig(strategy=strategy, max_span_share=run.settings.get("max_span_share", 1.0))
-    seed = runs[0].settings.get("seed", 0)
+    return masked_sample(shards, list(configs.values()), seed=runs[0].settings.get("seed", 0))
+
+
+def masked_sample(shards: Shards, configs: Sequence[CorruptionConfig], *, seed: int) -> Html:
+    """The first validation sample of a good size to look at, as each configuration masks it at two rates."""
+    lengths = (len(row.role) for row in _rows(shards))
+    index = next((place for place, length in enumerate(lengths) if length in CODE_TOKENS), 0)
+    subject = read_subject(shards.folder, SPLIT, index)
     panels = [
         _masked_panel(subject, draw_masks(subject, config, Noise.fixed(rate, 1), seed=seed, epoch=0))
-        for config in configs.values()
+        for config in configs
         for rate in MASK_RATES
     ]
     return joined(
@@ -130,12 +134,12 @@ def replay_panels(run: Training, shards: Shards, count: int, device: str) -> Htm
     panels = []
     for (sample_id, prompt), answer in zip(chosen, answers, strict=True):
         assert answer.trace is not None
-        told = _steps(checkpoint, len(prompt), answer.trace)
-        panels.append(_panel(sample_id, text_between(checkpoint, prompt, 0, len(prompt)), told))
+        steps = steps_of(checkpoint, len(prompt), answer.trace)
+        panels.append(steps_panel(sample_id, text_between(checkpoint, prompt, 0, len(prompt)), steps))
     return joined(
         (
             element("h3", f"Denoising, step by step, {run.name}"),
-            element("p", _REMARK, _tint_legend(), class_="remark"),
+            element("p", _REMARK, tint_legend(), class_="remark"),
             element("div", *panels, class_="panels"),
         )
     )
@@ -143,16 +147,8 @@ def replay_panels(run: Training, shards: Shards, count: int, device: str) -> Htm
 
 _REMARK = (
     f"Up to {REPLAY.gen_length} tokens in {REPLAY.num_steps} steps, blocks of {REPLAY.block_length}, the most confident first. "
-    "Tokens are coloured by the step that wrote them, from first to last: "
+    f"{TINTED}"
 )
-
-
-class Cell(NamedTuple):
-    """What stands at one place of the answer after a step: text, and whether it is hidden, plain or a special token."""
-
-    offset: int
-    text: str
-    kind: int
 
 
 def _before_code(row: SampleRow) -> list[int]:
@@ -165,24 +161,7 @@ def _before_code(row: SampleRow) -> list[int]:
     return ids
 
 
-def _steps(checkpoint: Checkpoint, start: int, trace: Sequence[Commit]) -> list[list[Cell]]:
-    """What each step wrote, as text."""
-    tokenizer = checkpoint.tokenizer
-    special = set(tokenizer.all_special_ids)
-    before = tokenizer.encode("a", add_special_tokens=False)  # some tokenizers drop a space where a text begins
-
-    def cell(position: int, token_id: int) -> Cell:
-        offset = position - start
-        if token_id == checkpoint.token_ids.mask:
-            return Cell(offset, "", _HIDDEN)
-        if token_id in special:
-            return Cell(offset, str(tokenizer.convert_ids_to_tokens(token_id)), _SPECIAL)
-        return Cell(offset, visible(text_between(checkpoint, [*before, token_id], len(before), len(before) + 1)), _PLAIN)
-
-    return [[cell(*one) for one in zip(commit.positions, commit.token_ids, strict=True)] for commit in trace]
-
-
-def _panel(sample_id: str, prompt: str, steps: Sequence[Sequence[Cell]]) -> Html:
+def steps_panel(title: str, prompt: str, steps: Steps) -> Html:
     """The answer as it is in the end, each token tinted by its step; the page's script goes through the steps."""
     last: dict[int, tuple[int, Cell]] = {}
     for number, step in enumerate(steps):
@@ -192,19 +171,20 @@ def _panel(sample_id: str, prompt: str, steps: Sequence[Sequence[Cell]]) -> Html
     slider = element("input", type="range", min=0, max=len(steps), value=len(steps), step=1, aria_label="denoising step")
     return element(
         "div",
-        element("h4", sample_id, element("small", f"{len(steps)} steps")),
-        element("details", element("summary", "before the code"), preformatted(prompt, "wrapped")) if prompt else None,
+        element("h4", title, element("small", f"{len(steps)} steps")),
+        element("details", element("summary", "what stood before"), preformatted(prompt, "wrapped")) if prompt else None,
         element("div", element("button", "Play", type="button"), slider, element("output"), class_="control", hidden=True),
         element("pre", *drawn, class_="canvas"),
-        embedded(steps),
+        embedded([[(one.offset, visible(one.text), one.kind) for one in step] for step in steps]),
         class_="panel replay",
     )
 
 
 def _token(tint: int, number: int, one: Cell) -> Html:
-    kind = {_HIDDEN: "hidden", _SPECIAL: f"special t{tint}"}.get(one.kind, f"t{tint}")
-    return element("span", one.text or " ", class_=kind, title=f"step {number + 1}")
+    kind = {HIDDEN: "hidden", SPECIAL: f"special t{tint}"}.get(one.kind, f"t{tint}")
+    return element("span", visible(one.text) or " ", class_=kind, title=f"step {number + 1}")
 
 
-def _tint_legend() -> Html:
+def tint_legend() -> Html:
+    """The colours of steps, from the first to the last."""
     return element("span", *(element("span", " ", class_=f"swatch t{tint}") for tint in range(TINTS)), class_="swatches")

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from syntaxdiff.eval.steps import Cell
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.shard import storage_errors, write_text
 
@@ -35,6 +36,7 @@ class Sample:
         is_chosen: whether it is the answer that pass@1 counts
         repair: what syntax repair did
         parses: whether tree-sitter finds no error in the program
+        trace: what each step wrote, cells as of steps.Cell; None where it was not asked for
         status, detail, cpu_seconds: of the verdict, None before the program has run
     """
 
@@ -51,6 +53,7 @@ class Sample:
     is_chosen: bool
     repair: dict[str, Any] | None
     parses: bool
+    trace: list[list[Cell]] | None = None
     status: str | None = None
     detail: str = ""
     cpu_seconds: float = 0.0
@@ -186,7 +189,10 @@ def _read_samples(path: Path) -> list[Sample]:
     for number, line in enumerate(lines[:-1], 1):  # behind the last line's end there is nothing, or what was cut off
         try:
             row = json.loads(line)
-            samples.append(Sample(**{name: value for name, value in row.items() if name in known}))
+            told = {name: value for name, value in row.items() if name in known}
+            if told.get("trace") is not None:
+                told["trace"] = [[Cell(*cell) for cell in step] for step in told["trace"]]
+            samples.append(Sample(**told))
         except (ValueError, TypeError, AttributeError) as error:
             raise SourceError(f"{path}, line {number}, is no sample ({error}): run again with --restart") from error
     return samples

@@ -24,6 +24,7 @@ def summarize(
     *,
     checkpoint: str,
     settings: dict[str, Any],
+    machine: dict[str, Any] | None,
     isolation: dict[str, Any],
     seconds: float,
 ) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def summarize(
         samples: all candidates of all problems, judged
         checkpoint: its name
         settings: that decided the samples
+        machine: that wrote the last of them; None for references
         seconds: of the whole run
     """
     chosen = [sample for sample in samples if sample.is_chosen]
@@ -77,6 +79,7 @@ def summarize(
         }
     return results | {
         "settings": settings,
+        "machine": machine,
         "isolation": isolation,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
         "seconds": round(seconds, 3),

@@ -10,15 +10,18 @@ from dataclasses import asdict, replace
 from hashlib import sha256
 from typing import Any
 
+import torch
+
 from syntaxdiff.eval.checkpoint import Checkpoint, load_checkpoint
 from syntaxdiff.eval.config import EvaluationConfig, OnProgress, Progress
 from syntaxdiff.eval.extraction import Extracted, extract
-from syntaxdiff.eval.generation import Generated, GenerationConfig, OnDone, generate, infill
+from syntaxdiff.eval.generation import Generated, GenerationConfig, OnDone, batch_size_of, generate, infill
 from syntaxdiff.eval.likelihood import log_likelihood
 from syntaxdiff.eval.problems import Problem, read_problems
 from syntaxdiff.eval.prompts import Prompt, digest, prompter
 from syntaxdiff.eval.repair import find_faults
 from syntaxdiff.eval.results import ResultsFolder, Sample
+from syntaxdiff.eval.steps import Cell, steps_of
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.export import PROGRAMS_ALONE
 
@@ -35,6 +38,7 @@ class References:
         self._problems = problems
         self.name = REFERENCE
         self.settings: dict[str, Any] = {"checkpoint": {"kind": REFERENCE}}
+        self.machine: dict[str, Any] | None = None
 
     def write(self, folder: ResultsFolder, on_progress: OnProgress) -> None:
         """The solutions of the problems that are not finished."""
@@ -64,12 +68,13 @@ class Model:
             shown = read_problems(benchmark, split=whole, file=config.problems)  # it holds those that serve as examples
         self._prompter = prompter(self._checkpoint, config.prompt, benchmark, shown)
         text = self._prompter.text_with(benchmark)
+        self.machine = _machine(self._checkpoint)
         self.settings: dict[str, Any] = {
             "checkpoint": _identity(self._checkpoint),
             "prompt": {"preset": self._prompter.preset, "text": text, "sha256": digest(text)},
             "samples": config.samples,
             "generation": _decisive(config.generation),
-            "dtype": str(next(self._checkpoint.model.parameters()).dtype).removeprefix("torch."),
+            "dtype": self.machine["dtype"],
         }
         if config.samples > 1:
             self.settings["likelihood_samples"] = config.likelihood_samples
@@ -123,8 +128,11 @@ class Model:
         config = self._config
         keys = [f"{problem.task_id}/{number}" for problem in problems for number in range(config.samples)]
         ids = [prompt.token_ids for prompt in prompts for _ in range(config.samples)]
+        longest = max(map(len, ids), default=1) + (0 if self._is_infilling else config.generation.gen_length)
+        self.machine["batch_size"] = batch_size_of(self._checkpoint, longest, config.generation)
         write = infill if self._is_infilling else generate
-        write(self._checkpoint, ids, config.generation, keys=keys, on_done=on_done)
+        settled = replace(config.generation, batch_size=self.machine["batch_size"])
+        write(self._checkpoint, ids, settled, keys=keys, with_trace=config.trace, on_done=on_done)
 
     def _samples(self, problem: Problem, prompt: Prompt, answers: list[Generated], seconds: float) -> list[Sample]:
         """One problem's candidates as they are stored, the most probable one chosen."""
@@ -148,9 +156,17 @@ class Model:
                     log_likelihood=nats[number],
                     is_chosen=number == best,
                     repair=answer.repair._asdict() if answer.repair else None,
+                    trace=self._steps(prompt, answer),
                 )
             )
         return samples
+
+    def _steps(self, prompt: Prompt, answer: Generated) -> list[list[Cell]] | None:
+        if answer.trace is None:
+            return None
+        ids, mask_id = prompt.token_ids, self._checkpoint.token_ids.mask
+        start = ids.index(mask_id) if self._is_infilling else len(ids)
+        return steps_of(self._checkpoint, start, answer.trace)
 
     def _nats_a_token(self, prompt: Prompt, answers: Sequence[Generated]) -> list[float]:
         """Log-likelihood a token: the whole one would choose the shortest. Equal answers are asked about once."""
@@ -198,6 +214,16 @@ def _parses(program: str) -> bool:
 def _decisive(config: GenerationConfig) -> dict[str, Any]:
     """What decides tokens: in exact arithmetic the batch size does not, so a run may go on with another."""
     return {name: value for name, value in asdict(config).items() if name != "batch_size"}
+
+
+def _machine(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What times, and the last digits of numbers, depend on beside the settings."""
+    device = checkpoint.device
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "dtype": str(next(checkpoint.model.parameters()).dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _identity(checkpoint: Checkpoint) -> dict[str, Any]:

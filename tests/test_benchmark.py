@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from evaluations import NUMBERS, config, judged, row, samples_of, write_problems
 from tiny_checkpoint import export_tiny
 
@@ -17,6 +18,7 @@ from syntaxdiff.eval.extraction import RULES
 from syntaxdiff.eval.generation import GenerationConfig
 from syntaxdiff.eval.prompts import PRESETS
 from syntaxdiff.eval.results import Sample, read_results
+from syntaxdiff.eval.steps import PLAIN, SPECIAL
 from syntaxdiff.pipeline.errors import SettingsError, SourceError, StorageError
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "evaluation.md"
@@ -208,13 +210,58 @@ def test_infilling_keeps_what_stands_around_the_hole(ckpt: str, tmp_path: Path) 
     path.write_text(json.dumps(row(3) | parts) + "\n")
     for hole_tokens in (None, 5):
         out = tmp_path / str(hole_tokens)
-        results = infilling(config(path, ckpt=ckpt, hole_tokens=hole_tokens), out)
+        results = infilling(config(path, ckpt=ckpt, hole_tokens=hole_tokens, trace=True), out)
         (sample,) = samples_of(out)
+        offsets = sorted(cell[0] for step in sample["trace"] for cell in step)
+        assert offsets == list(range(sample["num_tokens"]))
         assert sample["program"] == parts["prompt"] + sample["answer"] + parts["suffix"]
         assert results["generation"]["tokens"] == sample["num_tokens"] == (hole_tokens or sample["num_tokens"])
         assert results["extraction"] == {"filled": 1}
     with pytest.raises(SettingsError, match="a hole is filled once"):
         infilling(replace(sampling(ckpt, path), problems=path), tmp_path / "samples")
+
+
+def test_a_trace_writes_the_answer(ckpt: str, problems: Path, tmp_path: Path) -> None:
+    """With ``trace`` each candidate keeps what every step wrote, whose texts in their places are the answer; else none does."""
+    traced = replace(sampling(ckpt, problems), trace=True)
+    humaneval(traced, tmp_path / "traced")
+    results, samples = read_results(tmp_path / "traced")
+    for sample in samples:
+        assert sample.trace is not None
+        cells = {cell.offset: cell for step in sample.trace for cell in step}
+        assert sorted(cells) == list(range(8))
+        whole = [cells[place] for place in range(sample.num_tokens)]
+        if whole[-1].kind == SPECIAL:
+            whole.pop()  # the answer's end
+        plain = "".join(cell.text for cell in whole if cell.kind == PLAIN)
+        assert plain.replace("\ufffd", "") == sample.answer.replace("\ufffd", "")
+        assert len(sample.trace) == sample.num_forward
+    untraced = humaneval(sampling(ckpt, problems), tmp_path / "untraced")
+    assert results["settings"] == json.loads(json.dumps(untraced["settings"]))
+    without = [one | {"trace": None} for one in timeless(samples_of(tmp_path / "traced"))]
+    assert without == timeless(samples_of(tmp_path / "untraced"))
+    with pytest.raises(SettingsError, match="leave --trace out"):
+        config(problems, trace=True)
+
+
+def test_results_name_what_wrote_them(ckpt: str, problems: Path, tmp_path: Path) -> None:
+    """Device, precision, threads and batch size stand in the results, and are no settings; references have none."""
+    generation = GenerationConfig(gen_length=8, batch_size=3)
+    results = humaneval(config(problems, ckpt=ckpt, generation=generation, device="cpu"), tmp_path / "a")
+    threads = torch.get_num_threads()
+    assert results["machine"] == {"device": "cpu", "dtype": "float32", "threads": threads, "batch_size": 3}
+    assert "batch_size" not in results["settings"]["generation"]
+    assert humaneval(config(problems), tmp_path / "b")["machine"] is None
+
+
+def test_a_model_of_programs_alone_is_shown_programs(problems: Path, tmp_path: Path) -> None:
+    """What the export says of its training data decides the prompt, and both stand in the settings."""
+    folder = export_tiny(tmp_path)
+    info = json.loads((folder / "syntaxdiff.json").read_text())
+    (folder / "syntaxdiff.json").write_text(json.dumps(info | {"programs_alone": 1.0}))
+    settings = humaneval(config(problems, ckpt=str(folder), limit=1), tmp_path / "results")["settings"]
+    assert settings["prompt"]["preset"] == "program"
+    assert settings["checkpoint"]["programs_alone"] == 1.0
 
 
 def test_mbpp_runs_from_its_own_file(shared_data: Path, ckpt: str, tmp_path: Path) -> None:
@@ -247,6 +294,13 @@ def test_the_document_explains_every_key(uninterrupted: tuple[dict[str, Any], Pa
     """Each key of results.json and samples.jsonl, each preset and each rule stands in docs/evaluation.md."""
     named = set(re.findall(r"`([\w-]+)`", DOCUMENT.read_text("utf-8")))
     results, _ = uninterrupted
-    keys = {*results, *results["generation"], *results["pass_at_1"], *results["settings"], *results["isolation"]}
+    keys = {
+        *results,
+        *results["generation"],
+        *results["machine"],
+        *results["pass_at_1"],
+        *results["settings"],
+        *results["isolation"],
+    }
     keys |= {field.name for field in fields(Sample)} | {*PRESETS} | {*RULES}
     assert keys <= named, keys - named

@@ -2,14 +2,17 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from evaluations import config, judged, write_problems
 from rich.console import Console
+from tiny_checkpoint import export_tiny
 
 from syntaxdiff.eval.benchmark import humaneval
 from syntaxdiff.eval.compare import compare
+from syntaxdiff.eval.generation import GenerationConfig
 from syntaxdiff.eval.scoreboard import print_comparison, print_results
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 
@@ -85,6 +88,25 @@ def test_evaluations_of_fewer_problems_are_compared_on_those(folders: tuple[Path
     comparison = compare((folders[0], tmp_path / "few"))
     assert comparison.task_ids == ("HumanEval/54", "HumanEval/55")
     assert "has 4 problems, 2 of them in all" in comparison.notes[0]
+
+
+def test_other_settings_are_noted(tmp_path: Path) -> None:
+    """Where prompt, way of generating or precision differ, a note says in what; where all are equal there is none."""
+    problems, ckpt = write_problems(tmp_path, (54, 55)), str(export_tiny(tmp_path / "tiny"))
+    plain = GenerationConfig(gen_length=8)
+    ways = {"a": {}, "same": {}, "fast": {"generation": replace(plain, schedule="threshold", cache="dual")},
+            "other": {"prompt": "completion", "dtype": "float64"}}  # fmt: skip
+    for name, changes in ways.items():
+        humaneval(config(problems, **{"ckpt": ckpt, "generation": plain, **changes}), tmp_path / name)
+    assert compare((tmp_path / "a", tmp_path / "same")).notes == ()
+    assert compare((tmp_path / "a", tmp_path / "fast", tmp_path / "other")).notes == (
+        "fast has another way of generating than a: schedule threshold, not fixed; cache dual, not none",
+        "other has another prompt than a: preset completion, not chat-code",
+        "other has another precision than a: float64, not float32",
+    )
+    text = io.StringIO()
+    print_results(json.loads((tmp_path / "fast" / "results.json").read_text()), Console(file=text, width=160))
+    assert "at most 8 tokens in blocks of 32, all above confidence 0.9, low-confidence, dual cache, seed 0" in text.getvalue()
 
 
 def test_what_cannot_be_compared(folders: tuple[Path, Path], tmp_path: Path) -> None:

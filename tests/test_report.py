@@ -3,23 +3,28 @@
 import contextlib
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluations import judged, write_problems
+from evaluations import config, judged, samples_of, write_problems
 from folders import programs, write_jsonl
 from pages import Page
+from tiny_checkpoint import export_tiny
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.eval import replay
+from syntaxdiff.eval.benchmark import humaneval
+from syntaxdiff.eval.benchmark_chapter import REPLAYED
 from syntaxdiff.eval.canvas import Commit
 from syntaxdiff.eval.checkpoint import load_checkpoint
 from syntaxdiff.eval.generation import GenerationConfig, generate
 from syntaxdiff.eval.reconstruction import ReconstructionConfig, reconstruct
 from syntaxdiff.eval.replay import REPLAY
 from syntaxdiff.eval.report import PLACE, write_report
+from syntaxdiff.eval.steps import steps_of
 from syntaxdiff.eval.syntax import WrittenProgram, syntax
 from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
@@ -156,9 +161,9 @@ def test_a_position_that_was_hidden_again(run: Path) -> None:
     checkpoint = load_checkpoint(str(run), device="cpu")
     one, other = checkpoint.tokenizer.encode("ab", add_special_tokens=False)[0], checkpoint.token_ids.eos
     trace = [Commit([5, 6], [one, one]), Commit([6], [checkpoint.token_ids.mask]), Commit([6], [other])]
-    steps = replay._steps(checkpoint, 5, trace)
+    steps = steps_of(checkpoint, 5, trace)
     assert [[cell.kind for cell in step] for step in steps] == [[1, 1], [0], [2]]
-    panel = Page(replay._panel("sample", "prompt", steps))
+    panel = Page(replay.steps_panel("sample", "prompt", steps))
     assert panel.embedded()[0][1] == [[1, "", 0]]
     titles = [attributes.get("title") for tag, attributes in panel.found if tag == "span"]
     assert titles == ["step 1", "step 3"]
@@ -183,6 +188,36 @@ def test_benchmarks_side_by_side(results: Path, tmp_path: Path) -> None:
     ]
     options = {attributes["value"] for tag, attributes in page.found if tag == "option"}
     assert options == {"", "passed", "wrong", "syntax-error", "differing"}
+
+
+def test_traced_answers_are_replayed(tmp_path: Path) -> None:
+    """The first answers whose steps were kept can be watched, with the results alone: no model, no tokenizer is needed."""
+    ckpt, problems = export_tiny(tmp_path / "tiny"), write_problems(tmp_path, tuple(range(REPLAYED + 2)))
+    for name, trace in (("traced", True), ("untraced", False)):
+        humaneval(config(problems, ckpt=str(ckpt), trace=trace), tmp_path / name)
+    shutil.rmtree(ckpt)
+    page = page_of([tmp_path / "traced", tmp_path / "untraced"], tmp_path / "r.html")
+    rows = samples_of(tmp_path / "traced")[:REPLAYED]
+    told = page.embedded()
+    assert len(told) == REPLAYED
+    for steps, row in zip(told, rows, strict=True):
+        assert steps == [[[place, visible(text), kind] for place, _, text, kind in step] for step in row["trace"]]
+        assert f"{len(steps)} steps" in page.text
+    assert "step by step" not in page_of([tmp_path / "untraced"], tmp_path / "u.html").text
+
+
+def test_what_compare_notes_is_on_the_page(tmp_path: Path) -> None:
+    """Other prompts and settings stand above the difference, that of all candidates below, with the page's own names."""
+    problems, ckpt = write_problems(tmp_path, (54, 55)), str(export_tiny(tmp_path / "tiny"))
+    sampled = GenerationConfig(gen_length=8, temperature=1.0)
+    for name, changes in (("a", {}), ("b", {"prompt": "completion"})):
+        humaneval(
+            config(problems, ckpt=ckpt, samples=2, likelihood_samples=2, generation=sampled, **changes),
+            tmp_path / name / "eval",
+        )
+    page = page_of([tmp_path / "a" / "eval", tmp_path / "b" / "eval"], tmp_path / "r.html")
+    assert "b/eval has another prompt than a/eval: preset completion, not chat-code" in page.text
+    assert "all candidates+0.0%none" in page.text.replace("\n", "")
 
 
 def test_one_benchmark_alone(results: Path, tmp_path: Path) -> None:
