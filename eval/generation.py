@@ -90,7 +90,7 @@ class GenerationConfig:
 
 
 FAST = GenerationConfig(schedule="threshold", cache="dual", batch_size=None)
-"""What the commands do where nothing else is said; the class's own defaults are the plain rule, which takes many times as long."""
+"""What the commands do where nothing else is said; the defaults of the class are the plain rule, which takes far longer."""
 
 
 class Generated(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -11,7 +12,8 @@ from syntaxdiff.pipeline.display import visible
 
 NODE_KINDS_SHOWN = 12
 ERRORS_SHOWN = 12
-_SUBSETS = (("all", "all samples"), ("with_unseen_shape", "with an unseen shape"), ("without_unseen_shape", "all shapes seen"))
+_UNBOUNDED = 10_000  # columns that no table needs
+_SUBSETS = (("all", "all samples"), ("with_unseen_shape", "with unseen shape"), ("without_unseen_shape", "all shapes seen"))
 _OF_PARTS = (
     ("token_accuracy", "tokens right"),
     ("cross_entropy", "nats, first step"),
@@ -25,7 +27,6 @@ def print_reconstruction(result: dict[str, Any], console: Console) -> None:
     """Prints a result of ``reconstruct``: an overview by strategy and rate, then spans by shape, length, depth and kind."""
     shapes = result["shapes"]
     cells = result["cells"]
-    originals = cells[0]["all"] if cells else {}
     console.print(
         Text.assemble(
             (visible(result["checkpoint"]["name"]), "bold"),
@@ -37,46 +38,77 @@ def print_reconstruction(result: dict[str, Any], console: Console) -> None:
         f"{shapes['training_samples']:,} training samples; {sum(result['per_sample']['has_unseen_shape']):,} of the samples "
         "hold others"
     )
-    if originals:
-        console.print(
-            f"of the originals, {percent(originals['originals_parse'])} parse and "
-            f"{percent(originals['originals_compile'])} compile"
-        )
-    console.print(_overview("Masked tokens and spans restored", cells, _OF_PARTS))
-    console.print(_overview("Whole programs restored", cells, _OF_PROGRAMS))
+    if not cells:
+        return
+    originals = cells[0]["all"]
+    console.print(
+        f"of the originals, {percent(originals['originals_parse'])} parse and {percent(originals['originals_compile'])} compile"
+    )
+    _print_overview(console, "Masked tokens and spans restored", cells, _OF_PARTS)
+    _print_overview(console, "Whole programs restored", cells, _OF_PROGRAMS)
     depths = sorted({depth for cell in cells for depth in cell["spans_by_depth"]}, key=int)
-    for key, title, order in (
+    for key, title, groups in (
         ("spans_by_shape", "Masked spans by shape", ("unseen", "seen")),
-        ("spans_by_length", "Masked spans by length in tokens", list(cells[0]["spans_by_length"]) if cells else ()),
+        ("spans_by_length", "Masked spans by length in tokens", list(cells[0]["spans_by_length"])),
         ("spans_by_depth", "Masked spans by depth", depths),
         ("spans_by_node_kind", f"Masked spans by node kind, the {NODE_KINDS_SHOWN} most frequent", _most_frequent(cells)),
     ):
-        console.print(_span_table(title, cells, key, order))
+        _print_spans(console, title, cells, key, groups)
 
 
-def _overview(title: str, cells: Sequence[dict[str, Any]], measures: Sequence[tuple[str, str]]) -> Table:
+def _print_overview(console: Console, title: str, cells: Sequence[dict[str, Any]], measures: Sequence[tuple[str, str]]) -> None:
     """Strategies and rates down, measures across; below each, the samples with and without an unseen shape."""
-    table = _table(title, ("masks", "code masked", "samples", *(name for _, name in measures)))
+    rows = []
     for cell in cells:
         for key, name in _SUBSETS:
             is_first = key == "all"
-            table.add_row(
+            told = (
                 f"{cell['strategy']} {cell['mask_rate']:g}" if is_first else f"  {name}",
                 percent(cell["masked_share"]) if is_first else "",
                 f"{cell[key]['parses']['of']:,}",
                 *(with_interval(cell[key][measure], is_mean=measure == "cross_entropy") for measure, _ in measures),
-                style="" if is_first else "dim",
             )
-    return table
+            rows.append((told, "" if is_first else "dim"))
+    _print_wide(console, title, ("masks", "code\nmasked", "samples", *(name for _, name in measures)), rows, num_repeated=3)
 
 
-def _span_table(title: str, cells: Sequence[dict[str, Any]], key: str, groups: Sequence[str]) -> Table:
+def _print_spans(console: Console, title: str, cells: Sequence[dict[str, Any]], key: str, groups: Sequence[str]) -> None:
     """Groups down, strategies and rates across: exact spans of each."""
-    table = _table(f"{title}: exact, of how many", ("", *(f"{cell['strategy']} {cell['mask_rate']:g}" for cell in cells)))
+    rows = []
     for group in groups:
         shares = [cell[key].get(group, {}).get("exact_spans") for cell in cells]
-        table.add_row(group, *(f"{percent(share)} of {share['of']:,}" if share and share["of"] else "-" for share in shares))
-    return table
+        told = (f"{percent(share)} of {share['of']:,}" if share and share["of"] else "-" for share in shares)
+        rows.append(((group, *told), ""))
+    header = ("", *(f"{cell['strategy']} {cell['mask_rate']:g}" for cell in cells))
+    _print_wide(console, f"{title}: exact, of how many", header, rows, num_repeated=1)
+
+
+def _print_wide(
+    console: Console, title: str, header: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], *, num_repeated: int
+) -> None:
+    """Prints a table, or several one below the other where the terminal is too narrow for all columns; no cell wraps.
+
+    Args:
+        rows: cells and style of each
+        num_repeated: columns at the left that every part has
+    """
+    num_values = len(header) - num_repeated
+    unbounded = console.options.update(max_width=_UNBOUNDED)
+    for num_parts in range(1, num_values + 1):
+        size = -(-num_values // num_parts)
+        tables = []
+        for first in range(num_repeated, len(header), size):
+            chosen = [*range(num_repeated), *range(first, min(first + size, len(header)))]
+            table = _table("", [header[place] for place in chosen])
+            for column in table.columns:
+                column.no_wrap = True
+            for cells, style in rows:
+                table.add_row(*(cells[place] for place in chosen), style=style)
+            tables.append(table)
+        if max(Measurement.get(console, unbounded, table).maximum for table in tables) <= console.width:
+            break
+    console.print(Text(title, "bold"))
+    console.print(*tables, sep="\n")
 
 
 def _most_frequent(cells: Sequence[dict[str, Any]]) -> list[str]:
@@ -112,9 +144,10 @@ def print_syntax(result: dict[str, Any], console: Console) -> None:
 
 
 def _table(title: str, header: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for place, name in enumerate(header):
-        table.add_column(name, justify="right" if place else "left", min_width=len(name) if place else None)
+        longest = max(map(len, name.split("\n")))
+        table.add_column(name, justify="right" if place else "left", min_width=longest if place else None)
     return table
 
 

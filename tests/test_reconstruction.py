@@ -34,7 +34,7 @@ from syntaxdiff.eval.reconstruction import (
 from syntaxdiff.eval.recovery import NO_PATTERN, UNSEEN, Recovery, Subject, masked_spans, read_program, read_subject, recovery
 from syntaxdiff.eval.restoration import Masked, Restored, restore
 from syntaxdiff.eval.shapes import SeenShapes, Size
-from syntaxdiff.eval.tables import print_reconstruction
+from syntaxdiff.eval.tables import print_reconstruction, with_interval
 from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.config import BuildConfig
@@ -610,7 +610,26 @@ def test_every_key_is_documented(folder: Path, useless: Checkpoint, tmp_path: Pa
     text = (Path(__file__).resolve().parents[1] / "docs" / "reconstruction.md").read_text()
     named = {*documented(result), *documented({**checked, "tree_errors": {}, "compile_errors": {}, "source": {}})}
     assert sorted(key for key in named if f"`{key}`" not in text and "%" not in key) == []
-    console = Console(width=100, record=True)
+    for width in (80, 100, 160):
+        console = Console(width=width, record=True)
+        print_syntax(checked, console)
+        assert "…" not in console.export_text()
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_tables_fit_the_terminal(width: int, folder: Path, useless: Checkpoint, tmp_path: Path) -> None:
+    """Every share stands whole on a line of its group, in as many tables as the width needs."""
+    result = reconstruct(useless, folder, tmp_path, config_of(strategies=("random", "ast-span"), mask_rates=(0.2, 0.5, 0.8)))
+    console = Console(width=width, record=True)
     print_reconstruction(result, console)
-    print_syntax(checked, console)
-    assert "random 0.5" in console.export_text()
+    text = console.export_text()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    names = ("tokens right", "nats, first step", "exact spans", "equal subtrees", "equal tree", "parse ", "compile")
+    assert all(name in text for name in names)
+    for cell in result["cells"]:
+        name = f"{cell['strategy']} {cell['mask_rate']:g}"
+        lines = [line for line in text.splitlines() if line.startswith(f"{name} ")]
+        assert len(lines) == (4 if width < 120 else 2)
+        for measure in ("token_accuracy", "exact_spans", "parses", "compiles"):
+            assert any(with_interval(cell["all"][measure]) in line for line in lines)
