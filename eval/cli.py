@@ -15,14 +15,17 @@ import click
 from rich.console import Console
 from rich.syntax import Syntax
 
-from syntaxdiff.eval import benchmark, programs, reconstruction
+from syntaxdiff.eval import benchmark, loss, programs, reconstruction, study
 from syntaxdiff.eval.checkpoint import load_checkpoint
 from syntaxdiff.eval.compare import compare
 from syntaxdiff.eval.config import EvaluationConfig, Progress
+from syntaxdiff.eval.declaration import STUDIES, read_studies
 from syntaxdiff.eval.drawing import write_drawing
+from syntaxdiff.eval.estimate import planned
 from syntaxdiff.eval.masks import draw_masks, read_subject
 from syntaxdiff.eval.options import (
     PATH,
+    JobsBar,
     ProgressBars,
     SectionedCommand,
     benchmark_options,
@@ -38,8 +41,9 @@ from syntaxdiff.eval.programs import DEFAULT_HOLE_TOKENS, FILL
 from syntaxdiff.eval.report import write_report
 from syntaxdiff.eval.scoreboard import print_comparison, print_results
 from syntaxdiff.eval.shapes import Size
+from syntaxdiff.eval.study_tables import print_study
 from syntaxdiff.eval.syntax import read_programs, syntax, write_programs
-from syntaxdiff.eval.tables import print_reconstruction, print_syntax
+from syntaxdiff.eval.tables import print_losses, print_reconstruction, print_syntax
 from syntaxdiff.eval.terminal import print_masks
 from syntaxdiff.pipeline.command import HELP_SETTINGS, OneLineErrors
 from syntaxdiff.pipeline.display import visible
@@ -63,6 +67,7 @@ def main() -> None:
     syntaxdiff-eval mbpp --ckpt out/
     syntaxdiff-eval humaneval --ckpt out/ --limit 10
     syntaxdiff-eval reconstruct --ckpt out/ --data data/
+    syntaxdiff-eval study smoke
     syntaxdiff-eval compare out/eval/mbpp-sanitized-test other/eval/mbpp-sanitized-test
     syntaxdiff-eval report out/ out/eval/humaneval --html report.html
     syntaxdiff-eval generate --ckpt out/ "Write a function that reverses a list."
@@ -345,12 +350,14 @@ def _print_program(text: str, console: Console) -> None:
     help="Fewest and most named nodes of the tree shapes that training may lack.",
 )
 @option("Results", "--out", type=PATH, help="Folder of the results. [default: CKPT/eval/reconstruction]")
+@option("Results", "--shapes", type=PATH, help="Where training's tree shapes are kept, for several models. [default: --out]")
 @option("Results", "--restart", is_flag=True, help="Begin anew what the folder holds.")
 @option("Results", "--json", "as_json", is_flag=True, help="Print reconstruction.json, no table.")
 def reconstruct_command(
     *,
     data: Path,
     out: Path | None,
+    shapes: Path | None,
     restart: bool,
     as_json: bool,
     ckpt: str,
@@ -370,12 +377,102 @@ def reconstruct_command(
     checkpoint = load_checkpoint(ckpt, device=device, dtype=dtype, kind=kind, mask_token=mask_token)
     out = out or _beside_the_weights(ckpt, "reconstruction")
     with ProgressBars() as bars, _stopped_by_sigterm():
-        result = reconstruction.reconstruct(checkpoint, data, out, config, restart=restart, on_progress=bars.update)
+        result = reconstruction.reconstruct(
+            checkpoint, data, out, config, restart=restart, shapes=shapes, on_progress=bars.update
+        )
     if as_json:
         click.echo(json.dumps(result, indent=1))
     else:
         print_reconstruction(result, Console())
         click.echo(str(out / reconstruction.RESULT))
+
+
+@main.command("loss", cls=SectionedCommand, short_help="The validation loss under several kinds of masks.")
+@model_options(required=True)
+@option("Masks", "--data", type=PATH, default="data", show_default=True, help="Folder of shards.")
+@option("Masks", "--split", type=click.Choice(SPLITS), default="validation", show_default=True)
+@option("Masks", "--samples", "num_samples", type=int, help="The first of the split. [default: all]")
+@option("Masks", "--strategy", "strategies", multiple=True, type=click.Choice(STRATEGIES), help="Repeatable. [default: all]")
+@option("Masks", "--max-span-share", default=1.0, show_default=True, help="Draw no spans longer than this share of the code.")
+@option("Results", "--batch-size", default=8, show_default=True, help="Samples at a time.")
+@option("Results", "--out", type=PATH, help="Folder that receives loss.json.")
+@option("Results", "--json", "as_json", is_flag=True, help="Print JSON, no table.")
+def loss_command(
+    *,
+    data: Path,
+    strategies: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+    ckpt: str,
+    device: str,
+    dtype: str,
+    kind: str,
+    mask_token: str | None,
+    **settings: Any,
+) -> None:
+    """Measure the trainer's validation loss of any model, under the masks of every strategy: nats a token.
+
+    Samples, mask rates and masks are fixed, so models can be compared. random, uniform masks, is the yardstick.
+    """
+    config = loss.LossConfig(strategies=strategies or STRATEGIES, **settings)
+    checkpoint = load_checkpoint(ckpt, device=device, dtype=dtype, kind=kind, mask_token=mask_token)
+    result = loss.loss(checkpoint, data, config, out)
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    else:
+        print_losses(result, Console())
+
+
+@main.command("study", short_help="The paper's comparison, from data to a page.")
+@click.argument("size", required=False, default="smoke")
+@click.option("--file", type=PATH, help="Another declaration. [default: the one that comes with syntaxdiff]")
+@click.option("--out", type=PATH, help="Folder of the study. [default: studies/SIZE]")
+@click.option("--minutes", type=float, help="Stop after so many; the same command goes on.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes at a time. [default: as declared]")
+@click.option("--plan", "is_plan", is_flag=True, help="Print the commands and what they cost, run nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print study.json, no tables.")
+@click.pass_context
+def study_command(
+    context: click.Context,
+    size: str,
+    file: Path | None,
+    out: Path | None,
+    minutes: float | None,
+    jobs: int | None,
+    is_plan: bool,
+    as_json: bool,
+) -> None:
+    """Compare ways to mask: shards, one start, every arm with every seed, measures, tables and a page.
+
+    \b
+    SIZE  smoke    15 minutes on 2 cores; proves that everything runs and claims nothing
+          cpu      hours on 2 cores: a model of 5 million weights, several seeds
+          one-gpu  half an hour on one H100: SmolLM2-135M
+          paper    LLaDA-8B on 8 GPUs, the paper's settings
+
+    A study that was cut off, or that --minutes stopped, goes on when the same command is run again; the exit code is then 3.
+    """
+    studies = read_studies(file or STUDIES)
+    if size not in studies:
+        raise SettingsError(f"there is no study {size}: choose from {', '.join(studies)}")
+    declared, out = studies[size], out or Path("studies") / size
+    if is_plan:
+        click.echo(planned(declared, out))
+        return
+
+    def say(text: str) -> None:
+        click.echo(f"note: {text}", err=True)
+
+    with JobsBar() as bar, _stopped_by_sigterm():
+        told = study.study(declared, out, minutes=minutes, jobs=jobs, on_jobs=bar.update, say=say)
+    if told is None:
+        click.echo(f"stopped after {minutes:g} minutes: the same command goes on", err=True)
+        context.exit(3)
+    if as_json:
+        click.echo(json.dumps(told, indent=1))
+    else:
+        print_study(told, Console())
+        click.echo(f"{out / study.PAGE}  {out / study.RESULT}  {out / study.TABLES}")
 
 
 @main.command("syntax", cls=SectionedCommand, short_help="Whether written programs parse and compile.")
@@ -530,3 +627,7 @@ def masks_command(
         click.echo(json.dumps([masks.to_dict() for masks in draws], indent=1))
     else:
         print_masks(subject, draws, Console(), whole=whole)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """What several commands of ``syntaxdiff-eval`` share: options in sections, and progress on standard error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -234,3 +234,26 @@ class ProgressBars:
         assert self._bar is not None
         self._bar.set_postfix_str(progress.note, refresh=False)
         self._bar.update(progress.done - self._bar.n)
+
+
+class JobsBar:
+    """A bar on standard error for a study: how many of its commands are done, and which run."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> "JobsBar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, done: int, total: int, running: Sequence[str]) -> None:
+        """Shows how far it is; what an earlier call did does not count into the time left."""
+        if self._bar is None or self._bar.total != total:
+            self.__exit__()
+            self._bar = tqdm(total=total, initial=done, desc="study", unit=" commands", dynamic_ncols=True, disable=None)
+        self._bar.set_postfix_str(", ".join(running), refresh=False)
+        self._bar.update(done - self._bar.n)
+        self._bar.refresh()

@@ -92,23 +92,24 @@ def line_chart(
     return _figure(title, drawn, HEIGHT, series)
 
 
-def interval_chart(title: str, groups: Sequence[str], series: Sequence[Series]) -> Html:
-    """Shares: a row a group, in it a mark and an interval of each series.
+def interval_chart(title: str, groups: Sequence[str], series: Sequence[Series], *, percent: bool = True) -> Html:
+    """A row a group, in it a mark and an interval of each series.
 
     Args:
         series: ``x`` of a point is the index of its group, ``y`` its value
+        percent: whether values are shares, whose axis begins at 0
     """
     series = [one for one in series if one.points]
     if not groups or not series:
         return Html("")
-    low, high = _value_range([point for one in series for point in one.points], percent=True)
+    low, high = _value_range([point for one in series for point in one.points], percent)
     row_height = ROW_HEIGHT + 7 * (len(series) - 1)
     bottom = TOP + row_height * len(groups)
     across = Scale(low, high, LABEL_WIDTH, WIDTH - RIGHT)
     drawn = []
     for tick in ticks(low, high):
         drawn.append(_line(across(tick), TOP, across(tick), bottom, "grid"))
-        drawn.append(_text(across(tick), bottom + 16, f"{tick:.0%}", "middle"))
+        drawn.append(_text(across(tick), bottom + 16, f"{tick:.0%}" if percent else f"{tick:g}", "middle"))
     for row, group in enumerate(groups):
         label = group if len(group) <= LABEL_CHARACTERS else group[: LABEL_CHARACTERS - 1] + "…"
         drawn.append(_text(LABEL_WIDTH - 8, TOP + row_height * (row + 0.5) + 4, label, "end"))
@@ -118,7 +119,7 @@ def interval_chart(title: str, groups: Sequence[str], series: Sequence[Series]) 
             y = TOP + row_height * point.x + ROW_HEIGHT / 2 + 7 * place
             if point.low is not None and point.high is not None:
                 marks.append(_line(across(point.low), y, across(point.high), y, "interval"))
-            told = f"{groups[int(point.x)]}, {one.name}: {told_point(point, percent=True)}"
+            told = f"{groups[int(point.x)]}, {one.name}: {told_point(point, percent)}"
             marks.append(element("circle", element("title", told), cx=across(point.y), cy=y, r=3))
         drawn.append(element("g", *marks, class_=_classes(one)))
     return _figure(title, drawn, bottom + 22, series)

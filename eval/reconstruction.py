@@ -111,9 +111,13 @@ def reconstruct(
     config: ReconstructionConfig,
     *,
     restart: bool = False,
+    shapes: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Masks samples, restores them, and writes what came back to ``out / RESULT``; cells that stand there are kept.
+
+    Args:
+        shapes: where the shapes of the training samples are kept, for several models of the same data; None: in ``out``
 
     Returns:
         what was written
@@ -138,9 +142,8 @@ def reconstruct(
     rule = replace(rule, never=tuple(sorted({*rule.never, *unknown})))
     size = Size(*config.shape_nodes)
     with Compiler() as compiler:
-        seen = seen_shapes(
-            data, manifest, codec, size, out, _counter("training shapes", manifest.num_samples("train"), on_progress)
-        )
+        told = _counter("training shapes", manifest.num_samples("train"), on_progress)
+        seen = seen_shapes(data, manifest, codec, size, shapes or out, told)
         subjects = [read_subject(row, manifest, codec, seen, size, compiler) for row in rows]
         head["shapes"] = {
             "min_nodes": size.min_nodes,

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.grammar import Grammar, load_grammar
-from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_row_groups, rows_of, written_whole
+from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_row_groups, rows_of, storage_errors, written_whole
 from syntaxdiff.pipeline.spans import Nodes, read_nodes
 from syntaxdiff.train.batch import check_row
 
@@ -144,6 +144,8 @@ def seen_shapes(
             if on_samples is not None:
                 on_samples(table.num_rows)
     merged = np.unique(np.concatenate([merged, *waiting]))
+    with storage_errors(cache):
+        cache.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as temporary, temporary.open("wb") as file:
         np.save(file, merged)
     return SeenShapes(merged, manifest.num_samples("train"))

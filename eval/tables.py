@@ -119,6 +119,18 @@ def _most_frequent(cells: Sequence[dict[str, Any]]) -> list[str]:
     return sorted(counts, key=lambda kind: (-counts[kind], kind))[:NODE_KINDS_SHOWN]
 
 
+def print_losses(result: dict[str, Any], console: Console) -> None:
+    """Prints a result of ``loss``: nats a token by strategy, over all and by region and rate."""
+    strategies = result["strategies"]
+    regions, rates = (next(iter(strategies.values()))[name] for name in ("by_region", "by_rate"))
+    rate_names = (f"rate to {rate}" for rate in rates)
+    table = _table(f"Nats a token, {result['num_samples']:,} samples", ("masks", "all", *regions, *rate_names))
+    for name, one in strategies.items():
+        told = (one["loss"], *one["by_region"].values(), *one["by_rate"].values())
+        table.add_row(name, *("" if nats is None else f"{nats:.3f}" for nats in told))
+    console.print(table)
+
+
 def print_syntax(result: dict[str, Any], console: Console) -> None:
     """Prints a result of ``syntax``: rates, kinds of errors, and what holds while denoising."""
     table = _table("Programs", ("", "share", "of"))

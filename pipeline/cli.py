@@ -246,3 +246,7 @@ def verify_command(folder: Path) -> None:
     samples = sum(manifest.num_samples(split) for split in SPLITS)
     tokens = sum(manifest.num_tokens(split) for split in SPLITS)
     click.echo(f"{folder}: {samples:,} samples, {tokens:,} tokens, every invariant holds")
+
+
+if __name__ == "__main__":
+    main()

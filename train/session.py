@@ -253,6 +253,7 @@ class Session:
             self.validation_rows,
             self.manifest,
             self.settings.corruption(),
+            (self.settings.strategy, "random"),
             micro_batch=self.loader.micro_batch,
             rank=self.rank,
             world=self.world,

@@ -33,14 +33,15 @@ class Stepper:
     Attributes:
         engine: calls the denoiser; DeepSpeed's engine, or the denoiser itself
         device: where everything lies
+        tables: of leaves.leaf_tables, which the operators relabel and placeholder need
         pack: put several samples into one sequence of up to ``capacity`` tokens
     """
 
     engine: Any
     device: torch.device
     token_ids: TokenIds
-    tables: LeafTables
     config: CorruptionConfig
+    tables: LeafTables | None = None
     pack: bool = False
     capacity: int = 4096
 

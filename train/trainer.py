@@ -154,6 +154,7 @@ def optimize(run: Session, batch: GlobalBatch, state: RunState) -> dict[str, flo
         "loss": loss / batch.num_corruptible,
         "nats": nats / max(1.0, num_scored),
         "mask_rate": corrupted_tokens / max(1.0, corruptible),
+        "corrupted_tokens": int(corrupted_tokens),
         "ceiling": run.curriculum.ceiling(ceiling_at),
         "learning_rate": learning_rate,
         "gradient_norm": gradient_norm,

@@ -1,14 +1,14 @@
 """The validation loss: fixed samples, fixed masks, fixed rates, for the run's strategy and for `random`.
 
-Each sample has one rate, spread evenly over (0, 1]; so a validation costs two forward passes a sample, and two validations
-of one run, or of two runs with different strategies under `random`, differ by the weights alone.
+Each sample has one rate, spread evenly over (0, 1]; so a validation costs a forward pass a sample and strategy, and two
+validations of one run, or of two runs with different strategies under `random`, differ by the weights alone.
 
 The loss is the mean cross entropy of masked tokens weighted by inverse rates, in nats a token: each rate counts the same, and
 so does each token of a sample. It is divided by the weights' own sum, not by the number of tokens, so that a strategy that
 overshoots its rate shows no larger loss.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,7 +49,8 @@ class Validator:
 
     Args:
         rows: the validation samples, the same on every rank
-        strategies: the run's, and what else is measured
+        run: how the run corrupts; its operators are left out, and every strategy is weighted by inverse rates
+        strategies: what is measured, in this order
         total: sums a tensor over all ranks, in place
     """
 
@@ -58,14 +59,15 @@ class Validator:
         rows: Sequence[SampleRow],
         manifest: Manifest,
         run: CorruptionConfig,
+        strategies: Iterable[str],
         *,
         micro_batch: int,
         rank: int,
         world: int,
         total: Callable[[torch.Tensor], torch.Tensor],
     ) -> None:
-        names = dict.fromkeys([run.strategy, "random"])
-        self._configs = [replace(run, strategy=name, objective="inverse-rate", operators=OperatorShares()) for name in names]
+        plain = replace(run, objective="inverse-rate", operators=OperatorShares())
+        self._configs = [replace(plain, strategy=name) for name in dict.fromkeys(strategies)]
         self._total = total
         # Stratified, then put in an order that has nothing to do with that of the samples.
         steps = np.random.Generator(np.random.Philox(SEED)).permutation(len(rows)) + 0.5

@@ -1,0 +1,189 @@
+"""Commands with their needs, run as processes, several at a time; what is done is not run again.
+
+A job that ended well leaves ``NAME.json`` in the folder of its jobs, with the command, so that a later call knows; its output
+is in ``NAME.log``. When the time is over, or at Ctrl-C, running jobs get SIGTERM: training runs save a checkpoint at the end
+of a step, evaluations keep what is finished, and the next call goes on with both.
+"""
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from syntaxdiff.pipeline.errors import SyntaxdiffError
+from syntaxdiff.pipeline.shard import storage_errors, write_text
+
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 120  # for the step and the checkpoint of a training run
+LOG_LINES_TOLD = 12
+
+
+class JobFailedError(SyntaxdiffError):
+    """A command ended with an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A command.
+
+    Attributes:
+        name: of its files; may hold slashes
+        command: program and arguments
+        makes: a file that is there once the command did its work; a training run that a signal ended lacks it
+        needs: names of jobs that must be done before
+        afterwards: called once it ended well
+    """
+
+    name: str
+    command: tuple[str, ...]
+    makes: Path
+    needs: tuple[str, ...] = ()
+    afterwards: Callable[[], None] | None = None
+
+    def __str__(self) -> str:
+        return shlex.join(self.command)
+
+
+Running: TypeAlias = "subprocess.Popen[bytes]"
+OnJobs = Callable[[int, int, Sequence[str]], None]  # done, of how many, names of those that run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """Runs jobs.
+
+    Attributes:
+        folder: of logs and of what is done
+        slots: processes at a time
+        environment: of all of them, besides this process's own
+        deadline: of ``time.monotonic``, None for no end
+        on_jobs: told how far it is
+    """
+
+    folder: Path
+    slots: int
+    environment: dict[str, str]
+    deadline: float | None = None
+    on_jobs: OnJobs = lambda done, total, running: None
+
+    def is_done(self, job: Job) -> bool:
+        """Whether an earlier call ended the same command well."""
+        try:
+            told = json.loads(self._record(job).read_text("utf-8"))
+        except (OSError, ValueError):
+            return False
+        return bool(told.get("command") == list(job.command)) and job.makes.exists()
+
+    def seconds(self, job: Job) -> float | None:
+        """What a job took that is done, with what it took before it was cut off."""
+        return float(json.loads(self._record(job).read_text("utf-8"))["seconds"]) if self.is_done(job) else None
+
+    def run(self, jobs: Sequence[Job]) -> bool:
+        """Runs what is not done, in the order of the list as far as needs and slots allow.
+
+        Returns:
+            whether all are done; False where the time was over before
+
+        Raises:
+            JobFailedError: one ended with an error; the others were stopped
+            StorageError: the disk refused
+        """
+        done = {job.name for job in jobs if self.is_done(job)}
+        waiting = [job for job in jobs if job.name not in done]
+        running: dict[str, tuple[Job, Running, float]] = {}
+        try:
+            while waiting or running:
+                self.on_jobs(len(done), len(jobs), list(running))
+                is_over = self.deadline is not None and time.monotonic() > self.deadline
+                if is_over:
+                    return False
+                ready = [job for job in waiting if done.issuperset(job.needs)]
+                for job in ready[: self.slots - len(running)]:
+                    waiting.remove(job)
+                    running[job.name] = job, self._start(job), time.monotonic()
+                time.sleep(POLL_SECONDS)
+                for name, (job, process, since) in list(running.items()):
+                    if process.poll() is None:
+                        continue
+                    del running[name]
+                    self._end(job, process, time.monotonic() - since)
+                    done.add(name)
+            self.on_jobs(len(done), len(jobs), [])
+            return True
+        finally:
+            self._stop(running)
+
+    def _start(self, job: Job) -> Running:
+        log = self._log(job)
+        with storage_errors(log):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as output:
+                output.write(f"$ {job}\n".encode())
+                output.flush()
+                return subprocess.Popen(
+                    job.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **self.environment},
+                    start_new_session=True,  # a group of its own: signals reach all of its processes, and only those
+                )
+
+    def _end(self, job: Job, process: Running, seconds: float) -> None:
+        seconds += self._time_before(job)
+        if process.returncode != 0 or not job.makes.exists():
+            self._keep_time(job, seconds)
+            lines = [line for line in self._log(job).read_text("utf-8", errors="replace").splitlines() if line.strip()]
+            errors = [line for line in lines[-LOG_LINES_TOLD:] if line.startswith("error:")]
+            ended = f"it ended with {process.returncode} and left no {job.makes}"
+            why = errors[-1].removeprefix("error:").strip() if errors else ended
+            raise JobFailedError(f"{job.name}: {why}; its output is in {self._log(job)}, and the same command goes on")
+        if job.afterwards is not None:
+            job.afterwards()
+        record = {"command": list(job.command), "seconds": round(seconds, 1)}
+        write_text(self._record(job), json.dumps(record, indent=1) + "\n")
+        self._time(job).unlink(missing_ok=True)
+
+    def _stop(self, running: dict[str, tuple[Job, Running, float]]) -> None:
+        """Ends what runs, and waits for it."""
+        for _, process, _ in running.values():
+            _signal(process, signal.SIGTERM)
+        end = time.monotonic() + GRACE_SECONDS
+        for job, process, since in running.values():
+            try:
+                process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _signal(process, signal.SIGKILL)
+                process.wait()
+            self._keep_time(job, time.monotonic() - since + self._time_before(job))
+
+    def _record(self, job: Job) -> Path:
+        return self.folder / f"{job.name}.json"
+
+    def _log(self, job: Job) -> Path:
+        return self.folder / f"{job.name}.log"
+
+    def _time(self, job: Job) -> Path:
+        """Seconds that a job took before it was cut off."""
+        return self.folder / f"{job.name}.seconds"
+
+    def _time_before(self, job: Job) -> float:
+        try:
+            return float(self._time(job).read_text("utf-8"))
+        except (OSError, ValueError):
+            return 0.0
+
+    def _keep_time(self, job: Job, seconds: float) -> None:
+        write_text(self._time(job), f"{seconds:.1f}\n")
+
+
+def _signal(process: Running, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

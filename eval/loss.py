@@ -1,0 +1,100 @@
+"""The validation loss of any diffusion model on any shards, under several strategies: the trainer's own, for a checkpoint.
+
+Samples, rates and masks are fixed (train's validation.py), so that models of different training runs are measured alike.
+``random`` is the yardstick: uniform masks favour none of the strategies that shape them.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from syntaxdiff.eval.checkpoint import Checkpoint
+from syntaxdiff.eval.reconstruction import check_fit, weights_sha256
+from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.shard import SPLITS, iter_rows, read_manifest, storage_errors, write_text
+from syntaxdiff.train.corruption import CorruptionConfig
+from syntaxdiff.train.step import Stepper
+from syntaxdiff.train.strategies import STRATEGIES
+from syntaxdiff.train.validation import Validator
+
+RESULT = "loss.json"
+RESULT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What is measured.
+
+    Attributes:
+        strategies: of train.strategies.STRATEGIES
+        num_samples: the first of the split; None: all
+        split: of shard.SPLITS
+        max_span_share: as in training: spans longer than this share of the code are not drawn
+        batch_size: samples at a time; another may change the last bits
+    """
+
+    strategies: tuple[str, ...] = STRATEGIES
+    num_samples: int | None = None
+    split: str = "validation"
+    max_span_share: float = 1.0
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        for name in self.strategies:
+            CorruptionConfig(strategy=name, max_span_share=self.max_span_share)  # raises for what there is not
+        if self.split not in SPLITS:
+            raise SettingsError(f"--split {self.split}: choose from {', '.join(SPLITS)}")
+        for option, value in (("samples", self.num_samples), ("batch-size", self.batch_size)):
+            if value is not None and value < 1:
+                raise SettingsError(f"--{option} {value}: a whole number from 1")
+
+
+def loss(checkpoint: Checkpoint, data: Path, config: LossConfig, out: Path | None = None) -> dict[str, Any]:
+    """Nats a token under each strategy: over all rates, by rate and by region; written to ``out / RESULT`` if given.
+
+    Raises:
+        SettingsError: the model fills no masks, or the split holds no sample that it can read
+        TokenizerError: shards and checkpoint have different vocabularies
+        ShardError: the shards are missing or damaged
+        StorageError: the disk refused
+    """
+    manifest = read_manifest(data)
+    check_fit(checkpoint, manifest, data)
+    most = checkpoint.max_positions
+    rows = [row for shard in manifest.splits[config.split] for row in iter_rows(data, shard)][: config.num_samples]
+    short = [row for row in rows if most is None or len(row.input_ids) <= most]
+    if not short:
+        raise SettingsError(f"--split {config.split}: {data} holds no samples that the model can read")
+    corruption = CorruptionConfig(max_span_share=config.max_span_share)
+    validator = Validator(
+        short,
+        manifest,
+        corruption,
+        config.strategies,
+        micro_batch=config.batch_size,
+        rank=0,
+        world=1,
+        total=lambda sums: sums,
+    )
+    stepper = Stepper(engine=checkpoint.model, device=checkpoint.device, token_ids=manifest.token_ids, config=corruption)
+    result = {
+        "version": RESULT_VERSION,
+        "checkpoint": {"name": checkpoint.name, "weights_sha256": weights_sha256(checkpoint.model)},
+        "data": {"fingerprint": manifest.fingerprint, "split": config.split},
+        "num_samples": len(short),
+        "num_too_long": len(rows) - len(short),
+        "max_span_share": config.max_span_share,
+        "strategies": {one.strategy: _told(asdict(one)) for one in validator(stepper)},
+    }
+    if out is not None:
+        with storage_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+        write_text(out / RESULT, json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def _told(validation: dict[str, Any]) -> dict[str, Any]:
+    """A validation as plain values; rates are names in JSON."""
+    by_rate = {f"{rate:g}": nats for rate, nats in validation["by_rate"].items()}
+    return {"loss": validation["loss"], "by_rate": by_rate, "by_region": validation["by_region"]}

@@ -1,0 +1,186 @@
+"""The measures of a study: of each model as names and values, of each arm their means over seeds, with intervals.
+
+A measure is named by its path, such as ``reconstruct/ast-span/0.5/parses``; MEASURES says which of them lead. Differences are
+taken seed by seed: arms with one seed saw the same samples in the same order. Intervals of 95 % are Student's over seeds: they
+say how far training anew moves a figure, not how far other validation samples would. One seed has none.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from syntaxdiff.eval import loss, reconstruction, results
+from syntaxdiff.eval.declaration import START, Study
+
+FORMAT = 1
+OF_SAMPLES = ("token_accuracy", "cross_entropy", "exact_spans", "equal_trees", "parses", "compiles")
+OF_SPANS = ("exact_spans", "token_accuracy")
+LOWER_IS_BETTER = ("loss", "cross_entropy")
+LEAST_SPANS = 100  # of a kind or depth, in one cell, for its share to be kept
+# Quantiles of Student's distribution at 97.5 %, by degrees of freedom from 1; beyond, the normal one.
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+_NORMAL = 1.960
+
+Measures = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMeasures:
+    """What was measured of one model.
+
+    Attributes:
+        trained: steps, corrupted tokens and the realised mask rate
+        counts: how many programs, samples or spans a measure comes from, where it is a share
+    """
+
+    arm: str
+    seed: int
+    trained: dict[str, float]
+    measures: Measures
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class Mean(NamedTuple):
+    """A mean over seeds; ``low`` and ``high`` are None for one seed."""
+
+    value: float
+    low: float | None
+    high: float | None
+    seeds: int
+
+
+def measured_runs(
+    declared: Study, folder_of: Callable[[str, int], Path], training_of: Callable[[Path], dict[str, float]]
+) -> list[RunMeasures]:
+    """All models of a study that is done; the start counts for every seed, so that differences from it have intervals."""
+    runs = []
+    for arm in declared.arms:
+        for seed in declared.seeds:
+            folder = folder_of(arm, seed)
+            measures, counts = measures_of(folder / "eval", None if arm == START else declared.arms[arm].options["strategy"])
+            runs.append(RunMeasures(arm=arm, seed=seed, trained=training_of(folder), measures=measures, counts=counts))
+    return runs
+
+
+def measures_of(folder: Path, own: str | None) -> tuple[Measures, dict[str, int]]:
+    """The measures in a run's ``eval`` folder, and what their shares are of.
+
+    Args:
+        own: the strategy of its training: its own loss gets a name of its own
+    """
+    measures: Measures = {}
+    counts: dict[str, int] = {}
+
+    def keep(name: str, share: dict[str, Any]) -> None:
+        if share["value"] is not None:
+            measures[name] = share["value"]
+            counts[name] = int(share.get("of", share["total"]))
+
+    told = _read(folder / "loss" / loss.RESULT)
+    for strategy, one in told["strategies"].items():
+        measures[f"loss/{strategy}"] = one["loss"]
+        if one["by_region"]["code"] is not None:
+            measures[f"loss/{strategy}/code"] = one["by_region"]["code"]
+    if own in told["strategies"]:
+        measures["loss/own"] = measures[f"loss/{own}"]
+    for cell in _read(folder / "reconstruct" / reconstruction.RESULT)["cells"]:
+        where = f"reconstruct/{cell['strategy']}/{cell['mask_rate']:g}"
+        for subset, label in (("all", ""), ("with_unseen_shape", "/unseen"), ("without_unseen_shape", "/seen")):
+            for name in OF_SAMPLES:
+                keep(f"{where}{label}/{name}", cell[subset][name])
+        for shape, spans in cell["spans_by_shape"].items():
+            keep(f"{where}/{shape}/spans", spans["exact_spans"])
+        for group, label in (("spans_by_node_kind", "kind"), ("spans_by_depth", "depth"), ("spans_by_length", "length")):
+            for name, spans in cell[group].items():
+                if spans["exact_spans"]["of"] >= LEAST_SPANS:
+                    for measure in OF_SPANS:
+                        keep(f"{where}/{label}/{name}/{measure}", spans[measure])
+    for benchmark in ("humaneval", "mbpp"):
+        if (path := folder / benchmark / results.RESULTS).is_file():
+            scores = _read(path)
+            for name in ("pass_at_1", "parses", "compiles"):
+                keep(f"{benchmark}/{name}", scores[name])
+    return measures, counts
+
+
+def _read(path: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return told
+
+
+def mean_over_seeds(values: Sequence[float]) -> Mean:
+    """A mean with Student's interval."""
+    count = len(values)
+    mean = statistics.fmean(values)
+    if count < 2:
+        return Mean(mean, None, None, count)
+    quantile = _STUDENT[count - 2] if count - 2 < len(_STUDENT) else _NORMAL
+    half = quantile * statistics.stdev(values) / math.sqrt(count)
+    return Mean(mean, mean - half, mean + half, count)
+
+
+def summarized(declared: Study, runs: Sequence[RunMeasures]) -> dict[str, Any]:
+    """Arms with their runs, means, and differences from the references; the method's place among the claims."""
+    by_arm = {arm: sorted((run for run in runs if run.arm == arm), key=lambda run: run.seed) for arm in declared.arms}
+    arms = {}
+    for arm, own in by_arm.items():
+        references = dict.fromkeys((*declared.references, START))
+        arms[arm] = {
+            "says": declared.arms[arm].says,
+            "options": declared.arms[arm].options,
+            "runs": [{"seed": run.seed, **run.trained, "measures": run.measures} for run in _distinct(arm, own)],
+            "means": {name: mean_over_seeds(values)._asdict() for name, values in _shared(own)},
+            "differences": {
+                reference: {
+                    name: mean_over_seeds([a - b for a, b in zip(mine, theirs, strict=True)])._asdict()
+                    for name, (mine, theirs) in _paired(own, by_arm[reference])
+                }
+                for reference in references
+                if reference != arm
+            },
+        }
+    counts: dict[str, int] = {}
+    for run in runs:
+        counts |= run.counts
+    return {"arms": arms, "counts": counts}
+
+
+def _distinct(arm: str, runs: Sequence[RunMeasures]) -> Sequence[RunMeasures]:
+    """Runs that are different models: the start is one."""
+    return runs[:1] if arm == START else runs
+
+
+def _shared(runs: Sequence[RunMeasures]) -> Iterable[tuple[str, list[float]]]:
+    """Measures that a run has, with the values of all runs that have them; of the start, one."""
+    distinct = _distinct(runs[0].arm, runs)
+    names = dict.fromkeys(name for run in distinct for name in run.measures)
+    for name in names:
+        yield name, [run.measures[name] for run in distinct if name in run.measures]
+
+
+def _paired(one: Sequence[RunMeasures], other: Sequence[RunMeasures]) -> Iterable[tuple[str, tuple[list[float], list[float]]]]:
+    """Measures that two arms have for the same seeds."""
+    for name in dict.fromkeys(name for run in one for name in run.measures):
+        pairs = [
+            (mine.measures[name], theirs.measures[name])
+            for mine, theirs in zip(one, other, strict=True)
+            if name in mine.measures and name in theirs.measures
+        ]
+        if pairs:
+            yield name, ([mine for mine, _ in pairs], [theirs for _, theirs in pairs])
+
+
+def is_better(name: str, difference: float) -> bool:
+    """Whether a difference of a measure is for the better."""
+    return difference < 0 if any(part in LOWER_IS_BETTER for part in name.split("/")) else difference > 0
+
+
+def is_certain(difference: dict[str, Any]) -> bool | None:
+    """Whether an interval leaves 0 out; None where there is no interval."""
+    if difference["low"] is None:
+        return None
+    return bool(difference["low"] > 0 or difference["high"] < 0)

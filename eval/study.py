@@ -1,0 +1,367 @@
+"""The paper's comparison as one command: ``study``, from top to bottom.
+
+Shards are built, one start is trained (or imported), each arm goes on from it with each seed, each model is measured alike,
+and one page, one JSON file and the tables of docs/study.md say what came out. Every part is a command that a person could type;
+``plan`` lists them. What is done is not done again, so a study that was cut off goes on.
+
+What is compared is declared (declaration.py, studies.toml); processes are jobs.py's, measures measures.py's.
+"""
+
+import dataclasses
+import gzip
+import importlib.util
+import json
+import platform
+import shutil
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from syntaxdiff.eval import loss, reconstruction, results
+from syntaxdiff.eval.declaration import PACKAGE, START, Options, Source, Study
+from syntaxdiff.eval.jobs import Job, OnJobs, Runner
+from syntaxdiff.eval.measures import FORMAT, RunMeasures, measured_runs, summarized
+from syntaxdiff.eval.study_page import write_study_page
+from syntaxdiff.eval.study_tables import markdown
+from syntaxdiff.pipeline.errors import SettingsError, SourceError
+from syntaxdiff.pipeline.shard import MANIFEST, read_manifest, storage_errors, write_text
+from syntaxdiff.train.export import INFO
+
+RESULT, TABLES, PAGE, COST, DECLARED = "study.json", "tables.md", "report.html", "cost.json", "declared.json"
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Where a study keeps what."""
+
+    out: Path
+
+    @property
+    def data(self) -> Path:
+        """Shards."""
+        return self.out / "data"
+
+    @property
+    def weights(self) -> Path:
+        """Imported weights."""
+        return self.out / "weights"
+
+    @property
+    def start(self) -> Path:
+        """What all arms go on from."""
+        return self.out / "start"
+
+    @property
+    def deepspeed(self) -> Path:
+        """The JSON of every training run."""
+        return self.out / "deepspeed.json"
+
+    def sweep(self, rate: float) -> Path:
+        """A trial of a learning rate."""
+        return self.out / "sweep" / f"{rate:g}"
+
+    def run(self, arm: str, seed: int) -> Path:
+        """A trained arm; START is one for all seeds."""
+        return self.start if arm == START else self.out / "runs" / f"{arm}-{seed}"
+
+
+def study(
+    declared: Study,
+    out: Path,
+    *,
+    minutes: float | None = None,
+    jobs: int | None = None,
+    on_jobs: OnJobs = lambda done, total, running: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any] | None:
+    """Runs a study, or goes on with one; writes ``study.json``, ``tables.md``, ``report.html`` and ``cost.json``.
+
+    Args:
+        minutes: stop after so many, keeping all that is finished and the checkpoints of what is not
+        jobs: processes at a time, instead of the declared number; figures do not depend on it
+        say: told what a person should know
+
+    Returns:
+        what ``study.json`` holds; None where the time was over before
+
+    Raises:
+        SettingsError: ``out`` holds another study, or a source or GPU is not there
+        JobFailedError: a command failed
+        StorageError: the disk refused
+    """
+    folders = Folders(out=out)
+    runner = Runner(
+        folder=out / "jobs",
+        slots=jobs or declared.jobs,
+        environment={"OMP_NUM_THREADS": str(declared.threads), "OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"},
+        deadline=None if minutes is None else time.monotonic() + 60 * minutes,
+        on_jobs=on_jobs,
+    )
+    _check_gpus(declared)
+    _prepare(declared, folders)
+    sources = usable_sources(declared, folders, say)
+    rate = None
+    if declared.sweep is not None:
+        if not runner.run(preparation(declared, folders, sources)):
+            return None
+        rate = swept_rate(declared, folders)
+        say(f"learning rate {rate:g}, of the least loss of {declared.sweep.arm} under uniform masks")
+    planned = [*preparation(declared, folders, sources), *comparison(declared, folders, rate)]
+    if not runner.run(planned):
+        return None
+    runs = measured_runs(declared, folders.run, corrupted_tokens)
+    told = _result(declared, folders, runs, rate)
+    write_text(out / RESULT, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    write_text(out / TABLES, markdown(told))
+    write_study_page(told, folders.data, out / PAGE)
+    seconds = {job.name: runner.seconds(job) for job in planned}
+    cost = {"seconds": seconds, "hours_of_a_process": round(sum(filter(None, seconds.values())) / 3600, 3)}
+    write_text(out / COST, json.dumps(cost, indent=1) + "\n")
+    return told
+
+
+def _check_gpus(declared: Study) -> None:
+    available = torch.cuda.device_count()
+    if declared.hardware.gpus > available:
+        raise SettingsError(
+            f"study {declared.name} is made for {declared.hardware.gpus} GPUs and {available} are here: "
+            "take a smaller one, or look at it with --plan"
+        )
+
+
+def _prepare(declared: Study, folders: Folders) -> None:
+    """The folder, with what it is the study of. Raises SettingsError where it is that of another."""
+    with storage_errors(folders.out):
+        folders.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(dataclasses.asdict(declared), indent=1, ensure_ascii=False) + "\n"
+    path = folders.out / DECLARED
+    if path.exists() and path.read_text("utf-8") != text:
+        raise SettingsError(
+            f"{folders.out} holds a study that was declared otherwise: give another --out, or remove that folder"
+        )
+    write_text(path, text)
+    write_text(folders.deepspeed, json.dumps(declared.deepspeed, indent=1) + "\n")
+
+
+def usable_sources(declared: Study, folders: Folders, say: Callable[[str], None] = lambda text: None) -> list[str]:
+    """The sources as ``--src`` of prep takes them; rows under other names are put into a file under prep's own.
+
+    Raises:
+        SourceError: a source that is not optional is absent
+    """
+    found = []
+    for source in declared.data.sources:
+        path = _place(source)
+        if path is None:
+            if not source.is_optional:
+                raise SourceError(f"{source.src} is not there, and study {declared.name} needs it")
+            say(f"{source.src} is not there: the study goes on without it, and its figures are others than with it")
+        elif source.prompt_field is None:
+            found.append(path)
+        else:
+            renamed = folders.out / "sources" / f"{Path(path).name.split('.')[0]}.jsonl"
+            _rename(Path(path), source, renamed)
+            found.append(str(renamed))
+    return found
+
+
+def _place(source: Source) -> str | None:
+    """Where a source is, None where it is absent."""
+    if source.src.startswith(PACKAGE):
+        spec = importlib.util.find_spec(source.src.removeprefix(PACKAGE))
+        return str(Path(spec.origin).parent) if spec is not None and spec.origin else None
+    is_path = "." in Path(source.src).name or source.src.startswith((".", "/"))
+    return None if is_path and not Path(source.src).exists() else source.src
+
+
+def _rename(path: Path, source: Source, renamed: Path) -> None:
+    """A file of rows as chats of one turn, which prep knows."""
+    lines = []
+    try:
+        data = path.read_bytes()
+        for row in map(json.loads, (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()):
+            turns = (("user", row[source.prompt_field]), ("assistant", row[source.response_field]))
+            lines.append(json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}) + "\n")
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{path} does not hold the rows that the study expects ({error!r})") from error
+    with storage_errors(renamed):
+        renamed.parent.mkdir(parents=True, exist_ok=True)
+    write_text(renamed, "".join(lines))
+
+
+# ----------------------------------------------------------------------------------------------------------------- commands
+
+
+def preparation(declared: Study, folders: Folders, sources: Sequence[str]) -> list[Job]:
+    """Weights, shards, the start, and the trials of learning rates."""
+    jobs = []
+    weights = declared.start.weights
+    tokenizer: Options = {}
+    model: Options = {}
+    if weights is not None:
+        made = folders.weights / "config.json"
+        command = _python("syntaxdiff.train.gguf_import", weights, out=folders.weights)
+        jobs.append(Job(name="weights", command=command, makes=made))
+        tokenizer, model = {"tokenizer": folders.weights}, {"model": folders.weights}
+    needs = ("weights",) if weights is not None else ()
+    options = {"src": list(sources), "out": folders.data, **declared.data.options, **tokenizer}
+    command = _python("syntaxdiff.pipeline.cli", "build", **options)
+    jobs.append(Job(name="data", command=command, makes=folders.data / MANIFEST, needs=needs))
+    jobs.append(_training(declared, folders, "start", folders.start, {**declared.start.options, **model}, ("data", *needs)))
+    if declared.sweep is not None:
+        for rate in declared.sweep.learning_rates:
+            tried = declared.train.options | declared.arms[declared.sweep.arm].options | declared.sweep.options
+            options = {**tried, "learning-rate": rate, "init-from": folders.start}
+            jobs.append(_training(declared, folders, f"sweep/{rate:g}", folders.sweep(rate), options, ("start",)))
+    return jobs
+
+
+def comparison(declared: Study, folders: Folders, rate: float | None) -> list[Job]:
+    """Every arm with every seed, and what is measured of it. Seed by seed, so that what is there first is a comparison."""
+    jobs = []
+    for seed in declared.seeds:
+        for name, arm in declared.arms.items():
+            folder = folders.run(name, seed)
+            if name != START:
+                swept = {} if rate is None else {"learning-rate": rate}
+                options = {**declared.train.options, **swept, **arm.options, "seed": seed, "init-from": folders.start}
+                jobs.append(_training(declared, folders, f"train/{folder.name}", folder, options, ("start",)))
+            elif seed != declared.seeds[0]:
+                continue
+            jobs += _evaluations(declared, folders, folder, seed, "start" if name == START else f"train/{folder.name}")
+    return jobs
+
+
+def _training(declared: Study, folders: Folders, name: str, out: Path, options: Options, needs: Sequence[str]) -> Job:
+    told = _options({"ds-config": folders.deepspeed, "data": folders.data, "out": out, **options})
+    module = "syntaxdiff.train.run"
+    if declared.hardware.gpus > 1:
+        scripts = Path(sysconfig.get_path("scripts"))
+        launcher = (str(scripts / "deepspeed"), "--num_gpus", str(declared.hardware.gpus), "--module", module)
+        command = (*launcher, *told)
+    else:  # the launcher would start this very process, after importing everything twice
+        command = (sys.executable, "-m", module, *told)
+    return Job(
+        name=name,
+        command=command,
+        makes=out / INFO,
+        needs=tuple(needs),
+        afterwards=lambda: shutil.rmtree(out / "checkpoints", ignore_errors=True),  # the exported model is enough
+    )
+
+
+def _evaluations(declared: Study, folders: Folders, run: Path, seed: int, need: str) -> list[Job]:
+    """The measures of one model, as commands."""
+    asked = declared.evaluate
+    kept = folders.out / "shapes"
+    with_data = {"ckpt": run, "data": folders.data}
+    jobs = [
+        ("loss", {**with_data, **asked.loss}, loss.RESULT),
+        ("reconstruct", {**with_data, "shapes": kept, **asked.reconstruct}, reconstruction.RESULT),
+    ]
+    if asked.benchmark_seeds is None or seed in asked.benchmark_seeds:
+        for benchmark, options in (("humaneval", asked.humaneval), ("mbpp", asked.mbpp)):
+            if options is not None:
+                jobs.append((benchmark, {"ckpt": run, "workers": 1, **options}, results.RESULTS))
+    return [
+        Job(
+            name=f"{command}/{run.name}",
+            command=_python("syntaxdiff.eval.cli", command, **options, out=run / "eval" / command),
+            makes=run / "eval" / command / made,
+            needs=(need,),
+        )
+        for command, options, made in jobs
+    ]
+
+
+def _python(module: str, *arguments: str, **options: Any) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *arguments, *_options(options))
+
+
+def _options(options: Options) -> tuple[str, ...]:
+    """Options as a command line has them: lists repeated, True alone, False as its opposite."""
+    told: list[str] = []
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            told.append(flag if value else f"--no-{flag[2:]}")
+            continue
+        for one in value if isinstance(value, (list, tuple)) else (value,):
+            told += (flag, f"{one:g}" if isinstance(one, float) else str(one))
+    return tuple(told)
+
+
+# ---------------------------------------------------------------------------------------------------------------- the outcome
+
+
+def swept_rate(declared: Study, folders: Folders) -> float:
+    """The learning rate whose trial ended with the least loss under uniform masks."""
+    assert declared.sweep is not None
+    return min(declared.sweep.learning_rates, key=lambda rate: swept_loss(folders.sweep(rate)))
+
+
+def swept_loss(folder: Path) -> float:
+    """The last validation loss of a training run under uniform masks."""
+    records = [json.loads(line) for line in (folder / METRICS).read_text("utf-8").splitlines()]
+    return float([one["loss"] for one in records if one["kind"] == "validation" and one["strategy"] == "random"][-1])
+
+
+def corrupted_tokens(folder: Path) -> dict[str, float]:
+    """Tokens that a run corrupted, and their share of those that it could have."""
+    lines = (folder / METRICS).read_text("utf-8").splitlines()
+    steps = [record for record in map(json.loads, lines) if record["kind"] == "step"]
+    corrupted = sum(step["corrupted_tokens"] for step in steps)
+    corruptible = sum(step["corrupted_tokens"] / step["mask_rate"] for step in steps if step["mask_rate"])
+    return {"corrupted_tokens": corrupted, "mask_rate": corrupted / corruptible if corruptible else 0.0, "steps": len(steps)}
+
+
+def _result(declared: Study, folders: Folders, runs: Sequence[RunMeasures], rate: float | None) -> dict[str, Any]:
+    manifest = read_manifest(folders.data)
+    sweep = None
+    if declared.sweep is not None:
+        sweep = {
+            "arm": declared.sweep.arm,
+            "loss": {f"{one:g}": swept_loss(folders.sweep(one)) for one in declared.sweep.learning_rates},
+            "chosen": rate,
+        }
+    info = json.loads((folders.start / INFO).read_text("utf-8"))
+    return {
+        "format": FORMAT,
+        "declared": dataclasses.asdict(declared),
+        "machine": _machine(declared),
+        "data": {
+            "fingerprint": manifest.fingerprint,
+            "samples": {split: manifest.num_samples(split) for split in manifest.splits},
+            "rejected": dict(manifest.rejected),
+            "unigram_nats": info["unigram_nats"],
+        },
+        "sweep": sweep,
+        **summarized(declared, runs),
+    }
+
+
+def _machine(declared: Study) -> dict[str, Any]:
+    """What figures may depend on."""
+    gpu = torch.cuda.get_device_name() if declared.hardware.gpus else None
+    return {
+        "processor": _processor(),
+        "threads": declared.threads,
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
