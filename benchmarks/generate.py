@@ -9,8 +9,9 @@ the block alone there too). Prompts are those of the shards that the model was t
 up to its end, never those of the prompt. Every prompt goes through all ways in turn before the next one
 comes, so that a busy machine slows all alike; the time of a way is the sum over prompts of its median over rounds.
 
-Agreement is the share of positions that hold the same token as the plain rule's answer, of the longer of the two. Only a
-trained model says something: a random one is never confident, and its answers depend on the last digit.
+Agreement is the share of positions that hold the same token as the plain rule's answer, of the longer of the two. A fast way
+that writes worse text is no gain, so each has the answers whose program parses, and the share of the programs' bytes that are
+under an error. Only a trained model says something: a random one is never confident, and its answers depend on the last digit.
 """
 
 import argparse
@@ -29,6 +30,8 @@ from report import machine, plain, print_machine, print_table, verdict
 
 from syntaxdiff.eval.checkpoint import Checkpoint, load_checkpoint
 from syntaxdiff.eval.generation import Generated, GenerationConfig, generate
+from syntaxdiff.eval.repair import find_faults
+from syntaxdiff.eval.syntax import program_in
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import SPLITS, Region, iter_rows, read_manifest
 
@@ -52,13 +55,20 @@ WAYS: dict[str, dict[str, Any]] = {
 class Figures:
     """What one way of generating took.
 
-    ``agreement``: mean over prompts of the share of tokens that are the plain rule's.
+    Attributes:
+        agreement: mean over prompts of the share of tokens that are the plain rule's
+        parsing: answers that hold a program without an error
+        program_bytes, error_bytes: of all answers' programs, and those of them that are under an error
     """
 
     tokens: int
     forwards: int
     seconds: float
     agreement: float
+    answers: int
+    parsing: int
+    program_bytes: int
+    error_bytes: int
 
     @property
     def tokens_per_second(self) -> float:
@@ -80,6 +90,20 @@ def agreement(one: Generated, other: Generated) -> float:
     """Share of positions with the same token, of the longer answer."""
     same = sum(a == b for a, b in zip(one.token_ids, other.token_ids, strict=False))
     return same / max(len(one.token_ids), len(other.token_ids))
+
+
+def written_programs(checkpoint: Checkpoint, prompts: list[list[int]], answers: list[Generated]) -> dict[str, int]:
+    """How sound the programs of some answers are, as Figures has it; code that no fence names is read as Python."""
+    pairs = zip(prompts, answers, strict=True)
+    found = [program_in(checkpoint, prompt, answer.token_ids, "python") for prompt, answer in pairs]
+    programs = [one for one in found if one is not None and one[0].strip()]
+    faults = [find_faults(code, language).error_bytes for code, language in programs]
+    return {
+        "answers": len(answers),
+        "parsing": faults.count(0),
+        "program_bytes": sum(len(code) for code, _ in programs),
+        "error_bytes": sum(faults),
+    }
 
 
 def measure(
@@ -113,6 +137,7 @@ def measure(
             forwards=sum(one.num_forward for one in answers[name]),
             seconds=seconds[name],
             agreement=statistics.mean(map(agreement, answers[name], answers[PLAIN])),
+            **written_programs(checkpoint, prompts, answers[name]),
         )
         for name in WAYS
     }
@@ -185,7 +210,7 @@ def show(figures: dict[str, Figures], length: int) -> None:
     base = figures[PLAIN]
     print_table(
         f"Generation, at most {length} tokens an answer",
-        ("way", "tokens", "tokens/s", "against plain", "forwards a token", "agreement"),
+        ("way", "tokens", "tokens/s", "against plain", "forwards a token", "agreement", "parse", "error bytes"),
         [
             (
                 name,
@@ -194,6 +219,8 @@ def show(figures: dict[str, Figures], length: int) -> None:
                 f"{one.tokens_per_second / base.tokens_per_second:.2f}x",
                 f"{one.forwards / one.tokens:.3f}",
                 f"{one.agreement:.3f}",
+                f"{one.parsing} of {one.answers}",
+                f"{one.error_bytes / one.program_bytes:.0%}" if one.program_bytes else "-",
             )
             for name, one in figures.items()
         ],
@@ -241,12 +268,14 @@ def main() -> int:
         to_repair = prompts_of(options.data, options.split, 1 if options.quick else options.repair_prompts, room)
         if options.quick:
             print("A smoke run: one short answer; its figures, `met` and `MISSED` mean nothing.\n")
-        facts = machine(("torch", "transformers"))
+        is_gpu = checkpoint.device.type == "cuda"
+        device = torch.cuda.get_device_name(checkpoint.device) if is_gpu else str(checkpoint.device)
+        facts = machine(("torch", "transformers")) | {"device": device}
         print_machine(facts)
         million = sum(one.numel() for one in checkpoint.model.parameters()) / 1e6
         sizes = [len(prompt) for prompt in found]
         print(
-            f"{options.ckpt}: {million:.1f} M parameters on {checkpoint.device}; {len(found)} prompts of {min(sizes)} to "
+            f"{options.ckpt}: {million:.1f} M parameters on {device}; {len(found)} prompts of {min(sizes)} to "
             f"{max(sizes)} tokens, {options.split} split"
         )
         common = {

@@ -20,6 +20,7 @@ token for attention; none for embeddings, and none for what checkpointing comput
 """
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -306,9 +307,11 @@ def measure_utilisation(
     name: str, setup: Setup, manifest: Manifest, scale: Scale, *, checkpointing: bool = False, in_deepspeed: bool = False
 ) -> UtilisationFigures:
     """Steps of one model, one after the other."""
-    on_gpu = setup.device == "cuda"
+    on_gpu, held_before = setup.device == "cuda", 0
     if on_gpu:
+        gc.collect()  # engines refer to themselves
         torch.cuda.reset_peak_memory_stats()
+        held_before = torch.cuda.memory_allocated()
     denoiser = setup.denoiser(manifest, checkpointing=checkpointing)
     flops = ModelFlops.of(denoiser, setup.length)  # before ZeRO-3 takes the weights' shapes away
     engine = deepspeed_engine(setup, denoiser) if in_deepspeed else PlainEngine(denoiser)
@@ -326,7 +329,7 @@ def measure_utilisation(
         step_seconds=step_seconds,
         tokens_per_second=batch.num_tokens / step_seconds,
         model_flops_per_second=(flops.per_token * batch.num_tokens + flops.per_scored * num_scored) / step_seconds,
-        peak_bytes=torch.cuda.max_memory_allocated() if on_gpu else 0,
+        peak_bytes=torch.cuda.max_memory_allocated() - held_before if on_gpu else 0,
     )
 
 
@@ -458,10 +461,17 @@ def run(setup: Setup, scale: Scale, *, with_engine: bool, with_utilisation: bool
     return {"machine": facts, "setup": setup, "scale": scale, **figures}
 
 
-def built_shards(out: Path, length: int, num_samples: int) -> Path:
+def built_shards(out: Path, length: int, num_samples: int, validation_size: int = 0) -> Path:
     """Shards of the standard library, as the demo's."""
     build(
-        BuildConfig(src=("stdlib",), out=out, tokenizer="train:4096", max_length=length, limit=num_samples, validation_size=0)
+        BuildConfig(
+            src=("stdlib",),
+            out=out,
+            tokenizer="train:4096",
+            max_length=length,
+            limit=num_samples,
+            validation_size=validation_size,
+        )
     )
     return out
 
