@@ -286,9 +286,12 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Turns the disk's refusal inside the block into one line that says what to do."""
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "os error" in reason
+    except Exception as error:
+        from_rust = type(error) is Exception and "os error" in str(error)  # as the tokenizers library reports the disk
+        if not isinstance(error, OSError) and not from_rust:
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "os error" in reason
         advice = "free or allow some space and run the same command again, it goes on" if is_full else "choose another place"
         raise StorageError(f"{path} cannot be written ({reason}): {advice}") from error
 

@@ -189,12 +189,7 @@ def train_tokenizer(texts: Iterable[str], size: int, mask_token: str | None = No
 def save_tokenizer(tokenizer: HubTokenizer, folder: Path) -> None:
     """Writes the tokenizer's files as a folder that appears whole."""
     with folder_whole(folder) as scratch:
-        try:
-            tokenizer.save_pretrained(scratch)
-        except Exception as error:
-            if "os error" in str(error):  # how the tokenizers library, in Rust, reports a disk that refuses
-                raise OSError(str(error)) from error
-            raise
+        tokenizer.save_pretrained(scratch)
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:

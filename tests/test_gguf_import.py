@@ -8,6 +8,7 @@ import importlib.metadata
 import inspect
 import itertools
 import json
+import resource
 import sys
 import textwrap
 from collections.abc import Callable, Collection, Mapping
@@ -555,6 +556,18 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     for out in (tmp_path / "empty", tmp_path / "new" / "deep"):
         import_gguf(file, out)
         assert (out / "config.json").is_file()
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A disk that takes no more ends in one error, and neither the folder nor a part of it is there."""
+    file = write_gguf(tmp_path / "a.gguf", small())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))  # bytes that a file may have
+    try:
+        said = refusal(StorageError, file, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "free" in said
 
 
 # ---------------------------------------------------------------------------------------------- packages and the command line

@@ -268,9 +268,9 @@ def _tokenizer(reader: "GGUFReader", file: Path, config: Any) -> Any:
     backend.pre_tokenizer, backend.decoder = splits[split], decoders.ByteLevel()
     backend.add_tokens(
         [
-            AddedToken(token, special=kind == _CONTROL, normalized=False)
-            for token, kind in zip(tokens, types, strict=True)
-            if kind in (_CONTROL, _USER_DEFINED)
+            AddedToken(token, special=token_type == _CONTROL, normalized=False)
+            for token, token_type in zip(tokens, types, strict=True)
+            if token_type in (_CONTROL, _USER_DEFINED)
         ]
     )
     ids = {
