@@ -142,10 +142,16 @@ def _kind(path: Path, kind: str, mask_token: str | None) -> str:
             f"{path} holds neither {INFO} nor a config.json that names a model type: give the --out folder of a training "
             "run, LLaDA's files, or a causal model of transformers"
         )
-    denoises = (path / INFO).is_file() or config["model_type"] == MODEL_TYPE or config.get("is_causal") is False
+    is_told = (path / INFO).is_file() or config["model_type"] == MODEL_TYPE
+    denoises = is_told or config.get("is_causal") is False
     if kind == "autoregressive" and denoises:
         raise SettingsError(f"{path} holds a diffusion model, which cannot generate from left to right: leave --kind out")
     if kind == "auto":
+        if denoises and not is_told and mask_token is None:
+            raise SettingsError(
+                f"{path} holds a model that attends both ways and no {INFO}, which tells ids and shift: copy that of its "
+                "training run there, or say --kind diffusion where each token is predicted at its own place"
+            )
         return "diffusion" if denoises or mask_token is not None else "autoregressive"
     return kind
 
@@ -181,7 +187,7 @@ def _told_ids(info: dict[str, Any], tokenizer: Any, path: Path) -> TokenIds:
     except (KeyError, TypeError) as error:
         raise SettingsError(f"{path / INFO} names no token ids ({error}): export the model again") from error
     if tokenizer.convert_ids_to_tokens(ids.mask) is None:
-        raise TokenizerError(f"the tokenizer in {path} lacks the mask token {ids.mask}: copy the one of the shards there")
+        raise TokenizerError(f"the tokenizer in {path} lacks the mask token {ids.mask}: copy the tokenizer of the shards there")
     return ids
 
 

@@ -122,6 +122,16 @@ def test_folders_that_are_no_model_are_refused(tmp_path: Path, causal: Path) -> 
     assert "does not load it as a causal one" in str(refusal(causal))
 
 
+def test_an_export_without_its_ids_and_shift_is_not_guessed_at(tmp_path: Path) -> None:
+    """Without syntaxdiff.json an export would be read as unshifted: it is refused unless asked for; a torn one is named."""
+    folder = export_tiny(tmp_path, shift=True)
+    (folder / "syntaxdiff.json").rename(folder / "away")
+    assert "no syntaxdiff.json, which tells ids and shift" in str(refusal(folder))
+    assert load_checkpoint(str(folder), kind="diffusion").token_ids == token_ids()
+    (folder / "syntaxdiff.json").write_text("{", "utf-8")
+    assert "syntaxdiff.json cannot be read" in str(refusal(folder))
+
+
 def test_tokenizers_without_what_is_needed_are_refused(tmp_path: Path, causal: Path) -> None:
     """No tokenizer, no mask token, and a mask token outside of the vocabulary."""
     assert isinstance(refusal(causal, mask_token="<|none|>"), TokenizerError)

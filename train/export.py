@@ -163,8 +163,10 @@ def read_info(folder: Path) -> dict[str, Any]:
     """What ``syntaxdiff.json`` of an exported model says. Raises SettingsError where there is none."""
     try:
         told: dict[str, Any] = json.loads((folder / INFO).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{folder} holds no {INFO}: give the --out folder of a finished training run") from error
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{folder} holds no {INFO}: give the --out folder of a finished training run ({error})") from error
+        raise SettingsError(f"{folder / INFO} cannot be read ({error}): export the model again") from error
     return told
 
 
