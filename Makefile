@@ -9,7 +9,9 @@ EVAL := $(BIN)/syntaxdiff-eval
 PARTS := $(wildcard pipeline train eval)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test test-slow test-legacy-grammars check clean
+SIZE ?= smoke
+
+.PHONY: help setup demo study test test-slow test-legacy-grammars check clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -40,6 +42,9 @@ demo: setup  ## shards from the standard library, a small model trained on them 
 	@echo '  demo/shards.png            lengths, regions and spans of the data set'
 	@echo '  docs/data.md               real data: sources, options, rejects'
 	@echo '  docs/training.md           real training: GPUs, models, strategies'
+
+study: setup  ## the paper's comparison: SIZE=smoke (15 minutes), cpu, one-gpu or paper; goes on where it was
+	$(EVAL) study $(SIZE)
 
 test: setup  ## the tests, without the slow ones (under 10 minutes on 2 cores)
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow'

@@ -15,6 +15,7 @@ from syntaxdiff.eval.reconstruction import DEFAULT_MASK_RATES, DEFAULT_STRATEGIE
 from syntaxdiff.eval.study import Folders, comparison, preparation
 
 TRAINING_OPERATIONS, FORWARD_OPERATIONS = 6, 2  # a weight and token
+SAMPLES = 100  # of reconstruct
 PROBLEMS = {"humaneval": 164, "mbpp": 257}
 PROMPT_TOKENS = 200  # of a benchmark's problem
 
@@ -69,7 +70,7 @@ def hours(declared: Study) -> Cost:
     told = asked.reconstruct
     cells = len(told.get("mask-rate", DEFAULT_MASK_RATES)) * len(told.get("strategy", DEFAULT_STRATEGIES))
     steps_a_sample = cells * told.get("steps", ReconstructionConfig.num_steps)
-    read = models * told.get("samples", ReconstructionConfig.num_samples) * steps_a_sample * hardware.tokens_a_sample
+    read = models * told.get("samples", SAMPLES) * steps_a_sample * hardware.tokens_a_sample
     seeds = declared.seeds if asked.benchmark_seeds is None else asked.benchmark_seeds
     writers = 1 + len(seeds) * (len(declared.arms) - 1)
     for name, one in (("humaneval", asked.humaneval), ("mbpp", asked.mbpp)):

@@ -17,6 +17,7 @@ from syntaxdiff.eval import loss, reconstruction, results
 from syntaxdiff.eval.declaration import START, Study
 
 FORMAT = 1
+TRAINED = ("steps", "corrupted_tokens", "mask_rate")
 OF_SAMPLES = ("token_accuracy", "cross_entropy", "exact_spans", "equal_trees", "parses", "compiles")
 OF_SPANS = ("exact_spans", "token_accuracy")
 LOWER_IS_BETTER = ("loss", "cross_entropy")
@@ -107,6 +108,18 @@ def measures_of(folder: Path, own: str | None) -> tuple[Measures, dict[str, int]
     return measures, counts
 
 
+def runs_of(told: dict[str, Any]) -> list[RunMeasures]:
+    """The models that ``study.json`` holds, of which ``summarized`` makes its means and differences again."""
+    runs = []
+    for arm, outcome in told["arms"].items():
+        kept = {run["seed"]: run for run in outcome["runs"]}
+        for seed in told["declared"]["seeds"]:
+            run = kept.get(seed, outcome["runs"][0])  # the start is one model for all seeds
+            trained = {name: run[name] for name in TRAINED}
+            runs.append(RunMeasures(arm=arm, seed=seed, trained=trained, measures=run["measures"], counts=told["counts"]))
+    return runs
+
+
 def _read(path: Path) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return told
@@ -123,15 +136,18 @@ def mean_over_seeds(values: Sequence[float]) -> Mean:
     return Mean(mean, mean - half, mean + half, count)
 
 
-def summarized(declared: Study, runs: Sequence[RunMeasures]) -> dict[str, Any]:
-    """Arms with their runs, means, and differences from the references; the method's place among the claims."""
-    by_arm = {arm: sorted((run for run in runs if run.arm == arm), key=lambda run: run.seed) for arm in declared.arms}
+def summarized(declared: dict[str, Any], runs: Sequence[RunMeasures]) -> dict[str, Any]:
+    """Arms with their runs, means, and differences from the references.
+
+    Args:
+        declared: the study as plain values
+    """
+    by_arm = {arm: sorted((run for run in runs if run.arm == arm), key=lambda run: run.seed) for arm in declared["arms"]}
+    references = dict.fromkeys((*declared["references"], START))
     arms = {}
     for arm, own in by_arm.items():
-        references = dict.fromkeys((*declared.references, START))
         arms[arm] = {
-            "says": declared.arms[arm].says,
-            "options": declared.arms[arm].options,
+            **declared["arms"][arm],
             "runs": [{"seed": run.seed, **run.trained, "measures": run.measures} for run in _distinct(arm, own)],
             "means": {name: mean_over_seeds(values)._asdict() for name, values in _shared(own)},
             "differences": {

@@ -334,7 +334,7 @@ def _result(declared: Study, folders: Folders, runs: Sequence[RunMeasures], rate
     info = json.loads((folders.start / INFO).read_text("utf-8"))
     return {
         "format": FORMAT,
-        "declared": dataclasses.asdict(declared),
+        "declared": json.loads(json.dumps(dataclasses.asdict(declared))),  # as it is read again
         "machine": _machine(declared),
         "data": {
             "fingerprint": manifest.fingerprint,
@@ -343,7 +343,7 @@ def _result(declared: Study, folders: Folders, runs: Sequence[RunMeasures], rate
             "unigram_nats": info["unigram_nats"],
         },
         "sweep": sweep,
-        **summarized(declared, runs),
+        **summarized(dataclasses.asdict(declared), runs),
     }
 
 

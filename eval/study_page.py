@@ -13,11 +13,10 @@ from syntaxdiff.eval.markup import Content, Html, chapter, charts, element, join
 from syntaxdiff.eval.plots import Point, Series, interval_chart, line_chart
 from syntaxdiff.eval.replay import Shards, masked_sample
 from syntaxdiff.eval.report import PLACE, TEMPLATE
-from syntaxdiff.eval.study_tables import BETTER, WORSE, Table, mask_rates, masks_restored, middle_rate, tables
+from syntaxdiff.eval.study_tables import BETTER, WORSE, Table, groups_of, mask_rates, masks_restored, middle_rate, tables
 from syntaxdiff.pipeline.shard import read_manifest, write_text
 from syntaxdiff.train.corruption import CorruptionConfig
 
-GROUPS_SHOWN = 14
 WORD_CLASSES = {BETTER: "good", WORSE: "bad"}
 
 
@@ -32,11 +31,11 @@ def write_study_page(told: dict[str, Any], data: Path, html: Path) -> None:
         ShardError: they are not there
         StorageError: the disk refused
     """
-    first, *others = tables(told)
+    claims, arms, *others = tables(told)
     parts = (
         _question(told),
-        chapter("Answer", _answered(first)),
-        chapter("What the arms mask", _masked(told, data)),
+        chapter("Answer", _answered(claims)),
+        chapter("What the arms mask", _drawn(arms), _masked(told, data)),
         chapter("Figures", _charts(told)),
         chapter("Tables", *(_drawn(one) for one in others)),
         _circumstances(told),
@@ -166,8 +165,8 @@ def _by_rate(title: str, told: dict[str, Any], masks: str, measure: str) -> Html
 def _by_group(title: str, told: dict[str, Any], arms: Sequence[str], where: str) -> Html:
     """Groups down, those with most subtrees; a mark an arm."""
     ending = "exact_spans"
-    found = {name.split("/")[-2]: count for name, count in told["counts"].items() if _is_in(name, where, ending)}
-    groups = sorted(found, key=lambda group: -found[group])[:GROUPS_SHOWN]
+    found = groups_of(told, where)
+    groups = list(found)
     series = [
         Series(
             name=arm,
@@ -181,10 +180,6 @@ def _by_group(title: str, told: dict[str, Any], arms: Sequence[str], where: str)
         for colour, arm in enumerate(arms)
     ]
     return interval_chart(title, [f"{group} ({found[group]:,})" for group in groups], series)
-
-
-def _is_in(name: str, where: str, ending: str) -> bool:
-    return name.startswith(f"{where}/") and name.endswith(f"/{ending}")
 
 
 def _circumstances(told: dict[str, Any]) -> Html:

@@ -4,7 +4,7 @@ Read ``tables`` first. A cell is a mean over seeds with its interval; a differen
 seed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table as TerminalTable
 
 from syntaxdiff.eval.declaration import START
-from syntaxdiff.eval.measures import LOWER_IS_BETTER, is_better, is_certain
+from syntaxdiff.eval.measures import LEAST_SPANS, LOWER_IS_BETTER, is_better, is_certain
 
+GROUPS = {"kind": "node kind", "depth": "depth"}
+GROUPS_SHOWN = 12
 BETTER, WORSE, OPEN, UNTOLD = "better", "worse", "not shown", "one seed"
 
 
@@ -24,7 +26,7 @@ class Table:
     title: str
     remark: str
     head: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,14 @@ def masks_restored(told: dict[str, Any]) -> list[str]:
 
 def tables(told: dict[str, Any]) -> list[Table]:
     """All tables of a study, those that answer its question first."""
-    return [claims_table(told), arms_table(told), losses_table(told), *restored_tables(told), *written_tables(told)]
+    return [
+        claims_table(told),
+        arms_table(told),
+        losses_table(told),
+        *restored_tables(told),
+        *grouped_tables(told),
+        *written_tables(told),
+    ]
 
 
 def claims_of(told: dict[str, Any]) -> Iterator[tuple[Claim, str]]:
@@ -144,7 +153,7 @@ def claims_table(told: dict[str, Any]) -> Table:
     return Table(
         title=f"What the paper claims of {method}, and what was measured",
         remark=f"Differences of {method} from each reference, mean over seeds with an interval of 95 %; shares in percentage "
-        f"points. `{OPEN}`: the interval holds 0. Masks at rate {middle_rate(told):g}. Not corrected for the number of "
+        f'points. "{OPEN}": the interval holds 0. Masks at rate {middle_rate(told):g}. Not corrected for the number of '
         "comparisons.",
         head=("claim", "measure", method, *(f"less {reference}" for reference in references)),
         rows=rows,
@@ -209,6 +218,38 @@ def restored_tables(told: dict[str, Any]) -> Iterator[Table]:
                 title=f"Programs restored, masks of {masks} at rate {rate:g}",
                 remark="Shares of masked tokens, of masked subtrees, and of programs.",
                 head=("arm", *(title for title, _ in columns)),
+                rows=rows,
+            )
+
+
+def groups_of(told: dict[str, Any], where: str) -> dict[str, int]:
+    """The groups of subtrees that were restored, such as node kinds, with how many there were; the most frequent first."""
+    ending = "/exact_spans"
+    found = {
+        name.removeprefix(f"{where}/").removesuffix(ending): count
+        for name, count in told["counts"].items()
+        if name.startswith(f"{where}/") and name.endswith(ending)
+    }
+    return dict(sorted(found.items(), key=lambda item: -item[1])[:GROUPS_SHOWN])
+
+
+def grouped_tables(told: dict[str, Any]) -> Iterator[Table]:
+    """Subtrees restored exactly by node kind and by depth: the method and its references."""
+    masks, rate = masks_restored(told)[-1], middle_rate(told)
+    method, references = told["declared"]["method"], told["declared"]["references"]
+    for label, title in GROUPS.items():
+        where = f"reconstruct/{masks}/{rate:g}/{label}"
+        rows = []
+        for group, count in groups_of(told, where).items():
+            name = f"{where}/{group}/exact_spans"
+            means = [told_mean(name, told["arms"][arm]["means"].get(name)) for arm in (method, *references)]
+            difference = told["arms"][method]["differences"][references[0]].get(name)
+            rows.append((group, f"{count:,}", *means, told_difference(name, difference)))
+        if rows:
+            yield Table(
+                title=f"Masked subtrees restored exactly, by {title}: masks of {masks} at rate {rate:g}",
+                remark=f"The {len(rows)} groups with most subtrees, of at least {LEAST_SPANS}.",
+                head=(title, "subtrees", method, *references, f"{method}, less {references[0]}"),
                 rows=rows,
             )
 

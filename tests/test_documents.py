@@ -1,5 +1,6 @@
 """The documents say what is so."""
 
+import json
 import re
 import subprocess
 import sys
@@ -93,3 +94,18 @@ def test_errors_are_one_family() -> None:
     assert all(issubclass(member, SyntaxdiffError) for member in members)
     assert all(member.__name__ in (errors.__doc__ or "") for member in members)
     assert str(RowError("too-long", "9 tokens")) == "too-long: 9 tokens"
+
+
+def test_the_tables_of_the_study_follow_from_its_figures() -> None:
+    """The tables in docs/study.md are those that its figures, kept beside it, give; no figure was written by hand."""
+    from study_document import marks, told_again
+
+    from syntaxdiff.eval.study_tables import markdown
+
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    files = sorted((ROOT / "docs").glob("study-*.json"))
+    assert files
+    for file in files:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        first, last = marks(kept["declared"]["name"])
+        assert text.split(first)[1].split(last)[0] == markdown(told_again(kept))

@@ -1,6 +1,7 @@
 """Measures of a study: means and differences over seeds, what the tables say of them, and the page."""
 
 import dataclasses
+import json
 import math
 import random
 import statistics
@@ -14,7 +15,7 @@ from pages import Page
 from training_runs import build_shards
 
 from syntaxdiff.eval.declaration import START, Study, read_studies
-from syntaxdiff.eval.measures import RunMeasures, is_better, is_certain, mean_over_seeds, summarized
+from syntaxdiff.eval.measures import RunMeasures, is_better, is_certain, mean_over_seeds, runs_of, summarized
 from syntaxdiff.eval.study_page import write_study_page
 from syntaxdiff.eval.study_tables import (
     BETTER,
@@ -33,7 +34,7 @@ VALUES = st.lists(st.floats(-100, 100), min_size=2, max_size=20)
 RESTORED = ("token_accuracy", "exact_spans", "equal_trees", "parses", "unseen/token_accuracy", "unseen/spans")
 
 
-def runs_of(declared: Study, effect: dict[str, float], noise: float) -> list[RunMeasures]:
+def made_up(declared: Study, effect: dict[str, float], noise: float) -> list[RunMeasures]:
     """Made-up models: a seed moves all arms alike, an arm's effect adds to that, and noise of its own."""
     rng = random.Random(0)
     seeds = {seed: rng.gauss(0, 1) for seed in declared.seeds}
@@ -69,7 +70,7 @@ def told_of(size: str, effect: dict[str, float], noise: float) -> dict[str, Any]
         "machine": {"processor": "a processor", "threads": 1, "gpu": None, "python": "3", "torch": "2"},
         "data": {"fingerprint": "f" * 64, "samples": {"train": 100, "validation": 10}, "rejected": {}, "unigram_nats": 6.5},
         "sweep": {"arm": "random", "loss": {"0.001": 4.0, "0.0003": 4.1}, "chosen": 0.001},
-        **summarized(declared, runs_of(declared, effect, noise)),
+        **summarized(dataclasses.asdict(declared), made_up(declared, effect, noise)),
     }
 
 
@@ -116,6 +117,14 @@ def test_differences_are_paired_by_seed() -> None:
     assert method["means"]["loss/random"]["high"] - method["means"]["loss/random"]["low"] > spread
 
 
+def test_means_can_be_computed_again() -> None:
+    """Means and differences follow from the models' figures in study.json."""
+    told = json.loads(json.dumps(told_of("cpu", {"ast-cut": 1.0}, noise=0.3)))
+    again = json.loads(json.dumps(summarized(told["declared"], runs_of(told))))
+    assert again["arms"] == told["arms"]
+    assert again["counts"] == told["counts"]
+
+
 def test_the_start_is_one_model() -> None:
     """The start is shown once, without interval; differences from it have the seeds of the arm."""
     told = told_of("cpu", {}, noise=0.1)
@@ -147,16 +156,17 @@ def test_what_is_better(name: str, lower: bool) -> None:
 
 
 def test_tables_tell_every_arm() -> None:
-    """Each table but the claims' has a row an arm, as wide as its head; Markdown has them all."""
+    """Each table of arms has a row an arm, each table is as wide as its head, and Markdown has them all."""
     told = told_of("cpu", {"ast-cut": 1.0}, noise=0.1)
     made = tables(told)
-    for table in made[1:]:
-        assert [row[0] for row in table.rows] == list(told["arms"])
+    for table in made:
+        if table.head[0] == "arm":
+            assert [row[0] for row in table.rows] == list(told["arms"])
     text = markdown(told)
     for table in made:
         assert all(len(row) == len(table.head) for row in table.rows)
         assert f"**{table.title}**" in text
-    assert len(made) == 3 + 4 + 1
+    assert len(made) == 3 + 4 + 1 + 1
     from_first = told["arms"][START]["differences"]["random-curriculum"]["loss/random"]
     assert losses_table(told).rows[0][3:] == ("", told_difference("loss/random", from_first))
 
