@@ -162,7 +162,7 @@ def check_training(runs: Runs, preset: str) -> Found:
     settled = steps[len(steps) // 2 :]
 
     def usual(name: str) -> float:
-        return statistics.median(record[name] for record in settled)
+        return float(statistics.median(record[name] for record in settled))
 
     told = [
         f"{num_parameters / 1e6:.0f} M weights, {steps[0]['nats']:.2f} to {last['nats']:.2f} nats",
@@ -217,14 +217,14 @@ def check_generation(runs: Runs) -> Found:
 
 def inexact(checkpoint: Checkpoint, prompts: list[list[int]], plain_way: GenerationConfig) -> tuple[list[str], float]:
     """What ought to write the same step by step, and does not; and the share of tokens that a kept cache changes."""
-    dual, batch = replace(plain_way, cache="dual"), {"batch_size": len(prompts)}
+    dual = replace(plain_way, cache="dual")
     ways = {
         "no cache": plain_way,
         "prefix cache refreshed": replace(plain_way, cache="prefix", cache_refresh=1),
         "dual cache refreshed": replace(dual, cache_refresh=1),
-        "batch": replace(plain_way, **batch),
+        "batch": replace(plain_way, batch_size=len(prompts)),
         "dual cache": dual,
-        "batch, dual cache": replace(dual, **batch),
+        "batch, dual cache": replace(dual, batch_size=len(prompts)),
     }
     answers = {name: generate(checkpoint, prompts, way, with_trace=True) for name, way in ways.items()}
     wanted = dict.fromkeys(("prefix cache refreshed", "dual cache refreshed", "batch"), "no cache")

@@ -81,11 +81,13 @@ def test_a_bit_that_differs_is_found(check: ModuleType, runs: Any, monkeypatch: 
     """One weight off by its last bit in one sample of one batch fails the check of the corruption."""
     import device_corruption
 
+    from syntaxdiff.train.corruption import corrupt
+
     case = next(device_corruption.cases(runs))
     config = next(device_corruption.configs())
     monkeypatch.setattr(check, "pairs", lambda _: [(case, config)])
     assert check.check_corruption(runs).outcome == "passed"
-    corrupt, calls = device_corruption.corrupt, itertools.count()
+    calls = itertools.count()
 
     def every_second_is_off(*arguments: Any) -> Any:
         corrupted = corrupt(*arguments)
