@@ -11,6 +11,7 @@ Shapes: N nodes in pre-order.
 """
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -146,8 +147,10 @@ def seen_shapes(
     merged = np.unique(np.concatenate([merged, *waiting]))
     with storage_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        np.save(file, merged)
+    stored = io.BytesIO()
+    np.save(stored, merged)  # into a file, numpy does not tell a full disk from other errors
+    with written_whole(path) as temporary:
+        temporary.write_bytes(stored.getbuffer())
     return SeenShapes(merged, manifest.num_samples("train"))
 
 

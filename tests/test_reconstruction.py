@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from syntaxdiff.eval.tables import print_reconstruction, with_interval
 from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.config import BuildConfig
-from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
+from syntaxdiff.pipeline.errors import SettingsError, StorageError, TokenizerError
 from syntaxdiff.pipeline.grammar import load_grammar
 from syntaxdiff.pipeline.record import Record
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, Region, SampleRow, iter_rows, read_manifest
@@ -508,6 +509,21 @@ def test_a_run_goes_on_and_ends_with_the_same_bytes(folder: Path, useless: Check
     again = reconstruct(useless, folder, tmp_path / "again", config_of(strategies=("random", "ast-cut")))
     assert again == whole
     assert (tmp_path / "again" / RESULT).read_bytes() == (tmp_path / "whole" / RESULT).read_bytes()
+
+
+@pytest.mark.parametrize("most_bytes", [100, 2000])
+def test_a_full_disk_is_one_line(most_bytes: int, folder: Path, useless: Checkpoint, tmp_path: Path) -> None:
+    """Whether shapes or results no longer fit: it is said what to do, nothing torn is left, and the run goes on later."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
+    try:
+        with pytest.raises(StorageError, match="free or allow some space and run the same command again"):
+            reconstruct(useless, folder, tmp_path, config_of())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "reconstruction.json").exists()
+    assert not list(tmp_path.glob(".*"))
+    assert reconstruct(useless, folder, tmp_path, config_of())["cells"]
 
 
 def test_other_settings_are_refused(folder: Path, useless: Checkpoint, tmp_path: Path) -> None:
