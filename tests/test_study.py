@@ -43,16 +43,29 @@ seeds = [0, 1]
 jobs = 2
 threads = 1
 [little.data]
-sources = [{ src = "rows.jsonl.gz", prompt-field = "asked", response-field = "answer" }, { src = "absent.jsonl", is-optional = true }]
+sources = [
+    { src = "rows.jsonl.gz", prompt-field = "asked", response-field = "answer" },
+    { src = "absent.jsonl", is-optional = true },
+]
 options = { tokenizer = "train:400", validation-size = 6 }
-[little.start]
-options = { model = "tiny", max-steps = 4, validate-every = 0, sample-every = 0, save-every = 1, validation-samples = 6 }
+[little.start.options]
+model = "tiny"
+max-steps = 4
+validate-every = 0
+sample-every = 0
+save-every = 1
+validation-samples = 6
 [little.sweep]
 arm = "random"
 learning-rates = [1e-4, 1e-2]
 options = { max-steps = 1 }
-[little.train]
-options = { objective = "masked-mean", max-steps = 2, validate-every = 0, sample-every = 0, save-every = 0, validation-samples = 6 }
+[little.train.options]
+objective = "masked-mean"
+max-steps = 2
+validate-every = 0
+sample-every = 0
+save-every = 0
+validation-samples = 6
 [little.evaluate]
 loss = { samples = 6 }
 reconstruct = { samples = 4, strategy = ["random", "ast-span"], mask-rate = [0.5], steps = 2 }
@@ -124,7 +137,7 @@ def test_a_study_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> No
     """Stopped by its time and by SIGTERM while a model is trained, a study goes on, and its study.json is the same bytes."""
     declare(tmp_path)
     whole = begin(tmp_path, "whole")
-    code, out, err = ended(whole)
+    code, _, err = ended(whole)
     assert code == 0, err
     assert "learning rate" in err
     told = told_in(tmp_path / "whole")
