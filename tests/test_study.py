@@ -169,9 +169,8 @@ def test_a_study_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> No
     assert "humaneval/parses" not in arms["ast-span"]["runs"][1]["measures"]
     for arm in ("random", "ast-span"):
         for run in arms[arm]["runs"]:
-            records = [
-                json.loads(line) for line in (tmp_path / "whole" / "runs" / f"{arm}-{run['seed']}" / "metrics.jsonl").open()
-            ]
+            lines = (tmp_path / "whole" / "runs" / f"{arm}-{run['seed']}" / "metrics.jsonl").read_text().splitlines()
+            records = list(map(json.loads, lines))
             own = [one["loss"] for one in records if one["kind"] == "validation" and one["strategy"] == arm][-1]
             assert run["measures"]["loss/own"] == pytest.approx(own, abs=1e-3)  # the trainer's, in other batches
     page = Page((tmp_path / "whole" / "report.html").read_text("utf-8"))
