@@ -18,12 +18,17 @@ class KeyValues:
 
     def __init__(self) -> None:
         self._layers: list[tuple[Tensor, Tensor]] = []
-        self._window_BW: Tensor | None = None
+        self._window: Tensor | slice | None = None
 
-    def select(self, position_BW: Tensor | None) -> None:
-        """Names the positions that the next forward computes; None: all of them, which are kept from then on."""
-        self._window_BW = position_BW
-        if position_BW is None:
+    def select(self, window: Tensor | slice | None) -> None:
+        """Names the positions that the next forward computes.
+
+        Args:
+            window: [B, W], or a slice of positions that is the same for all canvases (quicker to write); None: all of them,
+                which are kept from then on
+        """
+        self._window = window
+        if window is None:
             self._layers = []
 
     def keep_rows(self, rows: Tensor) -> None:
@@ -31,14 +36,20 @@ class KeyValues:
         self._layers = [(keys[rows], values[rows]) for keys, values in self._layers]
 
     def update(self, keys_BHWE: Tensor, values_BHWE: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Puts a window's keys and values among those of its canvas, and returns the canvas's, [B, H, L, E]."""
-        if self._window_BW is None:
+        """Puts a window's keys and values among those of its canvas, and returns the canvas's, [B, H, L, E].
+
+        Keys are kept as attention takes them, in the precision of the values: they were rotated in float32.
+        """
+        keys_BHWE = keys_BHWE.to(values_BHWE.dtype)
+        if self._window is None:
             assert layer == len(self._layers)
             self._layers.append((keys_BHWE.contiguous(), values_BHWE.contiguous()))
-        else:
-            index = self._window_BW[:, None, :, None].expand_as(keys_BHWE)
-            for kept, new in zip(self._layers[layer], (keys_BHWE, values_BHWE), strict=True):
-                kept.scatter_(2, index, new)
+            return self._layers[layer]
+        for kept, new in zip(self._layers[layer], (keys_BHWE, values_BHWE), strict=True):
+            if isinstance(self._window, slice):
+                kept[:, :, self._window] = new
+            else:
+                kept.scatter_(2, self._window[:, None, :, None].expand_as(new), new)
         return self._layers[layer]
 
     def get_query_offset(self, layer: int) -> int:
@@ -47,4 +58,4 @@ class KeyValues:
 
     def get_mask_sizes(self, num_queries: int, layer: int) -> tuple[int, int]:
         """Number of keys and their offset, for the same."""
-        return (self._layers[layer][0].shape[2] if self._window_BW is not None else num_queries), 0
+        return (self._layers[layer][0].shape[2] if self._window is not None else num_queries), 0

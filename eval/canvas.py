@@ -4,7 +4,7 @@ A canvas is a sequence of ids in which masks stand where something is to be writ
 their ends padded; attention leaves padding out, and positions count from each canvas's own start. What one step decides is in
 train's denoise.py, prompts and texts are generation.py's.
 
-Shapes: B canvases, L positions, W positions that a forward computes, N positions of a block, V vocabulary, D width.
+Shapes: B canvases, L positions, W positions that a forward computes, M masks of a block, V vocabulary, D width.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from syntaxdiff.eval.cache import KeyValues
 from syntaxdiff.train.denoise import StepRule, Uniforms, denoise_step, transfer_counts
@@ -161,17 +162,18 @@ class Filler:
         reader = _Reader(self, canvases, blocks)
         step = 0
         while reader.rows:
-            ids_BN, logits_BNV = reader.read(is_whole=self._reads_all(step))
+            place_BM, logits_BMV = reader.read(is_whole=self._reads_all(step))
             active = [(canvases[row], blocks[row]) for row in reader.rows]
+            ids_BM = torch.where(place_BM == NO_POSITION, NO_POSITION, self.rule.mask_id).to(logits_BMV.device)
             quota_B = torch.tensor([block.counts[min(step, len(block.counts) - 1)] for _, block in active])
-            uniforms = self._uniforms([canvas for canvas, _ in active], [block for _, block in active], logits_BNV)
-            done = denoise_step(ids_BN, logits_BNV, self.rule, quota_B.to(ids_BN.device), uniforms)
-            for (canvas, block), ids, is_committed, confidence in zip(
-                active, done.ids_BN.cpu(), done.is_committed_BN.cpu(), done.confidence_BN.double().cpu(), strict=True
+            uniforms = self._uniforms(active, place_BM, logits_BMV)
+            done = denoise_step(ids_BM, logits_BMV, self.rule, quota_B.to(ids_BM.device), uniforms)
+            for (canvas, _), place_M, ids_M, is_committed_M, confidence_M in zip(
+                active, place_BM, *(one.cpu() for one in done), strict=True
             ):
-                offsets = is_committed.nonzero().flatten()
-                canvas.write(block.start + offsets, ids[offsets])
-                canvas.confidence[block.start + offsets] = confidence[offsets]
+                written = place_M[is_committed_M]
+                canvas.write(written, ids_M[is_committed_M])
+                canvas.confidence[written] = confidence_M[is_committed_M].double()
                 canvas.num_forward += 2 if self.guidance else 1
             step += 1
             reader.drop_finished()
@@ -179,26 +181,41 @@ class Filler:
     def _reads_all(self, step: int) -> bool:
         return self.cache == "none" or step == 0 or (self.cache_refresh is not None and step % self.cache_refresh == 0)
 
-    def _uniforms(self, canvases: list[Canvas], blocks: list[Block], logits_BNV: Tensor) -> Uniforms:
-        """Random numbers for a step, each canvas's from its own stream."""
-        num_canvases, width, size = logits_BNV.shape
+    def _uniforms(self, active: list[tuple[Canvas, Block]], place_BM: Tensor, logits_BMV: Tensor) -> Uniforms:
+        """Random numbers for a step, each canvas's from its own stream: drawn for all of its block, masked or not."""
         wants_tokens, wants_order = self.rule.temperature > 0, self.rule.confidence == "random"
-        token_BNV = logits_BNV.new_full((num_canvases, width, size), 0.5, dtype=torch.float64) if wants_tokens else None
-        order_BN = logits_BNV.new_zeros((num_canvases, width), dtype=torch.float64) if wants_order else None
-        for row, (canvas, block) in enumerate(zip(canvases, blocks, strict=True)):
+        token_BMV = torch.full_like(logits_BMV, 0.5, dtype=torch.float64) if wants_tokens else None
+        order_BM = logits_BMV.new_zeros(place_BM.shape, dtype=torch.float64) if wants_order else None
+        for row, (canvas, block) in enumerate(active):
             length = block.end - block.start
-            for wanted, shape in ((token_BNV, (length, size)), (order_BN, (length,))):
+            offset_K = place_BM[row][place_BM[row] != NO_POSITION] - block.start
+            for wanted, shape in ((token_BMV, (length, logits_BMV.shape[-1])), (order_BM, (length,))):
                 if wanted is not None:
-                    wanted[row, :length] = torch.rand(
-                        shape, generator=canvas.generator, dtype=torch.float64, device=wanted.device
-                    )
-        return Uniforms(token_BNV, order_BN)
+                    drawn = torch.rand(shape, generator=canvas.generator, dtype=torch.float64, device=wanted.device)
+                    wanted[row, : len(offset_K)] = drawn[offset_K.to(wanted.device)]
+        return Uniforms(token_BMV, order_BM)
+
+
+class _Window(NamedTuple):
+    """Positions that a forward pass computes; guidance reads every canvas twice, the second time with what was given hidden.
+
+    Windows of unequal length are filled up with one more position behind the longest canvas, which nothing attends to.
+
+    Attributes:
+        first_B1: of each canvas, on the CPU
+        position_BW: on the CPU
+        read_BW: the same where the model is, twice with guidance
+        kept: how the cache is told of them
+    """
+
+    first_B1: Tensor
+    position_BW: Tensor
+    read_BW: Tensor
+    kept: Tensor | slice | None
 
 
 class _Reader:
     """The forward passes of one block of a batch of canvases.
-
-    Windows of unequal length are filled up with one more position behind the longest canvas, which nothing attends to.
 
     Attributes:
         rows: canvases, by index, whose block still holds masks
@@ -210,82 +227,104 @@ class _Reader:
         self._canvases, self._blocks = canvases, blocks
         self._device = next(filler.denoiser.parameters()).device
         self._cache = KeyValues() if filler.cache != "none" else None
-        self._windows = [self._window(canvas, block) for canvas, block in zip(canvases, blocks, strict=True)]
+        self._bounds = [self._window_of(canvas, block) for canvas, block in zip(canvases, blocks, strict=True)]
         lengths = [len(canvas.ids) for canvas in canvases]
-        unequal = len(set(lengths)) > 1 or len({last - first for first, last in self._windows}) > 1
-        self._is_padded = unequal
-        self._width = max(lengths) + unequal
+        self._is_padded = len(set(lengths)) > 1 or len({last - first for first, last in self._bounds}) > 1
+        self._width = max(lengths) + self._is_padded
+        self._lay_out()
 
-    def _window(self, canvas: Canvas, block: Block) -> tuple[int, int]:
+    def _window_of(self, canvas: Canvas, block: Block) -> tuple[int, int]:
         """Positions that are computed where the cache spares the others."""
         first = max(0, block.start - self._filler.denoiser.shift)  # with shift, a token is predicted one position before it
         return {"none": (0, len(canvas.ids)), "prefix": (first, len(canvas.ids)), "dual": (first, block.end)}[
             self._filler.cache
         ]
 
+    def _lay_out(self) -> None:
+        """Sets what depends on the canvases at hand and not on what is written in them: windows and attention."""
+        if not self.rows:
+            return
+        bounds = [self._bounds[row] for row in self.rows]
+        self._whole = self._window([(0, self._width)] * len(bounds))._replace(kept=None)
+        self._part = self._window(bounds) if self._cache is not None else self._whole
+        self._attention_mask: Tensor | None = None
+        if self._is_padded:
+            length_B1 = torch.tensor([[len(self._canvases[row].ids)] for row in self.rows])
+            self._attention_mask = self._twice((torch.arange(self._width) < length_B1)[:, None, None, :]).to(self._device)
+
+    def _window(self, bounds: list[tuple[int, int]]) -> _Window:
+        first_B1, last_B1 = torch.tensor(bounds)[:, :, None].unbind(dim=1)
+        position_BW = first_B1 + torch.arange(max(last - first for first, last in bounds))
+        position_BW = position_BW.where(position_BW < last_B1, self._width - 1)
+        read_BW = self._twice(position_BW).to(self._device)
+        return _Window(first_B1, position_BW, read_BW, slice(*bounds[0]) if len(set(bounds)) == 1 else read_BW)
+
+    def _twice(self, one: Tensor) -> Tensor:
+        return torch.cat([one, one]) if self._filler.guidance else one
+
     def drop_finished(self) -> None:
         """Goes on with the canvases whose block still holds masks."""
-        mask_id = self._filler.rule.mask_id
-        left = [
-            place
-            for place, row in enumerate(self.rows)
-            if (self._canvases[row].ids[self._blocks[row].start : self._blocks[row].end] == mask_id).any()
-        ]
-        if len(left) < len(self.rows) and self._cache is not None:
+        left = [place for place, row in enumerate(self.rows) if len(self._masked(row))]
+        if len(left) == len(self.rows):
+            return
+        if self._cache is not None:
             both = left + [place + len(self.rows) for place in left] if self._filler.guidance else left
             self._cache.keep_rows(torch.tensor(both, dtype=torch.int64, device=self._device))
         self.rows = [self.rows[place] for place in left]
+        self._lay_out()
+
+    def _masked(self, row: int) -> Tensor:
+        """Canvas positions of the masks of a block."""
+        block = self._blocks[row]
+        is_masked = self._canvases[row].ids[block.start : block.end] == self._filler.rule.mask_id
+        return block.start + is_masked.nonzero().flatten()
 
     def read(self, *, is_whole: bool) -> tuple[Tensor, Tensor]:
-        """Ids [B, N] and logits [B, N, V] of the blocks.
+        """Canvas positions [B, M] of the masks of the blocks, on the CPU, and logits [B, M, V] there.
+
+        Blocks with fewer masks than others are filled up with NO_POSITION.
 
         Args:
             is_whole: compute every position of the canvases, not the window alone
         """
-        filler, mask_id = self._filler, self._filler.rule.mask_id
+        filler, window = self._filler, self._whole if is_whole else self._part
         canvases = [self._canvases[row] for row in self.rows]
-        blocks = [self._blocks[row] for row in self.rows]
-        length_B1 = torch.tensor([[len(canvas.ids)] for canvas in canvases])
-        ids_BL = torch.zeros((len(canvases), self._width), dtype=torch.int64)
-        is_open_BL = torch.zeros(ids_BL.shape, dtype=torch.bool)
-        for row, canvas in enumerate(canvases):
-            ids_BL[row, : len(canvas.ids)] = canvas.ids
-            is_open_BL[row, : len(canvas.ids)] = canvas.is_open
-
-        windows = [(0, self._width) if is_whole else self._windows[row] for row in self.rows]
-        first_B1, last_B1 = torch.tensor(windows)[:, :, None].unbind(dim=1)
-        position_BW = first_B1 + torch.arange(max(last - first for first, last in windows))
-        position_BW = position_BW.where(position_BW < last_B1, self._width - 1)
-        start_B1, end_B1 = torch.tensor([block[:2] for block in blocks])[:, :, None].unbind(dim=1)
-        block_BN = start_B1 + torch.arange(max(block.end - block.start for block in blocks))
-        is_real_BN = block_BN < end_B1
-        block_BN = block_BN.where(is_real_BN, start_B1)
-        slot_BN = block_BN - first_B1
-
-        rate_B1 = torch.tensor([[canvas.mask_rate(mask_id)] for canvas in canvases])
-        block_ids_BN = ids_BL.gather(1, block_BN).where(is_real_BN, NO_POSITION)
-        attention_mask = (torch.arange(self._width) < length_B1)[:, None, None, :] if self._is_padded else None
-        if filler.guidance:  # the same canvases with all that was given hidden
-            ids_BL = torch.cat([ids_BL, ids_BL.where(is_open_BL, mask_id)])
-            position_BW, rate_B1, slot_BN = (torch.cat([one, one]) for one in (position_BW, rate_B1, slot_BN))
-            attention_mask = None if attention_mask is None else torch.cat([attention_mask, attention_mask])
-
-        device = self._device
-        position_BW, slot_BN = position_BW.to(device), slot_BN.to(device)
+        place_BM = pad_sequence([self._masked(row) for row in self.rows], batch_first=True, padding_value=NO_POSITION)
+        slot_BM = self._twice((place_BM - window.first_B1).clamp(min=0)).to(self._device)
         if self._cache is not None:
-            self._cache.select(None if is_whole else position_BW)
+            self._cache.select(window.kept)
         hidden_BWD = filler.denoiser.hidden(
             Inputs(
-                ids_BL.to(device).gather(1, position_BW),
-                attention_mask=None if attention_mask is None else attention_mask.to(device),
-                position_BL=position_BW,
-                rate_BL=rate_B1.to(device),
+                self._ids(canvases, window).to(self._device),
+                attention_mask=self._attention_mask,
+                position_BL=window.read_BW,
+                rate_BL=self._rates(canvases),
                 cache=self._cache,
             )
         )
-        hidden_BND = hidden_BWD.gather(1, slot_BN[..., None].expand(-1, -1, hidden_BWD.shape[-1]))
-        logits_BNV = filler.denoiser.network.lm_head(hidden_BND)
+        hidden_BMD = hidden_BWD.gather(1, slot_BM[..., None].expand(-1, -1, hidden_BWD.shape[-1]))
+        logits_BMV = filler.denoiser.network.lm_head(hidden_BMD)
         if filler.guidance:  # LLaDA's appendix on guidance: away from what the prompt does not explain
-            given, free = logits_BNV.to(torch.promote_types(logits_BNV.dtype, torch.float32)).chunk(2)
-            logits_BNV = free + (filler.guidance + 1) * (given - free)
-        return block_ids_BN.to(device), logits_BNV
+            given, free = logits_BMV.to(torch.promote_types(logits_BMV.dtype, torch.float32)).chunk(2)
+            logits_BMV = free + (filler.guidance + 1) * (given - free)
+        return place_BM, logits_BMV
+
+    def _ids(self, canvases: list[Canvas], window: _Window) -> Tensor:
+        """Ids of a window; with guidance, also as they are with all that was given hidden."""
+        ids_BL = torch.zeros((len(canvases), self._width), dtype=torch.int64)
+        for row, canvas in enumerate(canvases):
+            ids_BL[row, : len(canvas.ids)] = canvas.ids
+        ids_BW = ids_BL.gather(1, window.position_BW)
+        if not self._filler.guidance:
+            return ids_BW
+        is_open_BL = torch.zeros(ids_BL.shape, dtype=torch.bool)
+        for row, canvas in enumerate(canvases):
+            is_open_BL[row, : len(canvas.ids)] = canvas.is_open
+        return torch.cat([ids_BW, ids_BW.where(is_open_BL.gather(1, window.position_BW), self._filler.rule.mask_id)])
+
+    def _rates(self, canvases: list[Canvas]) -> Tensor | None:
+        """Mask rates [B, 1] of the canvases, where the model is told."""
+        if self._filler.denoiser.timestep is None:
+            return None
+        rate_B1 = torch.tensor([[canvas.mask_rate(self._filler.rule.mask_id)] for canvas in canvases])
+        return self._twice(rate_B1).to(self._device)

@@ -130,7 +130,7 @@ class Oracle(nn.Module):
     def __init__(self, first: list[int], later: list[int]) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
-        self.shift = False
+        self.shift, self.timestep = False, None
         self.texts = torch.tensor([first, later])
         self.network = SimpleNamespace(config=SimpleNamespace(vocab_size=310, max_position_embeddings=512), lm_head=self.logits)
 
