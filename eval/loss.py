@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from syntaxdiff.eval.checkpoint import Checkpoint
-from syntaxdiff.eval.reconstruction import check_fit, weights_sha256
+from syntaxdiff.eval.reconstruction import check_fit, check_masked, weights_sha256
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.shard import SPLITS, iter_rows, read_manifest, storage_errors, write_text
+from syntaxdiff.pipeline.shard import iter_rows, read_manifest, storage_errors, write_text
 from syntaxdiff.train.corruption import CorruptionConfig
 from syntaxdiff.train.step import Stepper
 from syntaxdiff.train.strategies import STRATEGIES
@@ -41,13 +41,8 @@ class LossConfig:
     batch_size: int = 8
 
     def __post_init__(self) -> None:
-        for name in self.strategies:
-            CorruptionConfig(strategy=name, max_span_share=self.max_span_share)  # raises for what there is not
-        if self.split not in SPLITS:
-            raise SettingsError(f"--split {self.split}: choose from {', '.join(SPLITS)}")
-        for option, value in (("samples", self.num_samples), ("batch-size", self.batch_size)):
-            if value is not None and value < 1:
-                raise SettingsError(f"--{option} {value}: a whole number from 1")
+        counts = {"samples": self.num_samples, "batch-size": self.batch_size}
+        check_masked(self.strategies, self.max_span_share, self.split, counts)
 
 
 def loss(checkpoint: Checkpoint, data: Path, config: LossConfig, out: Path | None = None) -> dict[str, Any]:

@@ -85,16 +85,22 @@ class ReconstructionConfig:
     batch_size: int = 8
 
     def __post_init__(self) -> None:
-        for name in self.strategies:
-            CorruptionConfig(strategy=name, max_span_share=self.max_span_share)  # raises for what there is not
-        if self.split not in SPLITS:
-            raise SettingsError(f"--split {self.split}: choose from {', '.join(SPLITS)}")
+        counts = {"samples": self.num_samples, "steps": self.num_steps, "batch-size": self.batch_size}
+        check_masked(self.strategies, self.max_span_share, self.split, counts)
         for rate in self.mask_rates:
             if not 0 < rate <= 1:
                 raise SettingsError(f"--mask-rate {rate}: a share of the tokens, above 0 and at most 1")
-        for option, value in (("samples", self.num_samples), ("steps", self.num_steps), ("batch-size", self.batch_size)):
-            if value is not None and value < 1:
-                raise SettingsError(f"--{option} {value}: a whole number from 1")
+
+
+def check_masked(strategies: Sequence[str], max_span_share: float, split: str, counts: dict[str, int | None]) -> None:
+    """Raises SettingsError for what there is not: a strategy, a share, a split, or less than one of what is counted."""
+    for name in strategies:
+        CorruptionConfig(strategy=name, max_span_share=max_span_share)
+    if split not in SPLITS:
+        raise SettingsError(f"--split {split}: choose from {', '.join(SPLITS)}")
+    for option, value in counts.items():
+        if value is not None and value < 1:
+            raise SettingsError(f"--{option} {value}: a whole number from 1")
 
 
 class Drawn(NamedTuple):

@@ -1,0 +1,102 @@
+"""The validation loss of a checkpoint: that of a literal sum, whatever the batch, and what is refused."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from folders import programs, write_jsonl
+from tiny_checkpoint import diffusion, network, token_ids, tokenizer
+
+from syntaxdiff.eval.checkpoint import Checkpoint
+from syntaxdiff.eval.loss import LossConfig, loss
+from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.config import BuildConfig
+from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
+from syntaxdiff.pipeline.shard import Region, iter_rows, read_manifest
+from syntaxdiff.pipeline.tokenizer import save_tokenizer
+from syntaxdiff.train.batch import collate
+from syntaxdiff.train.corruption import CorruptionConfig, corrupt, plan
+from syntaxdiff.train.model import Denoiser, Inputs
+from syntaxdiff.train.noise import MIN_RATE, Noise
+from syntaxdiff.train.strategies import STRATEGIES
+from syntaxdiff.train.validation import SEED
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of short programs, by the tokenizer of the tiny checkpoint."""
+    root = tmp_path_factory.mktemp("loss")
+    save_tokenizer(tokenizer(), root / "tokenizer")
+    source = write_jsonl(root / "rows.jsonl", programs(30))
+    build(BuildConfig(src=(str(source),), out=root / "data", tokenizer=str(root / "tokenizer"), validation_size=5, workers=1))
+    return root / "data"
+
+
+def literal(checkpoint: Checkpoint, data: Path, strategy: str) -> dict[str, float]:
+    """The loss of each region and of all, a sample and a position at a time: sum of w CE over sum of w, w inverse rates."""
+    manifest = read_manifest(data)
+    rows = [row for shard in manifest.splits["validation"] for row in iter_rows(data, shard)]
+    steps = np.random.Generator(np.random.Philox(SEED)).permutation(len(rows)) + 0.5
+    config = CorruptionConfig(strategy=strategy)
+    weighted = weights = 0.0
+    by_region: dict[str, list[float]] = {}
+    for row, step in zip(rows, steps.tolist(), strict=True):
+        noise = Noise.fixed(MIN_RATE + (1 - MIN_RATE) * step / len(rows), 1)
+        batch = collate([row], pad_id=manifest.token_ids.pad, languages=manifest.languages)
+        made = corrupt(batch.tensors, plan(batch, config, noise, seed=SEED, epoch=0), config, manifest.token_ids)
+        length = len(row.input_ids)
+        hidden = checkpoint.model.hidden(Inputs(made.input_ids_BL[:, :length], None))
+        nats_L = -torch.log_softmax(checkpoint.model.network.lm_head(hidden)[0], dim=-1)
+        for position in range(length):
+            weight = float(made.weight_BL[0, position])
+            if not weight:
+                continue
+            nats = float(nats_L[position, int(row.input_ids[position])])
+            weighted, weights = weighted + weight * nats, weights + weight
+            run = int(np.searchsorted(row.region_end, position, side="right"))
+            by_region.setdefault(Region(int(row.region_label[run])).name.lower(), []).append(nats)
+    return {"all": weighted / weights, **{name: sum(values) / len(values) for name, values in by_region.items()}}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_loss_is_the_literal_sum(data: Path, strategy: str) -> None:
+    """Over all and by region, the loss is what its definition gives, a position at a time, in any batch."""
+    expected = literal(diffusion(), data, strategy)
+    for batch_size in (1, 2, 5):
+        told = loss(diffusion(), data, LossConfig(strategies=(strategy,), batch_size=batch_size))["strategies"][strategy]
+        assert told["loss"] == pytest.approx(expected["all"], rel=1e-6)
+        for region, nats in told["by_region"].items():
+            assert nats == pytest.approx(expected[region], rel=1e-6)
+
+
+def test_the_result_is_kept(data: Path, tmp_path: Path) -> None:
+    """What is returned is what is written; all strategies by default, as many samples as asked for, no rate without masks."""
+    told = loss(diffusion(), data, LossConfig(num_samples=3), tmp_path / "made" / "loss")
+    assert json.loads((tmp_path / "made" / "loss" / "loss.json").read_text()) == told
+    assert tuple(told["strategies"]) == STRATEGIES
+    assert told["num_samples"] == 3
+    assert all(math.isfinite(one["loss"]) for one in told["strategies"].values())
+
+
+def test_what_cannot_be_measured_is_refused(data: Path) -> None:
+    """Unknown names, counts below one, a model of other tokens, and one that reads no sample so long are refused in a line."""
+    for wrong, told in (
+        ({"strategies": ("rando",)}, "unknown strategy"),
+        ({"split": "test"}, "--split test"),
+        ({"num_samples": 0}, "--samples 0"),
+        ({"batch_size": 0}, "--batch-size 0"),
+    ):
+        with pytest.raises(SettingsError, match=told):
+            LossConfig(**wrong)  # type: ignore[arg-type]
+    other = dataclasses.replace(diffusion(), token_ids=token_ids(mask=7))
+    with pytest.raises(TokenizerError, match="another tokenizer"):
+        loss(other, data, LossConfig())
+    made = network()
+    made.config.max_position_embeddings = 4
+    short = dataclasses.replace(diffusion(), model=Denoiser(made).double().eval())
+    with pytest.raises(SettingsError, match="no samples that the model can read"):
+        loss(short, data, LossConfig())
