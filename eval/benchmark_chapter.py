@@ -164,7 +164,7 @@ def _differences(benchmarks: Sequence[Benchmark]) -> Html:
         comparison = compare([one.folder for one in benchmarks], [one.name for one in benchmarks])
     except SettingsError as error:
         return element("p", f"No comparison: {error}", class_="warning")
-    rows = []
+    rows: list[tuple[Content, ...]] = []
     for one, pair in zip(benchmarks[1:], comparison.pairs, strict=True):
         rows.append(
             (

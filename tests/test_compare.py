@@ -4,6 +4,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from evaluations import config, judged, write_problems
@@ -94,8 +95,12 @@ def test_other_settings_are_noted(tmp_path: Path) -> None:
     """Where prompt, way of generating or precision differ, a note says in what; where all are equal there is none."""
     problems, ckpt = write_problems(tmp_path, (54, 55)), str(export_tiny(tmp_path / "tiny"))
     plain = GenerationConfig(gen_length=8)
-    ways = {"a": {}, "same": {}, "fast": {"generation": replace(plain, schedule="threshold", cache="dual")},
-            "other": {"prompt": "completion", "dtype": "float64"}}  # fmt: skip
+    ways: dict[str, dict[str, Any]] = {
+        "a": {},
+        "same": {},
+        "fast": {"generation": replace(plain, schedule="threshold", cache="dual")},
+        "other": {"prompt": "completion", "dtype": "float64"},
+    }
     for name, changes in ways.items():
         humaneval(config(problems, **{"ckpt": ckpt, "generation": plain, **changes}), tmp_path / name)
     assert compare((tmp_path / "a", tmp_path / "same")).notes == ()
