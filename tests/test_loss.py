@@ -91,7 +91,7 @@ def test_what_cannot_be_measured_is_refused(data: Path) -> None:
         ({"batch_size": 0}, "--batch-size 0"),
     ):
         with pytest.raises(SettingsError, match=told):
-            LossConfig(**wrong)  # type: ignore[arg-type]
+            LossConfig(**wrong)
     other = dataclasses.replace(diffusion(), token_ids=token_ids(mask=7))
     with pytest.raises(TokenizerError, match="another tokenizer"):
         loss(other, data, LossConfig())
