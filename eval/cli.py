@@ -149,16 +149,17 @@ def _evaluate(name: str, function: Callable[..., dict[str, Any]], options: dict[
 
 @contextlib.contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C inside the block: what is finished is kept."""
+    """SIGTERM, and a terminal that is closed, are as Ctrl-C inside the block: what is finished is kept."""
 
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _default_out(config: EvaluationConfig, name: str) -> Path:
@@ -446,7 +447,7 @@ def study_command(
 
     \b
     SIZE  smoke    15 minutes on 2 cores; proves that everything runs and claims nothing
-          cpu      hours on 2 cores: a model of 5 million weights, several seeds
+          cpu      about an hour on 2 cores: a model of 5 million weights, three seeds
           one-gpu  half an hour on one H100: SmolLM2-135M
           paper    LLaDA-8B on 8 GPUs, the paper's settings
 

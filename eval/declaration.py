@@ -159,6 +159,10 @@ class Study:
         for what, name in (("method", self.method), *(("references", name) for name in self.references)):
             if name not in self.arms:
                 raise SettingsError(f"study {self.name}: {what} names {name}, which is no arm ({', '.join(self.arms)})")
+        if self.start.options.get("seed", 0) in self.seeds:
+            raise SettingsError(
+                f"study {self.name}: the start's seed is among the seeds: an arm would see its samples and masks again"
+            )
         if self.sweep is not None and self.sweep.arm not in self.arms:
             raise SettingsError(f"study {self.name}: sweep names {self.sweep.arm}, which is no arm")
         for what in ("seeds", "jobs", "threads"):

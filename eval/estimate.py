@@ -1,7 +1,8 @@
 """What a study would do and cost, before it does: its commands, and an estimate of time by the operations of its models.
 
 A pass over a token takes 2 operations a weight forward and 4 backward (Kaplan et al. 2020, section 2.1, without attention).
-Start-up, data, and the programs that are run are left out, and so are caches: an estimate of evaluation is an upper one.
+Left out are start-up, data, validation during training, activations that are computed again, the loss, and the programs that
+are run; caches of generation are not counted on. An evaluation runs on one GPU.
 """
 
 from collections.abc import Sequence
@@ -45,16 +46,22 @@ def estimate(declared: Study, jobs: Sequence[Job]) -> str:
     hardware = declared.hardware
     cost = hours(declared)
     machines = f"{hardware.gpus} GPUs" if hardware.gpus > 1 else "one GPU" if hardware.gpus else f"{declared.jobs} cores"
+    evaluated = "one of them" if hardware.gpus > 1 else "it" if hardware.gpus else "them"
     trained = len(declared.seeds) * (len(declared.arms) - 1)
     price = hardware.price * hardware.gpus * sum(cost)
     paid = f", {price:,.0f} dollars at {hardware.price:g} a GPU and hour" if price else ""
     return (
         f"# {declared.name}: {trained} training runs of {_steps(declared, declared.train.options):,.0f} steps, "
         f"{len(jobs) - trained} evaluations.\n"
-        f"# Estimate: {cost.training:,.1f} hours of training and at most {cost.evaluation:,.1f} of evaluation on {machines}"
-        f"{paid};\n# assumed are {hardware.parameters / 1e6:,.0f} M parameters, {hardware.tokens_a_sample:,} tokens a sample, "
+        f"# Estimate: {_told(cost.training)} of training on {machines} and about {_told(cost.evaluation)} of evaluation on "
+        f"{evaluated}{paid};\n"
+        f"# assumed are {hardware.parameters / 1e6:,.0f} M parameters, {hardware.tokens_a_sample:,} tokens a sample, "
         f"and {hardware.utilisation:.0%} of {hardware.flops / 1e12:g} Tflop/s."
     )
+
+
+def _told(hours: float) -> str:
+    return f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
 
 
 def hours(declared: Study) -> Cost:
@@ -78,17 +85,16 @@ def hours(declared: Study) -> Cost:
             length = one.get("gen-length", GenerationConfig.gen_length)
             forwards = one.get("num-steps", length)
             read += writers * one.get("limit", PROBLEMS[name]) * forwards * (length + PROMPT_TOKENS)
-    workers = max(1, hardware.gpus) if hardware.gpus else declared.jobs
-    speed = workers * hardware.flops * hardware.utilisation * 3600
+    speed = hardware.flops * hardware.utilisation * 3600
     return Cost(
-        training=TRAINING_OPERATIONS * hardware.parameters * trained / speed,
-        evaluation=FORWARD_OPERATIONS * hardware.parameters * read / speed,
+        training=TRAINING_OPERATIONS * hardware.parameters * trained / speed / (hardware.gpus or declared.jobs),
+        evaluation=FORWARD_OPERATIONS * hardware.parameters * read / speed / (1 if hardware.gpus else declared.jobs),
     )
 
 
 def _samples_a_step(declared: Study) -> int:
-    json = declared.deepspeed
-    return int(json["train_micro_batch_size_per_gpu"] * json["gradient_accumulation_steps"] * max(1, declared.hardware.gpus))
+    batch = declared.deepspeed["train_micro_batch_size_per_gpu"] * declared.deepspeed["gradient_accumulation_steps"]
+    return int(batch * max(1, declared.hardware.gpus))
 
 
 def _steps(declared: Study, options: Options) -> float:

@@ -6,18 +6,19 @@ of a step, evaluations keep what is finished, and the next call goes on with bot
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from syntaxdiff.pipeline.errors import SyntaxdiffError
+from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import storage_errors, write_text
 
 POLL_SECONDS = 0.2
@@ -37,6 +38,8 @@ class Job:
         name: of its files; may hold slashes
         command: program and arguments
         makes: a file that is there once the command did its work; a training run that a signal ended lacks it
+        is_whole: what it makes appears whole, so the file alone says that it is done
+        ends_by: the signal that has it save and end
         needs: names of jobs that must be done before
         afterwards: called once it ended well
     """
@@ -45,6 +48,8 @@ class Job:
     command: tuple[str, ...]
     makes: Path
     needs: tuple[str, ...] = ()
+    is_whole: bool = False
+    ends_by: signal.Signals = signal.SIGTERM
     afterwards: Callable[[], None] | None = None
 
     def __str__(self) -> str:
@@ -61,6 +66,7 @@ class Runner:
 
     Attributes:
         folder: of logs and of what is done
+        root: of everything that commands name; another spelling or place of it makes no other command
         slots: processes at a time
         environment: of all of them, besides this process's own
         deadline: of ``time.monotonic``, None for no end
@@ -68,6 +74,7 @@ class Runner:
     """
 
     folder: Path
+    root: Path
     slots: int
     environment: dict[str, str]
     deadline: float | None = None
@@ -78,12 +85,38 @@ class Runner:
         try:
             told = json.loads(self._record(job).read_text("utf-8"))
         except (OSError, ValueError):
-            return False
-        return bool(told.get("command") == list(job.command)) and job.makes.exists()
+            return job.is_whole and job.makes.exists()
+        return bool(told.get("command") == self._told(job)) and job.makes.exists()
+
+    def _told(self, job: Job) -> list[str]:
+        """A command without the interpreter's place and the root's."""
+        return [argument.replace(str(self.root), "OUT") for argument in job.command[1:]]
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within the block no other process runs these jobs, nor does one that an earlier call left behind.
+
+        Raises:
+            SettingsError: one does
+        """
+        path = self.folder / "lock"
+        with storage_errors(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = path.open("w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise SettingsError(f"commands of {self.root} still run: wait for them, or end them") from error
+            os.set_inheritable(lock.fileno(), True)  # held until the last command ends, also where this process is killed
+            yield
 
     def seconds(self, job: Job) -> float | None:
-        """What a job took that is done, with what it took before it was cut off."""
-        return float(json.loads(self._record(job).read_text("utf-8"))["seconds"]) if self.is_done(job) else None
+        """What a job took that is done, with what it took before it was cut off; None where nobody measured."""
+        try:
+            return float(json.loads(self._record(job).read_text("utf-8"))["seconds"])
+        except FileNotFoundError:
+            return None
 
     def run(self, jobs: Sequence[Job]) -> bool:
         """Runs what is not done, in the order of the list as far as needs and slots allow.
@@ -134,6 +167,7 @@ class Runner:
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **self.environment},
                     start_new_session=True,  # a group of its own: signals reach all of its processes, and only those
+                    close_fds=False,  # the lock stays open
                 )
 
     def _end(self, job: Job, process: Running, seconds: float) -> None:
@@ -145,24 +179,26 @@ class Runner:
             ended = f"it ended with {process.returncode} and left no {job.makes}"
             why = errors[-1].removeprefix("error:").strip() if errors else ended
             raise JobFailedError(f"{job.name}: {why}; its output is in {self._log(job)}, and the same command goes on")
-        if job.afterwards is not None:
-            job.afterwards()
-        record = {"command": list(job.command), "seconds": round(seconds, 1)}
+        record = {"command": self._told(job), "seconds": round(seconds, 1)}
         write_text(self._record(job), json.dumps(record, indent=1) + "\n")
         self._time(job).unlink(missing_ok=True)
+        if job.afterwards is not None:
+            job.afterwards()
 
     def _stop(self, running: dict[str, tuple[Job, Running, float]]) -> None:
         """Ends what runs, and waits for it."""
-        for _, process, _ in running.values():
-            _signal(process, signal.SIGTERM)
+        for job, process, _ in running.values():
+            _signal(process, job.ends_by)
         end = time.monotonic() + GRACE_SECONDS
         for job, process, since in running.values():
-            try:
-                process.wait(max(0.0, end - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                _signal(process, signal.SIGKILL)
-                process.wait()
-            self._keep_time(job, time.monotonic() - since + self._time_before(job))
+            while _runs(process) and time.monotonic() < end:
+                time.sleep(POLL_SECONDS)
+            _signal(process, signal.SIGKILL)
+            seconds = time.monotonic() - since
+            if process.wait() == 0 and job.makes.exists():
+                self._end(job, process, seconds)
+            else:
+                self._keep_time(job, seconds + self._time_before(job))
 
     def _record(self, job: Job) -> Path:
         return self.folder / f"{job.name}.json"
@@ -182,6 +218,16 @@ class Runner:
 
     def _keep_time(self, job: Job, seconds: float) -> None:
         write_text(self._time(job), f"{seconds:.1f}\n")
+
+
+def _runs(process: Running) -> bool:
+    """Whether any process of the group is left; a launcher may be gone before its ranks."""
+    process.poll()  # else the child itself would stay as a zombie
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _signal(process: Running, number: int) -> None:

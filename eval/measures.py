@@ -196,7 +196,12 @@ def is_better(name: str, difference: float) -> bool:
 
 
 def is_certain(difference: dict[str, Any]) -> bool | None:
-    """Whether an interval leaves 0 out; None where there is no interval."""
+    """Whether an interval leaves 0 out; None where there is no interval.
+
+    Equal differences with every seed have an interval of no width, of counts so small that they say nothing.
+    """
     if difference["low"] is None:
         return None
+    if difference["low"] == difference["high"]:
+        return False
     return bool(difference["low"] > 0 or difference["high"] < 0)

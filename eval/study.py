@@ -13,6 +13,7 @@ import importlib.util
 import json
 import platform
 import shutil
+import signal
 import sys
 import sysconfig
 import time
@@ -99,20 +100,32 @@ def study(
     folders = Folders(out=out)
     runner = Runner(
         folder=out / "jobs",
-        slots=jobs or declared.jobs,
-        environment={"OMP_NUM_THREADS": str(declared.threads), "OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"},
+        root=out,
+        slots=1 if declared.hardware.gpus > 1 else jobs or declared.jobs,
+        environment=_environment(declared),
         deadline=None if minutes is None else time.monotonic() + 60 * minutes,
         on_jobs=on_jobs,
     )
     _check_gpus(declared)
-    _prepare(declared, folders)
     sources = usable_sources(declared, folders, say)
+    _prepare(declared, sources, folders)
+    with runner.alone():
+        return _run(declared, folders, runner, sources, say)
+
+
+def _run(
+    declared: Study, folders: Folders, runner: Runner, sources: Sequence[str], say: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """All commands of a study, and what came out; None where the time was over before."""
+    out = folders.out
     rate = None
     if declared.sweep is not None:
         if not runner.run(preparation(declared, folders, sources)):
             return None
         rate = swept_rate(declared, folders)
-        say(f"learning rate {rate:g}, of the least loss of {declared.sweep.arm} under uniform masks")
+        rates = declared.sweep.learning_rates
+        edge = ", at an end of what was tried: another may be better" if rate in (min(rates), max(rates)) else ""
+        say(f"learning rate {rate:g}, of the least loss of {declared.sweep.arm} under uniform masks{edge}")
     planned = [*preparation(declared, folders, sources), *comparison(declared, folders, rate)]
     if not runner.run(planned):
         return None
@@ -136,16 +149,21 @@ def _check_gpus(declared: Study) -> None:
         )
 
 
-def _prepare(declared: Study, folders: Folders) -> None:
+def _environment(declared: Study) -> dict[str, str]:
+    """Of every command: as many threads as declared, and no GPU where the study is one of CPUs."""
+    threads = {"OMP_NUM_THREADS": str(declared.threads), "OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"}
+    return threads | ({} if declared.hardware.gpus else {"CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"})
+
+
+def _prepare(declared: Study, sources: Sequence[str], folders: Folders) -> None:
     """The folder, with what it is the study of. Raises SettingsError where it is that of another."""
     with storage_errors(folders.out):
         folders.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(dataclasses.asdict(declared), indent=1, ensure_ascii=False) + "\n"
+    told = {**dataclasses.asdict(declared), "sources": [Path(source).name for source in sources]}
+    text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
     path = folders.out / DECLARED
     if path.exists() and path.read_text("utf-8") != text:
-        raise SettingsError(
-            f"{folders.out} holds a study that was declared otherwise: give another --out, or remove that folder"
-        )
+        raise SettingsError(f"{path} declares another study, or other sources are here now: give another --out, or remove it")
     write_text(path, text)
     write_text(folders.deepspeed, json.dumps(declared.deepspeed, indent=1) + "\n")
 
@@ -176,8 +194,9 @@ def _place(source: Source) -> str | None:
     """Where a source is, None where it is absent."""
     if source.src.startswith(PACKAGE):
         spec = importlib.util.find_spec(source.src.removeprefix(PACKAGE))
-        return str(Path(spec.origin).parent) if spec is not None and spec.origin else None
-    is_path = "." in Path(source.src).name or source.src.startswith((".", "/"))
+        folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+        return f"python:{folders[0]}" if folders else None
+    is_path = source.src.startswith((".", "/")) or source.src.endswith((".jsonl", ".json", ".gz", ".parquet"))
     return None if is_path and not Path(source.src).exists() else source.src
 
 
@@ -208,7 +227,7 @@ def preparation(declared: Study, folders: Folders, sources: Sequence[str]) -> li
     if weights is not None:
         made = folders.weights / "config.json"
         command = _python("syntaxdiff.train.gguf_import", weights, out=folders.weights)
-        jobs.append(Job(name="weights", command=command, makes=made))
+        jobs.append(Job(name="weights", command=command, makes=made, is_whole=True))
         tokenizer, model = {"tokenizer": folders.weights}, {"model": folders.weights}
     needs = ("weights",) if weights is not None else ()
     options = {"src": list(sources), "out": folders.data, **declared.data.options, **tokenizer}
@@ -245,12 +264,13 @@ def _training(declared: Study, folders: Folders, name: str, out: Path, options: 
     if declared.hardware.gpus > 1:
         scripts = Path(sysconfig.get_path("scripts"))
         launcher = (str(scripts / "deepspeed"), "--num_gpus", str(declared.hardware.gpus), "--module", module)
-        command = (*launcher, *told)
+        command, ends_by = (*launcher, *told), signal.SIGUSR1  # SIGTERM has the launcher kill its ranks after 30 s
     else:  # the launcher would start this very process, after importing everything twice
-        command = (sys.executable, "-m", module, *told)
+        command, ends_by = (sys.executable, "-m", module, *told), signal.SIGTERM
     return Job(
         name=name,
         command=command,
+        ends_by=ends_by,
         makes=out / INFO,
         needs=tuple(needs),
         afterwards=lambda: shutil.rmtree(out / "checkpoints", ignore_errors=True),  # the exported model is enough
@@ -286,12 +306,12 @@ def _python(module: str, *arguments: str, **options: Any) -> tuple[str, ...]:
 
 
 def _options(options: Options) -> tuple[str, ...]:
-    """Options as a command line has them: lists repeated, True alone, False as its opposite."""
+    """Options as a command line has them: lists repeated, True as the flag alone."""
     told: list[str] = []
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
-            told.append(flag if value else f"--no-{flag[2:]}")
+        if isinstance(value, bool):  # False is the default of every flag
+            told += (flag,) if value else ()
             continue
         for one in value if isinstance(value, (list, tuple)) else (value,):
             told += (flag, f"{one:g}" if isinstance(one, float) else str(one))

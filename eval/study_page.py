@@ -51,7 +51,8 @@ def _question(told: dict[str, Any]) -> Html:
     samples = told["data"]["samples"]
     intervals = (
         f"Each arm was trained {seeds} times, with other orders of the data and other masks. Intervals of 95 % are Student's "
-        "over these runs: they say how far training anew moves a figure. A difference whose interval holds 0 may be chance."
+        "over these runs: they say how far training anew moves a figure, not how far other programs would. A difference whose "
+        "interval holds 0 may be chance."
         if seeds > 1
         else "Each arm was trained once, so there are no intervals, and small differences mean nothing."
     )
@@ -74,7 +75,8 @@ def _question(told: dict[str, Any]) -> Html:
         element(
             "p",
             f"The method is {declared['method']}. Beside the usual random masks it is compared with random-matched, which "
-            "hides as many tokens of each program, anywhere: what differs between those two is the shape of what is hidden.",
+            f"hides as many tokens of each program as {declared['method']} does, anywhere: what differs between those two is "
+            "the shape of what is hidden.",
         )
         if "random-matched" in declared["references"]
         else None,
@@ -101,8 +103,7 @@ def _drawn(one: Table) -> Html:
 def _masked(told: dict[str, Any], data: Path) -> Html:
     """One program, as every strategy of the arms masks it."""
     strategies = dict.fromkeys(arm["options"]["strategy"] for name, arm in told["arms"].items() if name != START)
-    shares = [arm["options"].get("max-span-share", 1.0) for arm in told["arms"].values()]
-    configs = [CorruptionConfig(strategy=strategy, max_span_share=min(shares)) for strategy in strategies]
+    configs = [CorruptionConfig(strategy=strategy) for strategy in strategies]
     return masked_sample(Shards(data, read_manifest(data)), configs, seed=told["declared"]["seeds"][0])
 
 
@@ -155,7 +156,11 @@ def _by_rate(title: str, told: dict[str, Any], masks: str, measure: str) -> Html
         Series(
             name=name,
             colour=colour,
-            points=[_point(rate, arm["means"][f"reconstruct/{masks}/{rate:g}/{measure}"]) for rate in mask_rates(told)],
+            points=[
+                _point(rate, arm["means"][measured])
+                for rate in mask_rates(told)
+                if (measured := f"reconstruct/{masks}/{rate:g}/{measure}") in arm["means"]
+            ],
         )
         for colour, (name, arm) in enumerate(told["arms"].items())
     ]

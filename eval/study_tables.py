@@ -153,8 +153,9 @@ def claims_table(told: dict[str, Any]) -> Table:
     return Table(
         title=f"What the paper claims of {method}, and what was measured",
         remark=f"Differences of {method} from each reference, mean over seeds with an interval of 95 %; shares in percentage "
-        f'points. "{OPEN}": the interval holds 0. Masks at rate {middle_rate(told):g}. Not corrected for the number of '
-        "comparisons.",
+        f'points. "{OPEN}": the interval holds 0. Masks at rate {middle_rate(told):g}. The intervals say how far training anew '
+        f"moves a figure, not how far other programs would; the {len(rows) * len(references)} comparisons are not corrected for "
+        "their number.",
         head=("claim", "measure", method, *(f"less {reference}" for reference in references)),
         rows=rows,
     )
@@ -167,7 +168,9 @@ def arms_table(told: dict[str, Any]) -> Table:
         runs = arm["runs"]
         corrupted = sum(run["corrupted_tokens"] for run in runs) / len(runs)
         rate = sum(run["mask_rate"] for run in runs) / len(runs)
-        amounts = ("", "", "") if name == START else (f"{runs[0]['steps']:,}", f"{corrupted:,.0f}", f"{rate:.1%}")
+        steps = sorted({run["steps"] for run in runs})
+        told_steps = " to ".join(dict.fromkeys((f"{steps[0]:,}", f"{steps[-1]:,}")))
+        amounts = ("", "", "") if name == START else (told_steps, f"{corrupted:,.0f}", f"{rate:.1%}")
         rows.append((name, arm["says"], *amounts))
     return Table(
         title="Arms",
@@ -191,7 +194,8 @@ def losses_table(told: dict[str, Any]) -> Table:
     return Table(
         title="Validation loss, nats a token (lower is better)",
         remark=f"The unigram entropy, which a model reaches that knows token frequencies alone, is {unigram:.4f}. Losses under "
-        "different masks cannot be compared with each other: subtrees are harder than tokens.",
+        "different masks cannot be compared with each other: subtrees are harder than tokens. Code alone is a plain mean over "
+        "masked tokens, the others weigh by inverse rates.",
         head=("arm", *(title for title, _ in columns), f"uniform, less {reference}"),
         rows=rows,
     )
@@ -223,14 +227,18 @@ def restored_tables(told: dict[str, Any]) -> Iterator[Table]:
 
 
 def groups_of(told: dict[str, Any], where: str) -> dict[str, int]:
-    """The groups of subtrees that were restored, such as node kinds, with how many there were; the most frequent first."""
+    """The groups of subtrees with most of them, and how many: depths and lengths in their order, kinds by frequency."""
     ending = "/exact_spans"
     found = {
         name.removeprefix(f"{where}/").removesuffix(ending): count
         for name, count in told["counts"].items()
         if name.startswith(f"{where}/") and name.endswith(ending)
     }
-    return dict(sorted(found.items(), key=lambda item: -item[1])[:GROUPS_SHOWN])
+    most = dict(sorted(found.items(), key=lambda item: -item[1])[:GROUPS_SHOWN])
+    numbered = {group: group.rstrip("+").partition("-")[0] for group in most}  # depths 3, lengths 4-7 and 64+
+    if all(number.isdigit() for number in numbered.values()):
+        return dict(sorted(most.items(), key=lambda item: int(numbered[item[0]])))
+    return most
 
 
 def grouped_tables(told: dict[str, Any]) -> Iterator[Table]:
@@ -285,7 +293,10 @@ def told_mean(name: str, mean: dict[str, Any] | None) -> str:
     if mean is None:
         return ""
     form = ".1%" if is_share(name) else ".3f"
-    interval = "" if mean["low"] is None else f" [{mean['low']:{form}}, {mean['high']:{form}}]"
+    low, high = mean["low"], mean["high"]
+    if low is not None and is_share(name):
+        low, high = max(0.0, low), min(1.0, high)
+    interval = "" if low is None else f" [{low:{form}}, {high:{form}}]"
     return f"{mean['value']:{form}}{interval}"
 
 

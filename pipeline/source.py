@@ -11,6 +11,7 @@ from syntaxdiff.pipeline.snippets import interpreter, python_files, stdlib_files
 from syntaxdiff.pipeline.unit import Source
 
 STDLIB = "stdlib"
+PYTHON = "python:"  # before a folder: its Python files, whatever else it holds
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -18,7 +19,7 @@ def open_source(spec: str, hub: HubOptions, out: Path | None = None) -> Source:
     """The source that ``--src`` names.
 
     Args:
-        spec: ``stdlib``, a file, folder or glob, or the name of a data set on the hub
+        spec: ``stdlib``, a file, folder or glob, ``python:FOLDER``, or the name of a data set on the hub
         hub: options for the hub and for folders laid out like one
         out: folder of the shards, whose own files are no source
 
@@ -27,6 +28,8 @@ def open_source(spec: str, hub: HubOptions, out: Path | None = None) -> Source:
     """
     if spec == STDLIB:
         return PythonFiles(f"{STDLIB} ({interpreter()})", stdlib_files(), None)
+    if spec.startswith(PYTHON):
+        return _python_source(spec, Path(spec.removeprefix(PYTHON)).expanduser())
     try:
         path = Path(spec).expanduser()
         exists = path.exists()
@@ -63,10 +66,16 @@ def _folder_source(spec: str, folder: Path, hub: HubOptions, out: Path | None) -
     )
     if files:
         return _files_source(spec, files, folder)
-    python = python_files(folder)
-    if not python:
+    if not python_files(folder):
         raise SourceError(f"--src {spec}: the folder holds no JSON, JSON lines, Parquet or Python files and no saved data set")
-    return PythonFiles(folder.resolve().name, python, folder)
+    return _python_source(spec, folder)
+
+
+def _python_source(spec: str, folder: Path) -> PythonFiles:
+    files = python_files(folder) if folder.is_dir() else []
+    if not files:
+        raise SourceError(f"--src {spec}: there is no such folder, or it holds no Python files")
+    return PythonFiles(folder.resolve().name, files, folder)
 
 
 def _is_file(path: Path) -> bool:

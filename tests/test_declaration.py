@@ -4,9 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from syntaxdiff.eval.cli import main as eval_main
 from syntaxdiff.eval.declaration import START, Study, read_studies
 from syntaxdiff.eval.estimate import hours, planned
+from syntaxdiff.eval.options import generation_config
+from syntaxdiff.eval.study import Folders, comparison, preparation
+from syntaxdiff.pipeline.cli import main as prep_main
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.train.settings import parser, read_settings
 
 SMALL = """
 [arms.start]
@@ -22,7 +27,7 @@ strategy = "ast-span"
 says = "for a test"
 method = "ast-span"
 references = ["random"]
-seeds = [0, 1]
+seeds = [1, 2]
 jobs = 2
 threads = 1
 [little.data]
@@ -62,6 +67,29 @@ def test_every_shipped_size_can_be_planned(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("size", list(read_studies()))
+def test_every_planned_command_is_one(size: str, tmp_path: Path) -> None:
+    """The commands of each size are accepted by the parsers of the programs that they call, options and values."""
+    declared, folders = read_studies()[size], Folders(out=tmp_path / "with a space")
+    assert declared.sweep is not None
+    rate = declared.sweep.learning_rates[0]
+    mains = {"syntaxdiff.pipeline.cli": prep_main, "syntaxdiff.eval.cli": eval_main}
+    sources = [source.src for source in declared.data.sources]
+    jobs = [*preparation(declared, folders, sources), *comparison(declared, folders, rate)]
+    for job in jobs:
+        module = next(name for name in (*mains, "syntaxdiff.train.run", "syntaxdiff.train.gguf_import") if name in job.command)
+        arguments = list(job.command[job.command.index(module) + 1 :])
+        if module == "syntaxdiff.train.run":
+            settings = read_settings(parser().parse_args(arguments))
+            assert settings.data == str(folders.data)
+        elif module in mains:
+            command = mains[module].commands[arguments[0]]
+            context = command.make_context(arguments[0], arguments[1:])
+            if arguments[0] in ("humaneval", "mbpp"):
+                generation_config(dict(context.params))
+    assert len({job.name for job in jobs}) == len(jobs)
+
+
 def test_arms_differ_by_their_masks_alone() -> None:
     """Trained arms set a strategy and a curriculum and nothing else, so that they see the same samples for as many steps."""
     for study in read_studies().values():
@@ -73,7 +101,7 @@ def test_a_declaration_is_read(tmp_path: Path) -> None:
     """Tables become what they say; a size without a list of arms has all of them."""
     study = read(tmp_path, SMALL)["little"]
     assert list(study.arms) == [START, "random", "ast-span"]
-    assert study.seeds == (0, 1)
+    assert study.seeds == (1, 2)
     assert study.arms["random"].options == {"strategy": "random"}
     assert study.data.sources[0].src == "rows.jsonl"
     assert study.sweep is None
@@ -82,8 +110,9 @@ def test_a_declaration_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("seeds = [0, 1]", 'seeds = "0"', "seeds must be a list"),
-        ("seeds = [0, 1]", "seeds = []", "seeds must be at least one"),
+        ("seeds = [1, 2]", 'seeds = "0"', "seeds must be a list"),
+        ("seeds = [1, 2]", "seeds = []", "seeds must be at least one"),
+        ("seeds = [1, 2]", "seeds = [0, 1]", "the start's seed is among the seeds"),
         ("jobs = 2", "jobs = 2\nworkers = 3", "'workers' is not known"),
         ("jobs = 2", "jobs = 2.5", "jobs must be int"),
         ("jobs = 2\n", "", "jobs"),
@@ -112,7 +141,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path, old: str, new: str, told: str
 
 @pytest.mark.parametrize(
     ("change", "factor"),
-    [({"seeds = [0, 1]": "seeds = [0, 1, 2]"}, 16 / 12), ({"max-steps = 2 }": "max-steps = 4 }"}, 20 / 12), ({}, 1.0)],
+    [({"seeds = [1, 2]": "seeds = [1, 2, 3]"}, 16 / 12), ({"max-steps = 2 }": "max-steps = 4 }"}, 20 / 12), ({}, 1.0)],
 )
 def test_the_estimate_follows_the_steps(tmp_path: Path, change: dict[str, str], factor: float) -> None:
     """Training costs as its steps: 4 of the start and 2 of each of two arms with two seeds."""

@@ -19,7 +19,7 @@ def writing(folder: Path, name: str, needs: tuple[str, ...] = (), code: str = ""
 
 def runner(folder: Path, slots: int = 1, seconds: float | None = None) -> Runner:
     deadline = None if seconds is None else time.monotonic() + seconds
-    return Runner(folder=folder / "jobs", slots=slots, environment={}, deadline=deadline)
+    return Runner(folder=folder / "jobs", root=folder, slots=slots, environment={}, deadline=deadline)
 
 
 def started(folder: Path) -> list[str]:
@@ -56,6 +56,7 @@ def test_slots_bound_what_runs_at_a_time(tmp_path: Path) -> None:
     told: list[tuple[int, int, int]] = []
     made = Runner(
         folder=tmp_path / "jobs",
+        root=tmp_path,
         slots=2,
         environment={"SLOT_TEST": "here"},
         on_jobs=lambda done, total, running: told.append((done, total, len(running))),

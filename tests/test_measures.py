@@ -106,6 +106,12 @@ def test_one_seed_has_no_interval() -> None:
     assert verdict("loss/random", mean_over_seeds([0.25])._asdict()) == UNTOLD
 
 
+def test_equal_differences_say_nothing() -> None:
+    """One program more with each of three seeds has an interval of no width, and is not called certain."""
+    equal = mean_over_seeds([0.025] * 3)._asdict()
+    assert verdict("humaneval/parses", equal) == OPEN
+
+
 def test_differences_are_paired_by_seed() -> None:
     """What a seed does to all arms alike drops out of a difference: its interval is that of the arms' own noise."""
     told = told_of("cpu", {"ast-span-curriculum": 2.0}, noise=0.01)
