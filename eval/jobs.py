@@ -22,7 +22,6 @@ from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import storage_errors, write_text
 
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 120  # for the step and the checkpoint of a training run
 LOG_LINES_TOLD = 12
 
 
@@ -69,6 +68,7 @@ class Runner:
         root: of everything that commands name; another spelling or place of it makes no other command
         slots: processes at a time
         environment: of all of them, besides this process's own
+        grace_seconds: that a command has to save and end
         deadline: of ``time.monotonic``, None for no end
         on_jobs: told how far it is
     """
@@ -77,6 +77,7 @@ class Runner:
     root: Path
     slots: int
     environment: dict[str, str]
+    grace_seconds: float = 120.0
     deadline: float | None = None
     on_jobs: OnJobs = lambda done, total, running: None
 
@@ -189,7 +190,7 @@ class Runner:
         """Ends what runs, and waits for it."""
         for job, process, _ in running.values():
             _signal(process, job.ends_by)
-        end = time.monotonic() + GRACE_SECONDS
+        end = time.monotonic() + self.grace_seconds
         for job, process, since in running.values():
             while _runs(process) and time.monotonic() < end:
                 time.sleep(POLL_SECONDS)

@@ -36,6 +36,8 @@ from syntaxdiff.train.export import INFO
 
 RESULT, TABLES, PAGE, COST, DECLARED = "study.json", "tables.md", "report.html", "cost.json", "declared.json"
 METRICS = "metrics.jsonl"
+# For a step and a checkpoint: of a model on one device, and of 8 billion weights, 14 bytes each, on several.
+SAVING_SECONDS, SAVING_SECONDS_OF_SEVERAL = 100.0, 900.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ def study(
         root=out,
         slots=1 if declared.hardware.gpus > 1 else jobs or declared.jobs,
         environment=_environment(declared),
+        grace_seconds=SAVING_SECONDS_OF_SEVERAL if declared.hardware.gpus > 1 else SAVING_SECONDS,
         deadline=None if minutes is None else time.monotonic() + 60 * minutes,
         on_jobs=on_jobs,
     )
