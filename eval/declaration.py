@@ -75,10 +75,15 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Learning rates that are tried on one arm; all arms then train at the one of the least loss under uniform masks."""
+    """Learning rates that are tried on one arm; all arms then train at the one of the least loss under uniform masks.
+
+    Attributes:
+        tolerance: nats; of rates that come so close to the least loss the largest is taken, for it moves models furthest
+    """
 
     arm: str
     learning_rates: tuple[float, ...]
+    tolerance: float = 0.0
     options: Options = field(default_factory=dict)
 
 

@@ -325,9 +325,10 @@ def _options(options: Options) -> tuple[str, ...]:
 
 
 def swept_rate(declared: Study, folders: Folders) -> float:
-    """The learning rate whose trial ended with the least loss under uniform masks."""
+    """The largest learning rate whose trial ended within the tolerance of the least loss under uniform masks."""
     assert declared.sweep is not None
-    return min(declared.sweep.learning_rates, key=lambda rate: swept_loss(folders.sweep(rate)))
+    losses = {rate: swept_loss(folders.sweep(rate)) for rate in declared.sweep.learning_rates}
+    return max(rate for rate, nats in losses.items() if nats <= min(losses.values()) + declared.sweep.tolerance)
 
 
 def swept_loss(folder: Path) -> float:
