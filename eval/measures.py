@@ -21,7 +21,7 @@ TRAINED = ("steps", "corrupted_tokens", "mask_rate")
 OF_SAMPLES = ("token_accuracy", "cross_entropy", "exact_spans", "equal_trees", "parses", "compiles")
 OF_SPANS = ("exact_spans", "token_accuracy")
 LOWER_IS_BETTER = ("loss", "cross_entropy")
-LEAST_SPANS = 100  # of a kind or depth, in one cell, for its share to be kept
+LEAST_SPANS = 20  # of a kind or depth, in one cell, for its share to be kept
 # Quantiles of Student's distribution at 97.5 %, by degrees of freedom from 1; beyond, the normal one.
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 _NORMAL = 1.960

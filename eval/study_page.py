@@ -127,7 +127,7 @@ def _charts(told: dict[str, Any]) -> Html:
     shown = [name for name in (told["declared"]["method"], *told["declared"]["references"]) if name in arms]
     where = f"reconstruct/{masks_restored(told)[-1]}/{rate:g}"
     drawn += [
-        _by_group(f"Masked subtrees restored exactly, by {what}", told, shown, f"{where}/{label}")
+        _by_group(f"Tokens of masked subtrees restored, by {what}", told, shown, f"{where}/{label}")
         for label, what in (("kind", "node kind"), ("depth", "depth"), ("length", "length in tokens"))
     ]
     return charts(*drawn)
@@ -169,7 +169,7 @@ def _by_rate(title: str, told: dict[str, Any], masks: str, measure: str) -> Html
 
 def _by_group(title: str, told: dict[str, Any], arms: Sequence[str], where: str) -> Html:
     """Groups down, those with most subtrees; a mark an arm."""
-    ending = "exact_spans"
+    ending = "token_accuracy"
     found = groups_of(told, where)
     groups = list(found)
     series = [

@@ -242,21 +242,21 @@ def groups_of(told: dict[str, Any], where: str) -> dict[str, int]:
 
 
 def grouped_tables(told: dict[str, Any]) -> Iterator[Table]:
-    """Subtrees restored exactly by node kind and by depth: the method and its references."""
+    """Tokens of masked subtrees restored, by node kind and by depth: the method and its references."""
     masks, rate = masks_restored(told)[-1], middle_rate(told)
     method, references = told["declared"]["method"], told["declared"]["references"]
     for label, title in GROUPS.items():
         where = f"reconstruct/{masks}/{rate:g}/{label}"
         rows = []
         for group, count in groups_of(told, where).items():
-            name = f"{where}/{group}/exact_spans"
+            name = f"{where}/{group}/token_accuracy"
             means = [told_mean(name, told["arms"][arm]["means"].get(name)) for arm in (method, *references)]
             difference = told["arms"][method]["differences"][references[0]].get(name)
             rows.append((group, f"{count:,}", *means, told_difference(name, difference)))
         if rows:
             yield Table(
-                title=f"Masked subtrees restored exactly, by {title}: masks of {masks} at rate {rate:g}",
-                remark=f"The {len(rows)} groups with most subtrees, of at least {LEAST_SPANS}.",
+                title=f"Tokens of masked subtrees restored, by {title}: masks of {masks} at rate {rate:g}",
+                remark=f"Groups of at least {LEAST_SPANS} masked subtrees; at most {GROUPS_SHOWN}, those with most.",
                 head=(title, "subtrees", method, *references, f"{method}, less {references[0]}"),
                 rows=rows,
             )

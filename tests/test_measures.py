@@ -55,7 +55,7 @@ def made_up(declared: Study, effect: dict[str, float], noise: float) -> list[Run
                     where = f"reconstruct/{masks}/{rate}"
                     measures |= {f"{where}/{name}": value(0.4, 0.05) for name in RESTORED}
                     measures[f"{where}/seen/token_accuracy"] = value(0.4, 0.05)
-                    measures[f"{where}/kind/call/exact_spans"] = value(0.4, 0.05)
+                    measures[f"{where}/kind/call/token_accuracy"] = value(0.4, 0.05)
                     counts[f"{where}/kind/call/exact_spans"] = 321
             trained = {"steps": 10, "corrupted_tokens": 1000, "mask_rate": 0.5}
             runs.append(RunMeasures(arm=arm, seed=seed, trained=trained, measures=measures, counts=counts))

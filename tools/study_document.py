@@ -27,9 +27,7 @@ def figures(told: dict[str, Any]) -> dict[str, Any]:
 
     def kept(values: dict[str, Any]) -> dict[str, Any]:
         return {
-            name: value
-            for name, value in values.items()
-            if not any(part in name for part in grouped) or (name.startswith(shown) and name.endswith("/exact_spans"))
+            name: value for name, value in values.items() if not any(part in name for part in grouped) or name.startswith(shown)
         }
 
     arms = {}
