@@ -155,8 +155,8 @@ def test_a_study_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> No
     assert ended(stopped)[0] == 130
     code, _, err = ended(begin(tmp_path, "cut"))
     assert code == 0, err
-    assert _plain(told_in(tmp_path / "cut"), "cut") == _plain(told, "whole")
-    assert (tmp_path / "cut" / "tables.md").read_text() == (tmp_path / "whole" / "tables.md").read_text()
+    for name in ("study.json", "tables.md"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
     # What it holds: the same samples and as many corrupted tokens under masks of equal amount, the chosen rate, the page.
     arms = told["arms"]
@@ -182,11 +182,6 @@ def test_a_study_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> No
     assert code == 2
     assert err.strip().splitlines()[-1].startswith("error: ")
     assert "declares another study" in err.strip().splitlines()[-1]
-
-
-def _plain(told: dict[str, Any], out: str) -> str:
-    """The outcome as text, without the name of its folder."""
-    return json.dumps(told).replace(f"{out}/", "")
 
 
 def test_what_is_not_declared_is_refused(tmp_path: Path) -> None:
