@@ -1,6 +1,6 @@
 """The measures of a study: of each model as names and values, of each arm their means over seeds, with intervals.
 
-A measure is named by its path, such as ``reconstruct/ast-span/0.5/parses``; MEASURES says which of them lead. Differences are
+A measure is named by its path, such as ``reconstruct/ast-span/0.5/parses``; study_tables.py shows them. Differences are
 taken seed by seed: arms with one seed saw the same samples in the same order. Intervals of 95 % are Student's over seeds: they
 say how far training anew moves a figure, not how far other validation samples would. One seed has none.
 """

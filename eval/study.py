@@ -2,7 +2,7 @@
 
 Shards are built, one start is trained (or imported), each arm goes on from it with each seed, each model is measured alike,
 and one page, one JSON file and the tables of docs/study.md say what came out. Every part is a command that a person could type;
-``plan`` lists them. What is done is not done again, so a study that was cut off goes on.
+``--plan`` lists them (estimate.py). What is done is not done again, so a study that was cut off goes on.
 
 What is compared is declared (declaration.py, studies.toml); processes are jobs.py's, measures measures.py's.
 """
