@@ -133,7 +133,7 @@ def _check(path: Path, result: dict[str, Any], key: str, version: int) -> None:
 
 
 def _read_training(folder: Path, name: str) -> Training:
-    records = _read_metrics(folder / METRICS)
+    records = read_metrics(folder / METRICS)
     return Training(
         name=name,
         folder=folder,
@@ -144,7 +144,7 @@ def _read_training(folder: Path, name: str) -> Training:
     )
 
 
-def _read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The records of a run; what was cut off at the end, or is being written just now, is left out."""
     try:
         lines = path.read_text("utf-8").split("\n")

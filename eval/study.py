@@ -8,8 +8,6 @@ What is compared is declared (declaration.py, studies.toml); processes are jobs.
 """
 
 import dataclasses
-import gzip
-import importlib.util
 import json
 import platform
 import shutil
@@ -25,17 +23,18 @@ from typing import Any
 import torch
 
 from syntaxdiff.eval import loss, reconstruction, results
-from syntaxdiff.eval.declaration import PACKAGE, START, Options, Source, Study
+from syntaxdiff.eval.declaration import START, Options, Study
+from syntaxdiff.eval.findings import METRICS, read_metrics
 from syntaxdiff.eval.jobs import Job, OnJobs, Runner
 from syntaxdiff.eval.measures import FORMAT, RunMeasures, measured_runs, summarized
 from syntaxdiff.eval.study_page import write_study_page
+from syntaxdiff.eval.study_sources import usable_sources
 from syntaxdiff.eval.study_tables import markdown
-from syntaxdiff.pipeline.errors import SettingsError, SourceError
+from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import MANIFEST, read_manifest, storage_errors, write_text
 from syntaxdiff.train.export import INFO
 
 RESULT, TABLES, PAGE, COST, DECLARED = "study.json", "tables.md", "report.html", "cost.json", "declared.json"
-METRICS = "metrics.jsonl"
 # For a step and a checkpoint: of a model on one device, and of 8 billion weights, 14 bytes each, on several.
 SAVING_SECONDS, SAVING_SECONDS_OF_SEVERAL = 100.0, 900.0
 
@@ -45,6 +44,11 @@ class Folders:
     """Where a study keeps what."""
 
     out: Path
+
+    @property
+    def sources(self) -> Path:
+        """Rows that were put under prep's names."""
+        return self.out / "sources"
 
     @property
     def data(self) -> Path:
@@ -110,9 +114,9 @@ def study(
         on_jobs=on_jobs,
     )
     _check_gpus(declared)
-    sources = usable_sources(declared, folders, say)
-    _prepare(declared, sources, folders)
     with runner.alone():
+        sources = usable_sources(declared, folders.sources, say)
+        _prepare(declared, sources, folders)
         return _run(declared, folders, runner, sources, say)
 
 
@@ -169,53 +173,6 @@ def _prepare(declared: Study, sources: Sequence[str], folders: Folders) -> None:
         raise SettingsError(f"{path} declares another study, or other sources are here now: give another --out, or remove it")
     write_text(path, text)
     write_text(folders.deepspeed, json.dumps(declared.deepspeed, indent=1) + "\n")
-
-
-def usable_sources(declared: Study, folders: Folders, say: Callable[[str], None] = lambda text: None) -> list[str]:
-    """The sources as ``--src`` of prep takes them; rows under other names are put into a file under prep's own.
-
-    Raises:
-        SourceError: a source that is not optional is absent
-    """
-    found = []
-    for source in declared.data.sources:
-        path = _place(source)
-        if path is None:
-            if not source.is_optional:
-                raise SourceError(f"{source.src} is not there, and study {declared.name} needs it")
-            say(f"{source.src} is not there: the study goes on without it, and its figures are others than with it")
-        elif source.prompt_field is None:
-            found.append(path)
-        else:
-            renamed = folders.out / "sources" / f"{Path(path).name.split('.')[0]}.jsonl"
-            _rename(Path(path), source, renamed)
-            found.append(str(renamed))
-    return found
-
-
-def _place(source: Source) -> str | None:
-    """Where a source is, None where it is absent."""
-    if source.src.startswith(PACKAGE):
-        spec = importlib.util.find_spec(source.src.removeprefix(PACKAGE))
-        folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-        return f"python:{folders[0]}" if folders else None
-    is_path = source.src.startswith((".", "/")) or source.src.endswith((".jsonl", ".json", ".gz", ".parquet"))
-    return None if is_path and not Path(source.src).exists() else source.src
-
-
-def _rename(path: Path, source: Source, renamed: Path) -> None:
-    """A file of rows as chats of one turn, which prep knows."""
-    lines = []
-    try:
-        data = path.read_bytes()
-        for row in map(json.loads, (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()):
-            turns = (("user", row[source.prompt_field]), ("assistant", row[source.response_field]))
-            lines.append(json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}) + "\n")
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{path} does not hold the rows that the study expects ({error!r})") from error
-    with storage_errors(renamed):
-        renamed.parent.mkdir(parents=True, exist_ok=True)
-    write_text(renamed, "".join(lines))
 
 
 # ----------------------------------------------------------------------------------------------------------------- commands
@@ -333,14 +290,13 @@ def swept_rate(declared: Study, folders: Folders) -> float:
 
 def swept_loss(folder: Path) -> float:
     """The last validation loss of a training run under uniform masks."""
-    records = [json.loads(line) for line in (folder / METRICS).read_text("utf-8").splitlines()]
+    records = read_metrics(folder / METRICS)
     return float([one["loss"] for one in records if one["kind"] == "validation" and one["strategy"] == "random"][-1])
 
 
 def corrupted_tokens(folder: Path) -> dict[str, float]:
     """Tokens that a run corrupted, and their share of those that it could have."""
-    lines = (folder / METRICS).read_text("utf-8").splitlines()
-    steps = [record for record in map(json.loads, lines) if record["kind"] == "step"]
+    steps = [record for record in read_metrics(folder / METRICS) if record["kind"] == "step"]
     corrupted = sum(step["corrupted_tokens"] for step in steps)
     corruptible = sum(step["corrupted_tokens"] / step["mask_rate"] for step in steps if step["mask_rate"])
     return {"corrupted_tokens": corrupted, "mask_rate": corrupted / corruptible if corruptible else 0.0, "steps": len(steps)}

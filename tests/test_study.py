@@ -16,7 +16,8 @@ from folders import programs
 from pages import Page
 
 from syntaxdiff.eval.declaration import Data, Source, read_studies
-from syntaxdiff.eval.study import Folders, swept_loss, usable_sources
+from syntaxdiff.eval.study import swept_loss
+from syntaxdiff.eval.study_sources import usable_sources
 from syntaxdiff.pipeline.errors import SourceError
 
 DECLARED = """
@@ -120,7 +121,7 @@ def test_rows_under_other_names_become_chats(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     little = read_studies(tmp_path / "little.toml")["little"]
     notes: list[str] = []
-    (found,) = usable_sources(little, Folders(out=tmp_path / "out"), notes.append)
+    (found,) = usable_sources(little, tmp_path / "sources", notes.append)
     lines = Path(found).read_text().splitlines()
     assert len(lines) == 60
     assert [turn["role"] for turn in json.loads(lines[0])["messages"]] == ["user", "assistant"]
@@ -129,7 +130,7 @@ def test_rows_under_other_names_become_chats(tmp_path: Path, monkeypatch: pytest
     for src in ("absent.jsonl", "package:no_such_package"):
         needed = Data(sources=(Source(src=src),))
         with pytest.raises(SourceError, match="is not there, and study little needs it"):
-            usable_sources(dataclasses.replace(little, data=needed), Folders(out=tmp_path / "out"))
+            usable_sources(dataclasses.replace(little, data=needed), tmp_path / "sources")
 
 
 @pytest.mark.slow
