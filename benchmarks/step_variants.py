@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Manifest, read_manifest
+from syntaxdiff.train.batch import shape_multiple
 from syntaxdiff.train.corruption import CorruptionConfig
 from syntaxdiff.train.engine_config import RunFacts, complete, read_json, with_schedule
 from syntaxdiff.train.leaves import leaf_tables
@@ -67,7 +68,11 @@ class Setup:
     def stream(self, manifest: Manifest, micro_batch: int | None = None) -> SampleStream:
         """The training samples; a step is one micro-batch."""
         config = LoaderConfig(
-            seed=self.seed, micro_batch=micro_batch or self.micro_batch, accumulation=1, max_length=self.length
+            seed=self.seed,
+            micro_batch=micro_batch or self.micro_batch,
+            accumulation=1,
+            max_length=self.length,
+            pad_to_multiple=shape_multiple(self.device),
         )
         return SampleStream(self.data, manifest, config)
 

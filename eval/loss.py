@@ -13,6 +13,7 @@ from syntaxdiff.eval.checkpoint import Checkpoint
 from syntaxdiff.eval.reconstruction import check_fit, check_masked, weights_sha256
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import iter_rows, read_manifest, storage_errors, write_text
+from syntaxdiff.train.batch import shape_multiple
 from syntaxdiff.train.corruption import CorruptionConfig
 from syntaxdiff.train.step import Stepper
 from syntaxdiff.train.strategies import STRATEGIES
@@ -70,6 +71,7 @@ def loss(checkpoint: Checkpoint, data: Path, config: LossConfig, out: Path | Non
         micro_batch=config.batch_size,
         rank=0,
         world=1,
+        pad_to_multiple=shape_multiple(checkpoint.device),
         total=lambda sums: sums,
     )
     stepper = Stepper(engine=checkpoint.model, device=checkpoint.device, token_ids=manifest.token_ids, config=corruption)

@@ -68,6 +68,7 @@ class LoaderConfig:
         max_length: longer samples are an error
         eos_pad: append up to so many end tokens, corruptible, at random (design, "Lengths")
         group_by_length: put a rank's samples of a step into micro-batches by length, so that less is padding
+        pad_to_multiple: padded lengths are a multiple of this (batch.shape_multiple)
     """
 
     seed: int
@@ -79,6 +80,7 @@ class LoaderConfig:
     max_length: int = 4096
     eos_pad: int = 0
     group_by_length: bool = False
+    pad_to_multiple: int = 1
 
     @property
     def global_batch(self) -> int:
@@ -163,7 +165,12 @@ class SampleStream:
             )
 
     def _micro_batch(self, items: list[Item]) -> MicroBatch:
-        batch = collate([item.row for item in items], pad_id=self._manifest.token_ids.pad, languages=self._manifest.languages)
+        batch = collate(
+            [item.row for item in items],
+            pad_id=self._manifest.token_ids.pad,
+            languages=self._manifest.languages,
+            pad_to_multiple=self._config.pad_to_multiple,
+        )
         return MicroBatch(batch, tuple(item.epoch for item in items), tuple(item.ordinal for item in items))
 
     def read_ahead(self, consumed: int = 0) -> Generator[GlobalBatch, None, None]:

@@ -16,6 +16,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from syntaxdiff.train.batch import rounded_up, shape_multiple
+
 ATTENTION = "syntaxdiff"  # SDPA, both ways, on queries and keys that were rotated in float32
 CHUNK_POSITIONS = 512  # of the head: 512 x 126,464 float32 logits are 0.26 GB
 NUM_TIMESTEPS = 1000
@@ -71,15 +73,20 @@ class ScoringHead(nn.Linear):
         """Logits [..., V]; with targets, the cross entropy of each position in nats, float32 [N].
 
         The loop over chunks is inside the module, so that ZeRO-3 gathers the weight once for all of them; backward computes
-        a chunk's logits again, so that never more than one chunk of them exists.
+        a chunk's logits again, so that never more than one chunk of them exists. Positions are filled up to few numbers of
+        them (batch.shape_multiple).
         """
         if target_N is None:
             return super().forward(input)
+        count = len(target_N)
+        missing = rounded_up(count, shape_multiple(input.device)) - count
+        filled_ND = functional.pad(input, (0, 0, 0, missing)) if missing else input
+        filled_N = functional.pad(target_N, (0, missing)) if missing else target_N
         losses = [
             checkpoint(self._cross_entropy, hidden, target, use_reentrant=False)
-            for hidden, target in zip(*(torch.split(one, CHUNK_POSITIONS) for one in (input, target_N)), strict=True)
+            for hidden, target in zip(*(torch.split(one, CHUNK_POSITIONS) for one in (filled_ND, filled_N)), strict=True)
         ]
-        return torch.cat(losses)
+        return torch.cat(losses)[:count]
 
     def _cross_entropy(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         logits_NV = functional.linear(hidden_ND, self.weight, self.bias).float()

@@ -16,6 +16,7 @@ from syntaxdiff.pipeline.shard import iter_rows, read_manifest
 from syntaxdiff.train import engine as ds
 from syntaxdiff.train import export, memory, start
 from syntaxdiff.train.adapters import add_adapters, num_adapter_parameters
+from syntaxdiff.train.batch import shape_multiple
 from syntaxdiff.train.checkpoint import Checkpoints, RunState, check_resumable, name_of
 from syntaxdiff.train.engine_config import RunFacts, complete, decisive, read_json, with_schedule
 from syntaxdiff.train.leaves import leaf_tables
@@ -76,6 +77,7 @@ class Session:
             max_length=self.max_length,
             eos_pad=settings.eos_pad,
             group_by_length=settings.group_by_length,
+            pad_to_multiple=shape_multiple(self.device),
         )
         self.stream = SampleStream(self.data, self.manifest, self.loader)
         self.checkpoints = Checkpoints(self.out)
@@ -257,6 +259,7 @@ class Session:
             micro_batch=self.loader.micro_batch,
             rank=self.rank,
             world=self.world,
+            pad_to_multiple=self.loader.pad_to_multiple,
             total=ds.sum_over_ranks,
         )
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from syntaxdiff.pipeline.shard import TokenIds
-from syntaxdiff.train.batch import Batch, copied
+from syntaxdiff.train.batch import Batch, copied, rounded_up, shape_multiple
 from syntaxdiff.train.corruption import Corrupted, CorruptionConfig, corrupt, plan
 from syntaxdiff.train.model import Inputs, Losses, padding_mask
 from syntaxdiff.train.noise import Noise
@@ -72,7 +72,7 @@ class Stepper:
             mask = padding_mask(length_B, num_tokens) if is_padded else None
             losses: Losses = self.engine(Inputs(corrupted.input_ids_BL, mask, None, rate_BL), clean_BL, corrupted.weight_BL)
             return losses
-        packing = pack(batch.length_B, num_tokens, self.capacity)
+        packing = pack(batch.length_B, num_tokens, self.capacity, shape_multiple(self.device))
         source_PM, position_PM, sample_PM = (copied(torch.from_numpy(one), self.device) for one in packing)
         is_token_PM = sample_PM >= 0
         mask = None
@@ -96,13 +96,14 @@ class Packing(NamedTuple):
     sample_PM: Any  # index of its sample, -1 where padded
 
 
-def pack(length_B: Any, num_tokens: int, capacity: int) -> Packing:
+def pack(length_B: Any, num_tokens: int, capacity: int, multiple: int = 1) -> Packing:
     """Samples put into as few sequences as first-fit, longest first, finds; every sample stays whole.
 
     Args:
         length_B: tokens of each sample
         num_tokens: L, the width of the padded batch
         capacity: most tokens of a sequence; a longer sample has one to itself
+        multiple: of which M is one
     """
     sequences: list[list[int]] = []
     used: list[int] = []
@@ -116,7 +117,7 @@ def pack(length_B: Any, num_tokens: int, capacity: int) -> Packing:
         else:
             sequences.append([sample])
             used.append(length)
-    shape = len(sequences), max(used)
+    shape = len(sequences), rounded_up(max(used), multiple)
     packing = Packing(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, -1, np.int64))
     for number, samples in enumerate(sequences):
         first = 0

@@ -51,6 +51,7 @@ class Validator:
         rows: the validation samples, the same on every rank
         run: how the run corrupts; its operators are left out, and every strategy is weighted by inverse rates
         strategies: what is measured, in this order
+        pad_to_multiple: padded lengths are a multiple of this (batch.shape_multiple)
         total: sums a tensor over all ranks, in place
     """
 
@@ -64,6 +65,7 @@ class Validator:
         micro_batch: int,
         rank: int,
         world: int,
+        pad_to_multiple: int = 1,
         total: Callable[[torch.Tensor], torch.Tensor],
     ) -> None:
         plain = replace(run, objective="inverse-rate", operators=OperatorShares())
@@ -80,7 +82,12 @@ class Validator:
             places = [(first + rank * micro_batch + i) for i in range(micro_batch)]
             counted = np.array([place < len(rows) for place in places])
             chosen = [place if place < len(rows) else 0 for place in places]
-            batch = collate([rows[place] for place in chosen], pad_id=manifest.token_ids.pad, languages=languages)
+            batch = collate(
+                [rows[place] for place in chosen],
+                pad_id=manifest.token_ids.pad,
+                languages=languages,
+                pad_to_multiple=pad_to_multiple,
+            )
             self._batches.append((batch, self._rates[chosen], counted))
 
     def __len__(self) -> int:
