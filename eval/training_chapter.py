@@ -1,6 +1,5 @@
 """Training runs in a report: settings, losses, rates. What was masked and how a model writes is in replay.py."""
 
-import math
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
@@ -85,7 +84,7 @@ def _validation_loss(run: Training) -> Content:
 def _unigram(run: Training) -> float | None:
     """None before the run has ended, and where there were no validation samples to measure it on."""
     nats: float | None = run.info.get("unigram_nats")
-    return nats if nats is not None and math.isfinite(nats) else None
+    return nats
 
 
 def _masks(run: Training) -> Content:

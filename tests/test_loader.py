@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from folders import programs, write_jsonl
 
 from syntaxdiff.pipeline.build import build
@@ -62,6 +63,16 @@ def test_the_order_mixes_shards(folder: Path) -> None:
     place = {row.sample_id: i for i, row in enumerate(r for s in manifest.splits["train"] for r in iter_rows(folder, s))}
     order = [place[item.row.sample_id] for item in islice(stream(folder, window_rows=10**6).items(), len(place))]
     assert abs(np.corrcoef(order, range(len(order)))[0, 1]) < 0.2
+
+
+def test_padded_lengths_are_multiples(folder: Path) -> None:
+    """The same samples in the same places, in batches of few widths."""
+    plain, padded = (next(stream(folder, pad_to_multiple=multiple).batches()) for multiple in (1, 32))
+    for one, other in zip(plain.micro_batches, padded.micro_batches, strict=True):
+        width, wider = (each.batch.tensors.input_ids_BL.shape[1] for each in (one, other))
+        assert wider == -(-width // 32) * 32
+        assert torch.equal(one.batch.tensors.input_ids_BL, other.batch.tensors.input_ids_BL[:, :width])
+        assert one.batch.sample_ids == other.batch.sample_ids
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])

@@ -16,6 +16,7 @@ from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.pipeline.shard import SampleRow
+from syntaxdiff.train.batch import rounded_up, shape_multiple
 from syntaxdiff.train.corruption import CorruptionConfig
 from syntaxdiff.train.model import CHUNK_POSITIONS, NUM_TIMESTEPS, Denoiser, FloatRotation, Inputs, Losses, padding_mask
 from syntaxdiff.train.noise import Noise
@@ -137,6 +138,23 @@ def test_losses_are_the_literal_ones(kind: str, tokens: int) -> None:
         torch.testing.assert_close(got[name], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max()), msg=name)
 
 
+def test_few_shapes_reach_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many positions are scored, the head multiplies matrices of few sizes (batch.shape_multiple)."""
+    model, shapes = denoiser(), set()
+    plain = functional.linear
+
+    def seen(hidden: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if weight is model.network.lm_head.weight:
+            shapes.add(len(hidden))
+        return plain(hidden, weight, bias)
+
+    monkeypatch.setattr(functional, "linear", seen)
+    for tokens in range(20, 200, 3):
+        model(Inputs(some_ids(2, tokens)), some_ids(2, tokens, seed=5), some_weights(2, tokens, share=0.8))
+    assert len(shapes) > 1
+    assert all(size % shape_multiple("cpu") == 0 for size in shapes)
+
+
 def test_negative_weights_are_scored_too() -> None:
     """Only weight 0 means not scored; the sum takes any other weight as it is."""
     model, ids = denoiser(), some_ids(1, 4)
@@ -244,11 +262,16 @@ def test_positions_are_those_given() -> None:
 
 
 @settings(deadline=None, max_examples=300)
-@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=12), capacity=st.integers(1, 50), extra=st.integers(0, 3))
-def test_packing(lengths: list[int], capacity: int, extra: int) -> None:
+@given(
+    lengths=st.lists(st.integers(1, 20), min_size=1, max_size=12),
+    capacity=st.integers(1, 50),
+    extra=st.integers(0, 3),
+    multiple=st.integers(1, 8),
+)
+def test_packing(lengths: list[int], capacity: int, extra: int, multiple: int) -> None:
     """Every token occurs once, samples are whole, capacity holds but for a longer sample alone, and no two fit into one."""
     num_tokens = max(lengths) + extra
-    source_PM, position_PM, sample_PM = pack(np.array(lengths), num_tokens, capacity)
+    source_PM, position_PM, sample_PM = pack(np.array(lengths), num_tokens, capacity, multiple)
     assert source_PM.shape == position_PM.shape == sample_PM.shape
     real = sample_PM >= 0
     everything = [sample * num_tokens + place for sample, length in enumerate(lengths) for place in range(length)]
@@ -266,7 +289,7 @@ def test_packing(lengths: list[int], capacity: int, extra: int) -> None:
         assert (row[:filled] >= 0).all()  # padding is at the end
         assert filled <= capacity or len(set(row[:filled].tolist())) == 1
     assert all(used[i] + used[j] > capacity for j in range(len(used)) for i in range(j))
-    assert source_PM.shape[1] == used.max()
+    assert source_PM.shape[1] == rounded_up(used.max(), multiple)
 
 
 def scored(model: Denoiser, rows: Sequence[SampleRow], rates: Sequence[float], **options: Any) -> Scored:

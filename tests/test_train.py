@@ -57,6 +57,21 @@ def test_the_loss_falls(whole: Path) -> None:
     assert nats[-1] < nats[0] - 0.3
 
 
+def test_a_run_without_validation_says_so(folder: Path) -> None:
+    """It ends, its files hold no number that is none, and what it prints names what was not measured."""
+    out = folder / "unmeasured"
+    told = run(folder, out, "--max-steps", "1", "--sample-every", "0", "--validation-samples", "0")
+    assert "validation loss not measured" in told
+    assert "nan" not in told
+
+    def refused(constant: str) -> None:
+        raise AssertionError(constant)
+
+    info = json.loads((out / "syntaxdiff.json").read_text(), parse_constant=refused)
+    assert info["validation_loss"] is None
+    assert info["unigram_nats"] is None
+
+
 def test_two_ranks_give_the_losses_of_one(folder: Path, whole: Path) -> None:
     """The same global batch on two ranks, through the launcher, gives the same losses to rounding."""
     out = folder / "ranks"

@@ -97,7 +97,7 @@ class Progress:
         self._write(record)
         self._send(step, {name: record[name] for name in (*values, "tokens_per_second")})
 
-    def validation(self, step: int, validations: list[Validation], unigram: float) -> None:
+    def validation(self, step: int, validations: list[Validation], unigram: float | None) -> None:
         """Records and prints a validation."""
         if not self._is_first:
             return
@@ -105,7 +105,7 @@ class Progress:
             self._write({"kind": "validation", "step": step, **asdict(one)})
             self._send(step, {f"validation/{one.strategy}": one.loss})
         losses = ", ".join(f"{one.strategy} {one.loss:.4f}" for one in validations)
-        self.say(f"step {step}: validation loss {losses} nats a token (unigram {unigram:.4f})")
+        self.say(f"step {step}: validation loss {losses} nats a token" + (f" (unigram {unigram:.4f})" if unigram else ""))
         self._since = time.perf_counter()  # the next step's speed is its own
 
     def note(self, kind: str, step: int, **values: Any) -> None:
@@ -148,7 +148,7 @@ def read_metrics(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
 
-def draw_curves(out: Path, unigram: float) -> None:
+def draw_curves(out: Path, unigram: float | None) -> None:
     """Draws training and validation losses, mask rate and learning rate over the steps."""
     import matplotlib as mpl
 
@@ -162,7 +162,8 @@ def draw_curves(out: Path, unigram: float) -> None:
     for strategy in dict.fromkeys(r["strategy"] for r in records if r["kind"] == "validation"):
         found = [r for r in records if r["kind"] == "validation" and r["strategy"] == strategy]
         losses.plot([r["step"] for r in found], [r["loss"] for r in found], marker="o", ms=3, label=f"validation, {strategy}")
-    losses.axhline(unigram, color="grey", ls=":", label="unigram")
+    if unigram is not None:
+        losses.axhline(unigram, color="grey", ls=":", label="unigram")
     losses.set(xlabel="step", ylabel="nats a token", ylim=(0, None), title="loss")
     losses.legend()
     rates.plot([r["step"] for r in steps], [r["mask_rate"] for r in steps], lw=0.7, label="realised mask rate")

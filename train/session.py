@@ -47,7 +47,7 @@ class Session:
         total_steps: the schedule's end
         engine: DeepSpeed's, with weights and optimizer of ``state``
         stepper: corrupts and scores a micro-batch
-        unigram: nats a token of a model that knows token frequencies alone; NaN without validation samples
+        unigram: nats a token of a model that knows token frequencies alone; None without validation samples
         notes: what was adapted, for a person to read
     """
 
@@ -242,10 +242,12 @@ class Session:
             add_adapters(denoiser, settings.lora_rank, self.lora_scale, seed=settings.seed)
         return denoiser
 
-    def _unigram(self) -> float:
+    def _unigram(self) -> float | None:
+        if not self.validation_rows:
+            return None
         rows = islice((row for shard in self.manifest.splits["train"] for row in iter_rows(self.data, shard)), UNIGRAM_ROWS)
         counts = token_counts(rows, self.manifest.tokenizer["vocab_size"])
-        return unigram_nats(self.validation_rows, counts) if self.validation_rows else math.nan
+        return unigram_nats(self.validation_rows, counts)
 
     def validator(self) -> Validator | None:
         """The fixed validation samples; None where the shards have none."""

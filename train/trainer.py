@@ -205,11 +205,10 @@ def finish(run: Session, state: RunState, validator: Validator | None, progress:
         draw_curves(run.out, run.unigram)
         (run.out / PREEMPTED).unlink(missing_ok=True)
     ds.barrier()
-    best_loss = f"{state.best_loss:.4f}" if state.best_loss is not None else "not measured"
-    progress.say(
-        f"{run.out}: the model of step {best or state.step}, validation loss {best_loss} nats a token; the unigram entropy of "
-        f"the data is {run.unigram:.4f}"
-    )
+    told = "validation loss not measured"
+    if state.best_loss is not None and run.unigram is not None:
+        told = f"validation loss {state.best_loss:.4f} nats a token; the unigram entropy of the data is {run.unigram:.4f}"
+    progress.say(f"{run.out}: the model of step {best or state.step}, {told}")
 
 
 def git_revision() -> str | None:
@@ -246,7 +245,8 @@ def _announce(run: Session, progress: Progress) -> None:
     progress.say(
         f"{run.model_name}: {run.num_parameters / 1e6:.1f} M parameters; {run.stream.num_samples:,} samples; "
         f"{run.total_steps - run.state.step:,} steps of {run.loader.global_batch} samples ({run.loader.micro_batch} x "
-        f"{run.loader.accumulation} x {run.world}); strategy {run.settings.strategy}; unigram entropy {run.unigram:.4f} nats"
+        f"{run.loader.accumulation} x {run.world}); strategy {run.settings.strategy}"
+        + (f"; unigram entropy {run.unigram:.4f} nats" if run.unigram is not None else "")
     )
 
 
