@@ -218,6 +218,8 @@ def _token_ids(tokenizer: Any, mask_id: int, path: Path) -> TokenIds:
         header = tokenizer.encode(opened.rpartition(_QUESTION)[2], add_special_tokens=False)
         ends = [place for place, one in enumerate(header) if one in after_answer]
         header = header[max(ends, default=-1) + 1 :]
+        if header and not tokenizer.decode(header[:1]).strip():
+            del header[0]  # the line end of the user's turn
     return TokenIds(
         mask=mask_id,
         pad=eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id,

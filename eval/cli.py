@@ -31,6 +31,7 @@ from syntaxdiff.eval.options import (
     benchmark_options,
     generation_config,
     generation_options,
+    model_arguments,
     model_options,
     option,
     running_options,
@@ -163,13 +164,15 @@ def _stopped_by_sigterm() -> Iterator[None]:
 
 
 def _default_out(config: EvaluationConfig, name: str) -> Path:
-    """Beside the weights; in ``out`` for the reference and for names on the hub."""
     if config.problems is not None and "plus" in config.problems.name.lower() and "plus" not in name:
         name += "-plus"
-    if config.ckpt is None:
-        return Path("out") / "eval" / f"reference-{name}"
-    folder = Path(config.ckpt)
-    return folder / "eval" / name if folder.is_dir() else Path("out") / "eval" / config.ckpt.replace("/", "--") / name
+    return Path("out") / "eval" / f"reference-{name}" if config.ckpt is None else _beside_the_weights(config.ckpt, name)
+
+
+def _beside_the_weights(ckpt: str, name: str) -> Path:
+    """A folder for results: in the checkpoint's, or in ``out/eval`` for names on the hub."""
+    folder = Path(ckpt)
+    return folder / "eval" / name if folder.is_dir() else Path("out") / "eval" / ckpt.replace("/", "--") / name
 
 
 @main.command("compare", short_help="Results side by side, with significance and programs.")
@@ -226,20 +229,16 @@ def generate_command(
     out: Path | None,
     trace: bool,
     ckpt: str,
-    device: str,
-    dtype: str,
-    kind: str,
-    mask_token: str | None,
     **options: Any,
 ) -> None:
     """Write programs behind PROMPT, or behind each prompt of a file."""
-    config = generation_config(options)
+    model, config = model_arguments(options), generation_config(options)
     if (prompt is None) == (file is None):
         raise SettingsError("give one prompt, or a file of them with --prompts")
     if trace and out is None:
         raise SettingsError("--trace goes into a file: name it with --out")
     prompts = [prompt] if prompt is not None else programs.read_prompts(file) if file is not None else []
-    checkpoint = load_checkpoint(ckpt, device=device, dtype=dtype, kind=kind, mask_token=mask_token)
+    checkpoint = load_checkpoint(ckpt, **model)
     with ProgressBars() as bars:
         done = 0
 
@@ -282,16 +281,12 @@ def infill_command(
     preset: str,
     out: Path | None,
     ckpt: str,
-    device: str,
-    dtype: str,
-    kind: str,
-    mask_token: str | None,
     **options: Any,
 ) -> None:
     """Fill the holes of a program in FILE, or on standard input for -."""
-    config = generation_config(options)
+    model, config = model_arguments(options), generation_config(options)
     text = programs.read_program(file)
-    checkpoint = load_checkpoint(ckpt, device=device, dtype=dtype, kind=kind, mask_token=mask_token)
+    checkpoint = load_checkpoint(ckpt, **model)
     filled = programs.infill(checkpoint, text, config, marker=marker, hole_tokens=hole_tokens, preset=preset)
     if out is not None:
         write_text(out, filled.program)
@@ -362,20 +357,17 @@ def reconstruct_command(
     restart: bool,
     as_json: bool,
     ckpt: str,
-    device: str,
-    dtype: str,
-    kind: str,
-    mask_token: str | None,
     **settings: Any,
 ) -> None:
     """Mask programs of the shards, have the model restore them, and count what came back: tokens, spans, trees, parses.
 
     The masks are the same for every model. A run that was cut off goes on when the same command is run again.
     """
+    model = model_arguments(settings)
     config = reconstruction.ReconstructionConfig(**settings)
     if "ast-token" in config.strategies:
         click.echo("note: ast-token masks code by its table of roles; --mask-rate holds for reasoning and scaffold", err=True)
-    checkpoint = load_checkpoint(ckpt, device=device, dtype=dtype, kind=kind, mask_token=mask_token)
+    checkpoint = load_checkpoint(ckpt, **model)
     out = out or _beside_the_weights(ckpt, "reconstruction")
     with ProgressBars() as bars, _stopped_by_sigterm():
         result = reconstruction.reconstruct(
@@ -405,18 +397,15 @@ def loss_command(
     out: Path | None,
     as_json: bool,
     ckpt: str,
-    device: str,
-    dtype: str,
-    kind: str,
-    mask_token: str | None,
     **settings: Any,
 ) -> None:
     """Measure the trainer's validation loss of any model, under the masks of every strategy: nats a token.
 
     Samples, mask rates and masks are fixed, so models can be compared. random, uniform masks, is the yardstick.
     """
+    model = model_arguments(settings)
     config = loss.LossConfig(strategies=strategies or STRATEGIES, **settings)
-    checkpoint = load_checkpoint(ckpt, device=device, dtype=dtype, kind=kind, mask_token=mask_token)
+    checkpoint = load_checkpoint(ckpt, **model)
     result = loss.loss(checkpoint, data, config, out)
     if as_json:
         click.echo(json.dumps(result, indent=1))
@@ -494,22 +483,18 @@ def syntax_command(
     out: Path | None,
     as_json: bool,
     ckpt: str | None,
-    device: str,
-    dtype: str,
-    kind: str,
-    mask_token: str | None,
     **options: Any,
 ) -> None:
     """Parse and compile programs, of a file or written behind prompts; count errors by kind.
 
     Of programs that a diffusion model writes here: also whether the decided part holds together after each denoising step.
     """
-    config = generation_config(options)
+    model, config = model_arguments(options), generation_config(options)
     if file is not None and ckpt is None and prompts is None:
         result = syntax(read_programs(file, field=field, language=config.language), {"file": file.name, "field": field})
     elif file is None and ckpt is not None and prompts is not None:
         texts = programs.read_prompts(prompts)
-        checkpoint = load_checkpoint(ckpt, device=device, dtype=dtype, kind=kind, mask_token=mask_token)
+        checkpoint = load_checkpoint(ckpt, **model)
         with ProgressBars() as bars:
             told = iter(range(1, len(texts) + 1))
             written = write_programs(
@@ -528,12 +513,6 @@ def syntax_command(
         click.echo(json.dumps(result, indent=1))
     else:
         print_syntax(result, Console())
-
-
-def _beside_the_weights(ckpt: str, name: str) -> Path:
-    """A folder for results: in the checkpoint's, or in ``eval`` for names on the hub."""
-    folder = Path(ckpt)
-    return folder / "eval" / name if folder.is_dir() else Path("eval") / ckpt.replace("/", "--") / name
 
 
 @main.command("report", short_help="One page about training runs and results.")

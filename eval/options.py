@@ -64,7 +64,7 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 
 
 def model_options(*, required: bool) -> Callable[[Command], Command]:
-    """Where the model comes from."""
+    """Where the model comes from; ``model_arguments`` takes all but its name out of a command's arguments."""
     section = "Model"
     return _together(
         option(
@@ -79,6 +79,11 @@ def model_options(*, required: bool) -> Callable[[Command], Command]:
         option(section, "--kind", type=click.Choice(("auto", *KINDS)), default="auto", help="auto: by what the folder holds."),
         option(section, "--mask-token", help="Of a model whose tokenizer does not name it."),
     )
+
+
+def model_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Takes out of a command's arguments what ``load_checkpoint`` is to know beside the name."""
+    return {name: options.pop(name) for name in ("device", "dtype", "kind", "mask_token")}
 
 
 def prompt_option(help_text: str) -> Callable[[Command], Command]:
