@@ -79,8 +79,8 @@ def shape_multiple(device: torch.device | str) -> int:
     """What lengths are rounded up to on a device, so that few shapes of matrices occur.
 
     On a CPU oneDNN generates code for each new shape of a bfloat16 product and keeps it: where every batch has a length of its
-    own, that takes half of a small model's time, and memory grows for as long as lengths are new. A GPU has kernels for
-    all shapes, and its flash attention would have to do without where a lone sample is padded.
+    own, that takes a third of a small model's time, and memory grows while lengths are new (benchmarks/cpu_shapes.py). A GPU
+    has kernels for all shapes, and where a lone sample were padded its flash attention, which takes no mask, would be lost.
     """
     return 64 if torch.device(device).type == "cpu" else 1
 
