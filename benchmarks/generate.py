@@ -253,7 +253,7 @@ def main() -> int:
     if options.ckpt is None:
         print(
             "generate.py: --ckpt is missing: give the --out folder of a training run; docs/generation.md has the commands "
-            "that make one in half an hour on two cores",
+            "that make one in 45 minutes",
             file=sys.stderr,
         )
         return 2
