@@ -30,7 +30,7 @@ from train_step import built_shards
 from syntaxdiff.train.batch import shape_multiple
 from syntaxdiff.train.presets import PRESETS
 
-PLACES = ("step_variants.shape_multiple", "syntaxdiff.train.model.shape_multiple", "syntaxdiff.train.step.shape_multiple")
+PLACES = ("step_variants.shape_multiple", "syntaxdiff.train.model.shape_multiple")  # the loader's batches, the head
 
 
 @dataclass(frozen=True)

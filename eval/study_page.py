@@ -190,10 +190,11 @@ def _by_group(title: str, told: dict[str, Any], arms: Sequence[str], where: str)
 def _circumstances(told: dict[str, Any]) -> Html:
     """Machine, data and everything that was declared."""
     machine, data = told["machine"], told["data"]
+    unigram = "" if data["unigram_nats"] is None else f"; unigram entropy {data['unigram_nats']:.4f} nats"
     rows = [
         ("machine", machine["gpu"] or f"{machine['processor']}, {machine['threads']} threads a process"),
         ("versions", f"Python {machine['python']}, torch {machine['torch']}"),
-        ("data", f"fingerprint {data['fingerprint'][:12]}; unigram entropy {data['unigram_nats']:.4f} nats"),
+        ("data", f"fingerprint {data['fingerprint'][:12]}{unigram}"),
     ]
     if (sweep := told["sweep"]) is not None:
         tried = ", ".join(f"{rate}: {loss:.4f}" for rate, loss in sweep["loss"].items())

@@ -191,11 +191,13 @@ def losses_table(told: dict[str, Any]) -> Table:
         difference = arm["differences"].get(reference, {}).get("loss/random")
         rows.append((name, *means, told_difference("loss/random", difference)))
     unigram = told["data"]["unigram_nats"]
+    known = ""
+    if unigram is not None:  # the start's run measured it
+        known = f"The unigram entropy, which a model reaches that knows token frequencies alone, is {unigram:.4f}. "
     return Table(
         title="Validation loss, nats a token (lower is better)",
-        remark=f"The unigram entropy, which a model reaches that knows token frequencies alone, is {unigram:.4f}. Losses under "
-        "different masks cannot be compared with each other: subtrees are harder than tokens. Code alone is a plain mean over "
-        "masked tokens, the others weigh by inverse rates.",
+        remark=f"{known}Losses under different masks cannot be compared with each other: subtrees are harder than tokens. Code "
+        "alone is a plain mean over masked tokens, the others weigh by inverse rates.",
         head=("arm", *(title for title, _ in columns), f"uniform, less {reference}"),
         rows=rows,
     )

@@ -177,6 +177,17 @@ def test_tables_tell_every_arm() -> None:
     assert losses_table(told).rows[0][3:] == ("", told_difference("loss/random", from_first))
 
 
+def test_a_start_that_was_not_validated_has_no_unigram_entropy(tmp_path: Path) -> None:
+    """Tables and page leave out what the start's run did not measure."""
+    build_shards(tmp_path)
+    told = told_of("cpu", {}, noise=0.1)
+    assert "unigram entropy" in losses_table(told).remark
+    told["data"]["unigram_nats"] = None
+    assert losses_table(told).remark.startswith("Losses under different masks")
+    write_study_page(told, tmp_path / "data", tmp_path / "report.html")
+    assert "unigram" not in Page((tmp_path / "report.html").read_text("utf-8")).text
+
+
 def test_differences_of_shares_are_in_points() -> None:
     """A share's difference is told in percentage points, a loss's in nats, both with a sign."""
     difference = {"value": 0.021, "low": -0.0004, "high": 0.05}

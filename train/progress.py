@@ -105,7 +105,9 @@ class Progress:
             self._write({"kind": "validation", "step": step, **asdict(one)})
             self._send(step, {f"validation/{one.strategy}": one.loss})
         losses = ", ".join(f"{one.strategy} {one.loss:.4f}" for one in validations)
-        self.say(f"step {step}: validation loss {losses} nats a token" + (f" (unigram {unigram:.4f})" if unigram else ""))
+        self.say(
+            f"step {step}: validation loss {losses} nats a token" + (f" (unigram {unigram:.4f})" if unigram is not None else "")
+        )
         self._since = time.perf_counter()  # the next step's speed is its own
 
     def note(self, kind: str, step: int, **values: Any) -> None:
