@@ -7,6 +7,7 @@ an error, since that can be mended.
 import hashlib
 import io
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from syntaxdiff.pipeline.compression import decompressed
 from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.snippets import module_name
 from syntaxdiff.pipeline.unit import (
@@ -31,9 +33,8 @@ from syntaxdiff.pipeline.unit import (
 )
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
-DAMAGE = (EOFError, UnicodeDecodeError, OverflowError, pa.ArrowException)
+DAMAGE = (EOFError, UnicodeDecodeError, OverflowError, zlib.error, pa.ArrowException)
 SKETCH_BYTES = 1 << 16
-LOST_BYTES = 1 << 16  # most of what stood before the damage of a compressed file and is lost with it
 
 T = TypeVar("T")
 
@@ -181,19 +182,11 @@ def _cut_by_bytes(table: pa.Table) -> Iterator[pa.Table]:
 
 
 def _json_units(raw: io.BufferedReader, path: Path) -> Iterator[RowsOf]:
-    stream = _decompressed(raw, path)
+    stream = decompressed(raw, path)
     if data_suffix(path) == ".json" and _opens_array(stream):
         yield from _array_units(stream)
     else:
         yield from _line_units(stream)
-
-
-def _decompressed(raw: io.BufferedReader, path: Path) -> io.BufferedReader:
-    """The content of a file. pyarrow's reader, because zstandard's takes a file that was cut off for a whole one."""
-    codec = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix.lower())
-    if codec is None:
-        return raw
-    return io.BufferedReader(pa.CompressedInputStream(raw, codec), buffer_size=LOST_BYTES)
 
 
 def _opens_array(stream: io.BufferedReader) -> bool:

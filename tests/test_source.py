@@ -8,7 +8,9 @@ import json
 import os
 import pickle
 import random
+import zlib
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -399,6 +401,54 @@ def test_a_truncated_file_keeps_all_rows_before_the_cut(tmp_path: Path) -> None:
         assert reasons(got) == ["unreadable-file"]
         assert good(got) == rows[: len(got) - 1]
         assert len(got) > 7_000
+
+
+@pytest.mark.parametrize(
+    ("name", "after", "damaged"),
+    [
+        ("a.jsonl.gz", bytes(1), False),
+        ("a.jsonl.gz", bytes(10_000), False),
+        ("a.json.gz", bytes(511), False),
+        ("a.jsonl.gz", b"garbage", True),
+        ("a.jsonl.gz", bytes(100) + b"garbage", True),
+        ("a.json.gz", b"\n", True),
+        ("a.jsonl.gz", gzip.compress(lines(ROWS))[:40], True),
+        ("a.jsonl.zst", b"garbage", True),
+        ("a.jsonl.zst", bytes(100), True),
+        ("a.jsonl.zst", zst(lines(ROWS))[:40], True),
+    ],
+    ids=count(),
+)
+def test_bytes_behind_a_compressed_file_cost_no_row(name: str, after: bytes, damaged: bool, tmp_path: Path) -> None:
+    """Zero bytes pad a gzip file, as tapes and block devices do; other bytes are named, and every row before them is kept."""
+    plain = json.dumps(ROWS).encode() if ".json." in name else lines(ROWS)
+    data = gzip.compress(plain) if name.endswith(".gz") else zst(plain)
+    (tmp_path / name).write_bytes(data + after)
+    got = read(tmp_path / name)
+    assert good(got)[: len(ROWS)] == ROWS
+    assert reasons(got) == (["unreadable-file"] if damaged else [])
+
+
+@given(st.floats(0, 1), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_a_cut_file_keeps_every_line_that_can_be_had(
+    tmp_path_factory: pytest.TempPathFactory, share: float, flip: bool
+) -> None:
+    """Of a gzip file that is cut or damaged anywhere: all lines that a byte-by-byte decompressor gives before that."""
+    data = gzip.compress(lines(ROWS))
+    at = 10 + int(share * (len(data) - 30))
+    data = data[:at] + (bytes([data[at] ^ 0xFF]) + data[at + 1 :] if flip else b"")
+    decompressor = zlib.decompressobj(wbits=31)
+    given_back = b""
+    with contextlib.suppress(zlib.error):
+        for byte in data:
+            given_back += decompressor.decompress(bytes([byte]))
+    path = tmp_path_factory.mktemp("cut") / "a.jsonl.gz"
+    path.write_bytes(data)
+    whole_lines = given_back.count(b"\n")
+    got = read(path)
+    assert len(got) >= whole_lines
+    assert reasons(got)[-1:] == ["unreadable-file"] or decompressor.eof
 
 
 def test_parquet_values_that_python_lacks_cost_their_row_alone(tmp_path: Path) -> None:
