@@ -37,9 +37,10 @@ from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.engine import Engine, HfEngine, make_engine
 from syntaxdiff.pipeline.errors import SyntaxdiffError
+from syntaxdiff.pipeline.fields import Fields
+from syntaxdiff.pipeline.grouping import Grouping
 from syntaxdiff.pipeline.hub import HubOptions
 from syntaxdiff.pipeline.part import PartCounts, Recipe, Worker
-from syntaxdiff.pipeline.record import Fields
 from syntaxdiff.pipeline.source import open_source
 from syntaxdiff.pipeline.template import read_template
 from syntaxdiff.pipeline.tokenizer import load_tokenizer, save_tokenizer
@@ -564,6 +565,8 @@ def make_recipe(tokenizer: str, folder: Path) -> Recipe:
         overlength="drop",
         questions=None,
         allow_missing_prompt=True,
+        use_solution=True,
+        grouping=Grouping(),
         seed=0,
     )
 

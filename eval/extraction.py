@@ -20,7 +20,7 @@ from typing import NamedTuple
 from syntaxdiff.eval.problems import Problem
 from syntaxdiff.eval.prompts import DONE, Prompt
 from syntaxdiff.pipeline.grammar import language_of_fence
-from syntaxdiff.pipeline.record import fenced_blocks
+from syntaxdiff.pipeline.response import fenced_blocks
 
 # Where a function that is continued outside of a fence ends: the stop sequences of Chen et al. 2021, section 3.2.
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")

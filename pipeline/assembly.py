@@ -40,7 +40,10 @@ REASON_OF_FATE = {Fate.DUPLICATE: "duplicate", Fate.SIBLING: "validation-sibling
 
 @dataclass(frozen=True)
 class Assembled:
-    """What came out: shards by split, rows read, rejects by reason, languages met, errors in programs, programs alone."""
+    """What came out: shards by split, rows read, rejects by reason, languages met, and samples by what is true of them.
+
+    ``readings`` counts them by how their program was found in a response, ``unused_fields`` by fields with text left unread.
+    """
 
     splits: dict[str, tuple[ShardFile, ...]]
     rows_read: int
@@ -48,6 +51,8 @@ class Assembled:
     languages: tuple[str, ...]
     samples_with_error: int
     programs_alone: int
+    readings: dict[str, int]
+    unused_fields: dict[str, int]
 
     @property
     def fingerprint(self) -> str:
@@ -87,6 +92,8 @@ def assemble(parts: Sequence[Path], plan: Plan, folder: Path, shard_rows: int) -
         languages=tuple(sorted(languages)),
         samples_with_error=counts["has_error"],
         programs_alone=counts["is_program_alone"],
+        readings=_named(counts, "reading"),
+        unused_fields=_named(counts, "unused"),
     )
 
 
@@ -109,7 +116,14 @@ def _samples(parts: Sequence[Path], plan: Plan, fate: Fate, languages: set[str],
         languages.update(samples["language"].unique().to_pylist())
         for flag in ("has_error", "is_program_alone"):
             counts[flag] += pc.sum(samples[flag]).as_py() or 0
+        counts.update(f"reading {name}" for name in samples["reading"].to_pylist() if name)
+        counts.update(f"unused {name}" for name in pc.list_flatten(samples["unused"]).to_pylist())
         yield samples.select(SAMPLE_SCHEMA.names)
+
+
+def _named(counts: Counter[str], what: str) -> dict[str, int]:
+    """The counts of one kind by their names, sorted."""
+    return {name.partition(" ")[2]: count for name, count in sorted(counts.items()) if name.partition(" ")[0] == what}
 
 
 def _rejects(table: pa.Table, fates: Fates) -> pa.Table:

@@ -7,19 +7,20 @@ units of the sources, what each becomes, and the assembly of the parts are funct
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from syntaxdiff.pipeline.assembly import Assembled, assemble
 from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import RowError, SettingsError, SourceError
 from syntaxdiff.pipeline.grammar import load_grammar
+from syntaxdiff.pipeline.grouping import NONE
 from syntaxdiff.pipeline.hub import HubDataset, HubOptions, SavedDataset
-from syntaxdiff.pipeline.part import Recipe
+from syntaxdiff.pipeline.part import FORMAT, Recipe
 from syntaxdiff.pipeline.pool import OnProgress, make_parts
 from syntaxdiff.pipeline.questions import QuestionBook
 from syntaxdiff.pipeline.record import RecordReader
@@ -53,12 +54,20 @@ ASSEMBLY_SETTINGS = frozenset({"validation_size", "shard_rows"})  # decide nothi
 TRAINING_TEXT_BYTES = 64 << 20  # of all sources together, for `train:SIZE`
 
 
-def build(config: BuildConfig, on_progress: OnProgress = lambda progress: None) -> Manifest:
+OnNote: TypeAlias = Callable[[str], None]
+
+
+def build(
+    config: BuildConfig,
+    on_progress: OnProgress = lambda progress: None,
+    on_note: OnNote = lambda note: None,
+) -> Manifest:
     """Builds a folder of shards, or goes on with one that was cut off; a complete one is left as it is.
 
     Args:
         config: settings
         on_progress: called after every unit, from this process
+        on_note: called with what the user should know besides
 
     Returns:
         the manifest, as written to ``config.out``
@@ -81,7 +90,7 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda progress: None) 
             return manifest
         _sweep(config.out)
         _check_fields(config, sources)
-        _claim(work_folder, config.out, settings | {"made_by": _made_by(config)})
+        _claim(work_folder, config.out, settings | {"made_by": _made_by(config), "format": FORMAT}, on_note)
         tokenizer = _tokenizer(config, sources, work_folder / TOKENIZER)
         codec = Codec(work_folder / TOKENIZER, config.engine)
         template = read_template(tokenizer)
@@ -95,13 +104,15 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda progress: None) 
             overlength=config.overlength,
             questions=config.questions,
             allow_missing_prompt=config.allow_missing_prompt,
+            use_solution=not config.ignore_solution,
+            grouping=config.grouping,
             seed=config.seed,
         )
         parts, plan = make_parts(config, sources, recipe, work_folder, on_progress)
         assembled = assemble(parts, plan, config.out, config.shard_rows)
         _check_any(assembled, config.out, work_folder)
         copy_tokenizer(work_folder / TOKENIZER, config.out / TOKENIZER)
-        manifest = _manifest(settings, codec, tokenizer, template, assembled)
+        manifest = _manifest(settings, codec, tokenizer, template, assembled, plan.grouping)
         write_text(config.out / MANIFEST, manifest.to_json())
         shutil.rmtree(work_folder, ignore_errors=True)
         return manifest
@@ -145,6 +156,10 @@ def _settings(config: BuildConfig, sources: list[Source]) -> dict[str, Any]:
         "validation_size": config.validation_size,
         "shard_rows": config.shard_rows,
         "seed": config.seed,
+        # Null where they are not used: what was built before they came has none, and is gone on with.
+        "group_fields": list(config.group_fields) or None,
+        "group_by_folder": config.group_by_folder or None,
+        "ignore_solution": config.ignore_solution or None,
     }
 
 
@@ -186,14 +201,20 @@ def _made_by(config: BuildConfig) -> dict[str, str]:
     return {name: version(name) for name in packages} | grammars
 
 
-def _claim(work_folder: Path, out: Path, settings: dict[str, Any]) -> None:
+def _claim(work_folder: Path, out: Path, settings: dict[str, Any], on_note: OnNote) -> None:
     """Marks a folder as this build's, or finds that it is already. Raises SettingsError where it is something else's."""
     stored = work_folder / "settings.json"
     if stored.exists():
         if any((work_folder / "parts").glob("*.arrow")):
             parts_only = {name: value for name, value in settings.items() if name not in ASSEMBLY_SETTINGS}
             theirs = json.loads(stored.read_text(encoding="utf-8"))
+            is_older = theirs.get("format") != FORMAT
+            parts_only.pop("format")
             _refuse_others(out, {name: theirs.get(name) for name in parts_only}, parts_only)
+            if is_older:  # the outcome is that of a fresh build
+                on_note("this build was begun by an older syntaxdiff, which read rows otherwise: its rows are read again")
+                shutil.rmtree(work_folder / "parts", ignore_errors=True)
+                shutil.rmtree(work_folder / TOKENIZER, ignore_errors=True)
         else:
             shutil.rmtree(work_folder / TOKENIZER, ignore_errors=True)  # nothing is lost by other settings
         return write_text(stored, json.dumps(settings, ensure_ascii=False))
@@ -209,18 +230,30 @@ def _claim(work_folder: Path, out: Path, settings: dict[str, Any]) -> None:
 def _check_fields(config: BuildConfig, sources: list[Source]) -> None:
     """Raises SourceError where the first row of a source is of no known shape and the options do not say what it holds."""
     reader = _reader(config)
+    missing = set(config.group_fields) - {NONE}
     for source in sources:
         first_unit = next(source.units(), None)
         rows = [row for _, row in first_unit.rows() if not isinstance(row, RowError)] if first_unit else []
+        missing -= {name for row in rows for name in row}
         if rows and not any(reader.shape_of(row) for row in rows):
             raise SourceError(
                 f"--src {source.name}: its rows have the fields {', '.join(sorted(rows[0]))}; say which hold what by "
                 "--prompt-field and --response-field (or --reasoning-field and --code-field)"
             )
+    if missing:
+        raise SettingsError(
+            f"--group-field {', '.join(sorted(missing))}: none of the first rows of any source has such a field"
+        )
 
 
 def _reader(config: BuildConfig) -> RecordReader:
-    return RecordReader(fields=config.fields, languages=config.languages, allow_missing_prompt=True)
+    return RecordReader(
+        fields=config.fields,
+        languages=config.languages,
+        allow_missing_prompt=True,
+        use_solution=not config.ignore_solution,
+        grouping=config.grouping,
+    )
 
 
 def _tokenizer(config: BuildConfig, sources: list[Source], folder: Path) -> HubTokenizer:
@@ -266,6 +299,7 @@ def _manifest(
     tokenizer: HubTokenizer,
     template: Template,
     assembled: Assembled,
+    grouping: dict[str, Any],
 ) -> Manifest:
     after_end = [index + 1 for index, piece in enumerate(template.middle) if piece.token_id in _end_ids(template)]
     header = template.middle[max(after_end, default=0) :]
@@ -293,6 +327,9 @@ def _manifest(
         splits=assembled.splits,
         samples_with_error=assembled.samples_with_error,
         programs_alone=assembled.programs_alone,
+        readings=assembled.readings,
+        unused_fields=assembled.unused_fields,
+        grouping=grouping,
         fingerprint=assembled.fingerprint,
         versions={name: version(name) for name in ("pyarrow", "tokenizers", "transformers", "tree-sitter")},
     )
@@ -312,6 +349,7 @@ HINTS = {
     "too-long": "see --max-length and --overlength",
     "other-language": "see --languages",
     "no-code": "see --response-field and --code-field",
+    "solution-not-in-answer": "--ignore-solution finds programs by their fences alone",
     "missing-field": "see --prompt-field, --response-field, --reasoning-field and --code-field",
 }
 

@@ -19,12 +19,12 @@ from syntaxdiff.pipeline.command import HELP_SETTINGS, OneLineErrors
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.display import print_sample, sample_view
 from syntaxdiff.pipeline.engine import ENGINES
+from syntaxdiff.pipeline.fields import Fields
 from syntaxdiff.pipeline.grammar import LANGUAGES, language_of_fence
 from syntaxdiff.pipeline.pool import Progress
-from syntaxdiff.pipeline.record import Fields
 from syntaxdiff.pipeline.sample import OVERLENGTH
 from syntaxdiff.pipeline.shard import MANIFEST, SPLITS, Manifest, read_manifest
-from syntaxdiff.pipeline.summary import print_summary, summarize
+from syntaxdiff.pipeline.summary import note_lines, print_summary, summarize
 from syntaxdiff.pipeline.tokenizer import DEFAULT_TOKENIZER
 from syntaxdiff.pipeline.verification import verify
 
@@ -62,6 +62,19 @@ def main() -> None:
     "--questions", help="Where OpenCodeReasoning's statements that are `-` are fetched: `hub`, or a folder with taco/, apps/, …"
 )
 @click.option("--allow-missing-prompt", is_flag=True, help="Keep rows whose statement cannot be had, without prompt.")
+@click.option(
+    "--ignore-solution",
+    is_flag=True,
+    help="Find the program of a response by its fence, also where the row has it as `solution`.",
+)
+@click.option(
+    "--group-field",
+    "group_fields",
+    multiple=True,
+    help="Field with the id of a problem: its samples are on one side of the split. Repeatable; `none`: statements alone. "
+    "[default: problem_id, question_id, task_id, slug, … where values repeat]",
+)
+@click.option("--group-by-folder", is_flag=True, help="Samples whose files share a folder are on one side of the split.")
 @click.option("--tokenizer", default=DEFAULT_TOKENIZER, show_default=True, help="Hub name, local folder, or train:SIZE.")
 @click.option(
     "--mask-token",
@@ -120,7 +133,7 @@ def build_command(
     config = BuildConfig(fields=fields, languages=chosen, **options)
     was_complete = (config.out / MANIFEST).exists()
     with ProgressBar() as bar:
-        manifest = build(config, bar.update)
+        manifest = build(config, bar.update, lambda note: tqdm.write(f"note: {note}", file=sys.stderr))
     if fields.given and fields.prompt is None:
         click.echo("note: no --prompt-field was given, so the samples have no prompt", err=True)
     if config.limit is not None and sum(map(manifest.num_samples, SPLITS)) < config.limit:
@@ -189,6 +202,8 @@ def print_build(folder: Path, manifest: Manifest) -> None:
     rejects = sum(manifest.rejected.values())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(manifest.rejected.items(), key=lambda item: -item[1]))
     click.echo(f"{'rejected':<10}  {rejects:>9,} of {manifest.rows_read:,} rows" + (f": {reasons}" if reasons else ""))
+    for line in note_lines(manifest):
+        click.echo(line)
     click.echo(f"{folder / MANIFEST}  engine {manifest.tokenizer['engine']}  fingerprint {manifest.fingerprint[:12]}")
     samples = sum(map(manifest.num_samples, SPLITS))
     if manifest.samples_with_error > samples * ERROR_SHARE:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from syntaxdiff.pipeline.engine import ENGINES
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.fields import Fields
 from syntaxdiff.pipeline.grammar import LANGUAGES
-from syntaxdiff.pipeline.record import Fields
+from syntaxdiff.pipeline.grouping import Grouping
 from syntaxdiff.pipeline.sample import OVERLENGTH
 from syntaxdiff.pipeline.tokenizer import DEFAULT_TOKENIZER, trained_size
 
@@ -64,6 +65,9 @@ class BuildConfig:
     validation_size: int | None = None
     shard_rows: int = 4096
     seed: int = 0
+    group_fields: tuple[str, ...] = ()
+    group_by_folder: bool = False
+    ignore_solution: bool = False
     workers: int = field(default_factory=usable_cores)
 
     def __post_init__(self) -> None:
@@ -88,4 +92,11 @@ class BuildConfig:
             raise SettingsError(f"--validation-size {self.validation_size} leaves nothing of --limit {self.limit} to train on")
         if self.fields.given and not (self.fields.response or self.fields.code):
             raise SettingsError("--prompt-field and --reasoning-field need --response-field or --code-field beside them")
+        if not all(name and _is_utf8(name) for name in self.group_fields):
+            raise SettingsError("--group-field is empty or not UTF-8: give the name of a field")
         trained_size(self.tokenizer)
+
+    @property
+    def grouping(self) -> Grouping:
+        """By what samples are of one problem."""
+        return Grouping(self.group_fields, self.group_by_folder)

@@ -21,12 +21,14 @@ import pyarrow as pa
 
 from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.errors import RowError, ShardError, SyntaxdiffError, TokenizerError
+from syntaxdiff.pipeline.fields import Fields
+from syntaxdiff.pipeline.grouping import Grouping
 from syntaxdiff.pipeline.questions import QuestionBook
-from syntaxdiff.pipeline.record import Fields, Record, RecordReader, own_id
+from syntaxdiff.pipeline.record import Record, RecordReader, own_id
 from syntaxdiff.pipeline.sample import Sample, make_samples, sample_table
 from syntaxdiff.pipeline.shard import SAMPLE_SCHEMA, written_whole
 from syntaxdiff.pipeline.template import Template
-from syntaxdiff.pipeline.unit import Unit
+from syntaxdiff.pipeline.unit import PythonFile, Unit
 
 # A reject has null in all columns of a sample; a sample has null in `reason` and `detail`.
 PART_SCHEMA = pa.schema(
@@ -38,10 +40,15 @@ PART_SCHEMA = pa.schema(
         ("detail", pa.string()),
         ("content", pa.uint64()),
         ("problem", pa.uint64()),
+        ("key", pa.list_(pa.uint64())),  # what else samples of one problem share …
+        ("key_kind", pa.list_(pa.uint8())),  # … each an index into grouping.Grouping.kinds
         ("is_program_alone", pa.bool_()),  # a sample of a program with neither problem nor reasoning before it
+        ("reading", pa.string()),  # of response.READINGS, empty where the program had a field of its own
+        ("unused", pa.list_(pa.string())),  # fields of the row with text that were not used
     ]
 )
-KEY_COLUMNS = ("reason", "content", "problem", "length")  # what the assembly plans by
+KEY_COLUMNS = ("reason", "content", "problem", "key", "key_kind", "length")  # what the assembly plans by
+FORMAT = 2  # of parts, and of how rows are read: parts of another are made again
 CHECKED_CHARS = 20_000
 
 
@@ -58,6 +65,8 @@ class Recipe:
     overlength: str
     questions: str | None
     allow_missing_prompt: bool
+    use_solution: bool
+    grouping: Grouping
     seed: int
 
 
@@ -95,6 +104,8 @@ class Worker:
             languages=recipe.languages,
             statements=QuestionBook(recipe.questions).statement if recipe.questions else None,
             allow_missing_prompt=recipe.allow_missing_prompt,
+            use_solution=recipe.use_solution,
+            grouping=recipe.grouping,
         )
 
     def write_part(self, unit: Unit, path: Path, resume: dict[str, Any]) -> PartCounts:
@@ -132,7 +143,10 @@ class Worker:
                 continue
             ids.append(printable(own_id(row)) or where)
             try:
-                record = self.reader.read(row, source=unit.source, default_language=unit.default_language)
+                path = unit.place if isinstance(unit.rows, PythonFile) else None
+                record = self.reader.read(
+                    row, source=unit.source, place=unit.place, path=path, default_language=unit.default_language
+                )
                 outcomes.append(record.mapped(self.codec.normalize))
             except RowError as error:
                 outcomes.append(error)
@@ -175,14 +189,23 @@ def _part_table(
         pa.array([error.reason if error else None for error in errors], pa.string()),
         pa.array([printable(error.detail) if error else None for error in errors], pa.string()),
         pa.array([int(record.content_hash, 16) if record else 0 for record, _ in rows], pa.uint64()),
-        pa.array([_problem_hash(record.problem, seed) if record else 0 for record, _ in rows], pa.uint64()),
+        pa.array([_key_hash(record.problem, seed) if record else 0 for record, _ in rows], pa.uint64()),
+        pa.array(
+            [[_key_hash(key.text, seed) for key in record.keys] if record else [] for record, _ in rows],
+            PART_SCHEMA.field("key").type,
+        ),
+        pa.array(
+            [[key.kind for key in record.keys] if record else [] for record, _ in rows], PART_SCHEMA.field("key_kind").type
+        ),
         pa.array([record is not None and not record.prompt and not record.reasoning for record, _ in rows], pa.bool_()),
+        pa.array([record.reading if record else None for record, _ in rows], pa.string()),
+        pa.array([record.unused if record else None for record, _ in rows], pa.list_(pa.string())),
     ]
     return pa.table(columns, schema=PART_SCHEMA)
 
 
-def _problem_hash(problem: str, seed: int) -> int:
-    digest = hashlib.blake2b(problem.encode("utf-8", errors="replace"), digest_size=8, salt=seed.to_bytes(16, "little"))
+def _key_hash(key: str, seed: int) -> int:
+    digest = hashlib.blake2b(key.encode("utf-8", errors="replace"), digest_size=8, salt=seed.to_bytes(16, "little"))
     return int.from_bytes(digest.digest(), "little")
 
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, ShardError, StorageError
 from syntaxdiff.pipeline.part import KEY_COLUMNS, PartCounts, Recipe, counts_of, read_part, start_worker, work
@@ -69,8 +71,19 @@ class Parts:
         assert index == len(self._keys)
         table, resume = read_part(self.path(index), KEY_COLUMNS)
         is_sample = table["reason"].is_null().to_numpy()
+        keys = table["key"].combine_chunks()
+        kinds = table["key_kind"].combine_chunks()
         # Copies: a view would keep the part mapped.
-        self._keys.append(Keys(is_sample, table["content"].to_numpy().copy(), table["problem"].to_numpy().copy()))
+        self._keys.append(
+            Keys(
+                is_sample,
+                table["content"].to_numpy().copy(),
+                table["problem"].to_numpy().copy(),
+                keys.value_lengths().to_numpy().astype(np.uint8),
+                keys.flatten().to_numpy().copy(),
+                kinds.flatten().to_numpy().copy(),
+            )
+        )
         counts = counts_of(table)
         self.counts = self.counts.plus(counts)
         return resume
@@ -81,7 +94,12 @@ class Parts:
     def plan(self) -> Plan:
         """Fate of all rows taken so far."""
         config = self._config
-        return make_plan(Keys.joined(self._keys), validation_size=config.validation_size, limit=config.limit)
+        return make_plan(
+            Keys.joined(self._keys),
+            validation_size=config.validation_size,
+            limit=config.limit,
+            grouping=config.grouping,
+        )
 
     def suffice(self) -> bool:
         """Whether the limit is reached. Plans only when enough new samples are there for that to be possible."""

@@ -2,54 +2,34 @@
 
 Known by their fields: OpenCodeReasoning (``input``, ``output``), OpenCodeReasoning-2 (``question``, ``r1_generation``),
 chat (``messages``), and ``prompt``/``reasoning``/``code``; any other by options. A row that cannot be read so is a RowError
-with a short stable reason, never a crash.
+with a short stable reason, never a crash. How a response is taken apart is in response.py.
 """
 
 import hashlib
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from syntaxdiff.pipeline.errors import RowError
+from syntaxdiff.pipeline.fields import (
+    ID_FIELDS,
+    KNOWN_SHAPES,
+    LANGUAGE_FIELDS,
+    MESSAGES,
+    MISSING,
+    PLACE_FIELDS,
+    REASONING_FIELDS,
+    SOLUTION,
+    Fields,
+    Row,
+    unused_fields,
+)
 from syntaxdiff.pipeline.grammar import language_of_fence
+from syntaxdiff.pipeline.grouping import Grouping, Key, place_key
+from syntaxdiff.pipeline.response import Answer, parse_response, reasoning_of
 
-MISSING_STATEMENT = "-"  # how OpenCodeReasoning marks a statement that must be fetched from its source
-ID_FIELDS = ("id", "sample_id", "task_id", "question_id", "problem_id", "uid", "slug", "path", "idx", "index")
-LANGUAGE_FIELDS = ("language", "lang", "programming_language")
-
-Row: TypeAlias = Mapping[str, Any]
 Statements: TypeAlias = Callable[[str, str, str], str]  # dataset, split, index → statement, or RowError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fields:
-    """Names of the fields that hold what a sample is made of; all None where rows are known by their shape."""
-
-    prompt: str | None = None
-    response: str | None = None
-    reasoning: str | None = None
-    code: str | None = None
-
-    @property
-    def given(self) -> bool:
-        """Whether the user named any field."""
-        return any((self.prompt, self.response, self.reasoning, self.code))
-
-    def suit(self, row: Row) -> bool:
-        """Whether a row has what these names need: a response or code, and the prompt if one is named."""
-        wanted = [name for name in (self.prompt, self.response, self.reasoning, self.code) if name]
-        return bool(self.response or self.code) and all(name in row for name in wanted)
-
-
-# First match decides. A field that is optional is looked up by name where it is used.
-KNOWN_SHAPES: dict[str, Fields] = {
-    "OpenCodeReasoning": Fields(prompt="input", response="output"),
-    "OpenCodeReasoning-2": Fields(prompt="question", response="r1_generation"),
-    "chat": Fields(response="messages"),
-    "parts": Fields(code="code"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +41,10 @@ class Record:
         reasoning: the trace without its tags, empty where there is none
         code: the program without outer line ends
         source_id: the source's own id, empty where it has none
-        problem: key of the problem: equal for all samples of one problem
+        problem: key of the problem: its statement's text, else its place in the data set that it is from, else the program
+        keys: what else samples of the problem share
+        reading: of response.READINGS; empty where the row has the program in a field of its own
+        unused: fields of the row that hold text and were not used
     """
 
     prompt: str
@@ -71,11 +54,20 @@ class Record:
     source: str
     source_id: str
     problem: str
+    keys: tuple[Key, ...] = ()
+    reading: str = ""
+    unused: tuple[str, ...] = ()
 
     def mapped(self, change: Callable[[str], str]) -> "Record":
         """The record with its texts changed, its problem's key among them."""
-        texts = {name: getattr(self, name) for name in ("prompt", "reasoning", "code", "problem")}
-        return replace(self, **{name: change(text) for name, text in texts.items()})
+        return replace(
+            self,
+            prompt=change(self.prompt),
+            reasoning=change(self.reasoning),
+            code=change(self.code),
+            problem=change(self.problem),
+            keys=tuple(Key(kind, change(text)) for kind, text in self.keys),
+        )
 
     @cached_property
     def content_hash(self) -> str:
@@ -98,66 +90,135 @@ class RecordReader:
         languages: languages to keep; the first is assumed where neither a field, the fence nor the split names one
         statements: looks up a missing statement by data set, split and index; None where no look-up was asked for
         allow_missing_prompt: keep rows whose statement cannot be had, with an empty prompt
+        use_solution: a row's ``solution`` decides what in its response is the program
+        grouping: which further keys of a problem are read
     """
 
     fields: Fields
     languages: tuple[str, ...]
     statements: Statements | None = None
     allow_missing_prompt: bool = False
+    use_solution: bool = True
+    grouping: Grouping = field(default_factory=Grouping)
 
     def shape_of(self, row: Row) -> Fields | None:
         """The field names that suit a row: the user's own, else those of a known shape, else None."""
         if self.fields.given and self.fields.suit(row):
             return self.fields
-        if any(name in row for name in vars(self.fields).values() if name):
+        if any(name in row for name in self.fields.names):
             return None  # some of the user's own names: other text must not stand in for the rest
         if "instruction" in row:
             return None  # Alpaca's shape, whose `input` and `output` mean something else
         return next((shape for shape in KNOWN_SHAPES.values() if shape.suit(row)), None)
 
-    def read(self, row: Row, *, source: str, default_language: str | None = None) -> Record:
+    def read(
+        self, row: Row, *, source: str, place: str = "", path: str | None = None, default_language: str | None = None
+    ) -> Record:
         """The record of a row.
 
         Args:
             source: name of the source, stored with the sample
+            place: file or split that the row stands in
+            path: of the program's own file, where the row is part of one
             default_language: of the source's split, used where neither a field nor the fence names one
 
         Raises:
-            RowError: ``missing-field``, ``wrong-type``, ``multi-turn``, ``unclosed-think``, ``no-code``, ``empty-code``,
-                ``other-language``, ``missing-question``, ``bad-text``
+            RowError: ``missing-field``, ``wrong-type``, ``multi-turn``, ``unclosed-think``, ``no-code``, ``cut-program``,
+                ``solution-not-in-answer``, ``empty-code``, ``other-language``, ``missing-question``, ``bad-text``
         """
         shape = self.shape_of(row)
         if shape is None:
             raise RowError("missing-field", f"the row has {', '.join(sorted(map(str, row))) or 'no fields'}")
-        prompt, reasoning, code, tag = _parts(row, shape)
-        code = code.strip("\r\n")
+        parts = self._parts(row, shape, default_language or self.languages[0])
+        code = parts.code.strip("\r\n")
         if not code.strip():
             raise RowError("empty-code")
-        language = _language(row, tag) or default_language or self.languages[0]
+        language = _language(row, parts.tag) or default_language or self.languages[0]
         if language not in self.languages:
             raise RowError("other-language", language)
-        problem = _problem_key(row)
+        prompt = parts.prompt
         if prompt is None:
             prompt = ""  # the rows have no such field: nothing is missing
-        elif prompt.strip() in ("", MISSING_STATEMENT):
+        elif prompt.strip() in ("", MISSING):
             prompt = self._statement(row)
+        keys = tuple(self.grouping.keys_of(row, source=source, place=place, path=path))
+        names = {name for name, _ in (*_named(row, ID_FIELDS), *_named(row, LANGUAGE_FIELDS))} | set(self.grouping.kinds)
         record = Record(
             prompt=prompt.strip(),
-            reasoning=reasoning.strip(),
+            reasoning=parts.reasoning.strip(),
             code=code,
             language=language,
             source=source,
             source_id=own_id(row),
-            problem="statement:" + " ".join(prompt.split()) if prompt.strip() else problem or "code:" + code,
+            problem="statement:" + " ".join(prompt.split()) if prompt.strip() else place_key(row) or "code:" + code,
+            keys=keys,
+            reading=parts.reading,
+            unused=unused_fields(row, names | set(PLACE_FIELDS if place_key(row) else ()) | parts.used),
         )
         check_text(record.prompt, record.reasoning, record.code, record.source_id)
         return record
+
+    def _parts(self, row: Row, shape: Fields, default_language: str) -> "Parts":
+        """What a row of a shape holds."""
+        if shape is KNOWN_SHAPES["parts"]:
+            prompt = _text(row, "prompt") if row.get("prompt") is not None else None
+            _text(row, "reasoning", "")
+            given = _reasoning_fields(row)
+            return Parts(prompt, _joined(given.values()), _text(row, "code"), "", "", {"prompt", "code", *given})
+        if shape is KNOWN_SHAPES["chat"]:
+            prompt, response, inside = _conversation(row[MESSAGES])
+            solution = row.get(SOLUTION)
+            return self._answered(
+                row, prompt, response, solution if isinstance(solution, str) else "", inside, default_language
+            )
+        prompt = _text(row, shape.prompt) if shape.prompt else None
+        used = set(shape.names)
+        own_reasoning = _text(row, shape.reasoning) if shape.reasoning else None
+        if not shape.response:
+            assert shape.code is not None  # Fields.suit: a response or code
+            return Parts(prompt, own_reasoning or "", _text(row, shape.code), "", "", used)
+        response = _text(row, shape.response)
+        if shape.code:
+            code = _text(row, shape.code)
+            return Parts(prompt, reasoning_of(response, code) if own_reasoning is None else own_reasoning, code, "", "", used)
+        solution = _text(row, SOLUTION, "")
+        if shape in KNOWN_SHAPES.values():
+            parts = self._answered(row, prompt, response, solution, {}, default_language)
+            return parts._replace(used=parts.used | used)
+        answer, decided = self._parsed(row, response, solution, default_language)
+        reasoning = answer.reasoning if own_reasoning is None else own_reasoning
+        return Parts(prompt, reasoning, answer.code, answer.tag, answer.reading, used | decided)
+
+    def _answered(
+        self, row: Row, prompt: str | None, response: str, solution: str, inside: dict[str, str], default_language: str
+    ) -> "Parts":
+        """Parts of a row of a known shape, whose reasoning may stand in a field of its own, in the row or in its message."""
+        answer, used = self._parsed(row, response, solution, default_language)
+        given = _reasoning_fields(row) | inside
+        reasoning = answer.reasoning
+        if any(text.strip() for text in given.values()):  # prose before the program is then part of the answer
+            reasoning = _joined([*given.values(), *([answer.reasoning] if "</think>" in response else [])])
+        messages = {f"{MESSAGES}.role", f"{MESSAGES}.content"}
+        return Parts(prompt, reasoning, answer.code, answer.tag, answer.reading, used | set(given) | messages)
+
+    def _parsed(self, row: Row, response: str, solution: str, default_language: str) -> tuple[Answer, set[str]]:
+        """A response taken apart, and the fields that helped."""
+        if not self.use_solution or solution.strip() in ("", MISSING):
+            solution = ""
+        named = _named(row, LANGUAGE_FIELDS)
+        answer = parse_response(
+            response,
+            solution,
+            language=language_of_fence(named[0][1]) if named else None,
+            default_language=default_language,
+        )
+        return answer, {SOLUTION} if solution else set()
 
     def _statement(self, row: Row) -> str:
         try:
             if self.statements is None:
                 raise RowError("missing-question", "the row has no statement, and --questions was not given")
-            keys = [row.get(name) for name in ("dataset", "split", "index")]
+            keys = [row.get(name) for name in PLACE_FIELDS]
             if any(key is None for key in keys):
                 raise RowError("missing-question", "the row names no dataset, split and index to fetch it by")
             return self.statements(*map(str, keys))
@@ -167,30 +228,15 @@ class RecordReader:
             raise
 
 
-class Answer(NamedTuple):
-    """A response taken apart: reasoning, program, and the info string of the program's fence."""
+class Parts(NamedTuple):
+    """What a row holds: prompt (None where it has no field for it), reasoning, program, fence tag, reading, fields used."""
 
+    prompt: str | None
     reasoning: str
     code: str
     tag: str
-
-
-def _parts(row: Row, shape: Fields) -> tuple[str | None, str, str, str]:
-    """Prompt (None where the row has no field for it), reasoning, code and fence tag of a row of a shape."""
-    prompt: str | None
-    if shape is KNOWN_SHAPES["chat"]:
-        prompt, response = _conversation(row["messages"])
-        return (prompt, *parse_response(response))
-    if shape is KNOWN_SHAPES["parts"]:
-        prompt = _text(row, "prompt") if row.get("prompt") is not None else None
-        return prompt, _text(row, "reasoning", ""), _text(row, "code"), ""
-    prompt = _text(row, shape.prompt) if shape.prompt else None
-    if shape.response:
-        answer = parse_response(_text(row, shape.response), _text(row, "solution", ""))
-        reasoning = _text(row, shape.reasoning) if shape.reasoning else answer.reasoning
-        return prompt, reasoning, _text(row, shape.code) if shape.code else answer.code, answer.tag
-    assert shape.code is not None  # Fields.suit: a response or code
-    return prompt, _text(row, shape.reasoning) if shape.reasoning else "", _text(row, shape.code), ""
+    reading: str
+    used: set[str]
 
 
 def _text(row: Row, name: str, default: str | None = None) -> str:
@@ -202,8 +248,11 @@ def _text(row: Row, name: str, default: str | None = None) -> str:
     return value
 
 
-def _conversation(messages: Any) -> tuple[str, str]:
-    """Question and answer of a chat with one answer: what stands before it is the question."""
+def _conversation(messages: Any) -> tuple[str, str, dict[str, str]]:
+    """Question and answer of a chat with one answer, and the answer's fields that hold its reasoning.
+
+    What stands before the answer is the question.
+    """
     if not isinstance(messages, list) or not all(
         isinstance(m, Mapping) and isinstance(m.get("content"), str) for m in messages
     ):
@@ -211,67 +260,29 @@ def _conversation(messages: Any) -> tuple[str, str]:
     roles = [str(message.get("role")) for message in messages]
     if roles.count("assistant") != 1 or roles[-1] != "assistant":
         raise RowError("multi-turn", f"turns: {', '.join(roles)}; a sample is one question and one answer")
-    return "\n\n".join(message["content"] for message in messages[:-1]), messages[-1]["content"]
+    inside = {f"{MESSAGES}.{name}": text for name, text in _reasoning_fields(messages[-1]).items()}
+    return "\n\n".join(message["content"] for message in messages[:-1]), messages[-1]["content"], inside
 
 
-_FENCE_LINE = re.compile(r"^([ \t]{0,3})(`{3,}(?=[^`\n]*$)|~{3,})[ \t]*([^\n]*)\n?", re.MULTILINE)
-_THINK_OPEN = re.compile(r"^[ \t]*<think>", re.MULTILINE)
+def _reasoning_fields(row: Row) -> dict[str, str]:
+    """The fields of a row, or of a message, that hold text and are named for reasoning."""
+    values = ((name, row.get(name)) for name in REASONING_FIELDS)
+    return {name: value for name, value in values if isinstance(value, str) and value.strip()}
 
 
-class Block(NamedTuple):
-    """A fenced block: where its opening fence starts, its content, and its info string."""
-
-    start: int
-    code: str
-    tag: str
-
-
-def fenced_blocks(text: str) -> list[Block]:
-    """The closed fenced blocks of a text.
-
-    As in CommonMark a fence closes with as many of its signs as opened it, or more, alone on their line, and lines lose
-    the indentation of the opening fence. One pass: text full of fences that never close takes no longer.
-    """
-    blocks = []
-    opened: re.Match[str] | None = None
-    for fence in _FENCE_LINE.finditer(text):
-        if opened is None:
-            opened = fence
-        elif fence[2].startswith(opened[2]) and not fence[3].strip():
-            code = text[opened.end() : fence.start()]
-            if opened[1]:
-                code = re.sub(rf"^[ \t]{{1,{len(opened[1])}}}", "", code, flags=re.MULTILINE)
-            blocks.append(Block(opened.start(), code, opened[3].strip()))
-            opened = None
-    return blocks
+def _joined(texts: Iterable[str]) -> str:
+    """Reasoning from several places: each text once, a text that another one holds left out."""
+    kept: list[str] = []
+    for text in filter(None, map(str.strip, texts)):
+        if not any(text in other for other in kept):
+            kept = [other for other in kept if other not in text] + [text]
+    return "\n\n".join(kept)
 
 
-def parse_response(response: str, solution: str = "") -> Answer:
-    """Takes a response apart.
-
-    Reasoning is what stands between ``<think>`` and the last ``</think>``; without tags, the prose before the program.
-    The program is the fenced block after the last closing tag that equals ``solution``, else the last one in a known
-    language, else the last one without a tag. Fences inside the reasoning are part of it.
-
-    Raises:
-        RowError: ``unclosed-think`` or ``no-code``
-    """
-    thought, closing_tag, answer = response.rpartition("</think>")
-    if _THINK_OPEN.search(answer):
-        raise RowError("unclosed-think", "<think> is never closed: the trace was cut off")
-    blocks = fenced_blocks(answer)
-    program = next((block for block in blocks if solution.strip() and _same_code(block.code, solution)), None)
-    if program is None:
-        named = [block for block in blocks if language_of_fence(block.tag)] or [block for block in blocks if not block.tag]
-        if not named:
-            raise RowError("no-code", "no closed fenced program" + (" after </think>" if closing_tag else ""))
-        program = named[-1]
-    reasoning = thought.split("<think>", 1)[-1] if closing_tag else answer[: program.start]
-    return Answer(reasoning, program.code, program.tag)
-
-
-def _same_code(code: str, other: str) -> bool:
-    return code.replace("\r\n", "\n").strip() == other.replace("\r\n", "\n").strip()
+def _named(row: Row, names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The first of some fields that holds a value, and that value as text; none where none does."""
+    values = ((name, row.get(name)) for name in names)
+    return [(name, str(value)) for name, value in values if isinstance(value, str | int) and value != ""][:1]
 
 
 def _language(row: Row, tag: str) -> str | None:
@@ -282,14 +293,7 @@ def _language(row: Row, tag: str) -> str | None:
 
 def own_id(row: Row) -> str:
     """The row's own id as text, empty where it has none."""
-    value = next((row[name] for name in ID_FIELDS if isinstance(row.get(name), str | int) and row[name] != ""), "")
-    return str(value)
-
-
-def _problem_key(row: Row) -> str:
-    """Key of a problem whose statement is missing: its place in the data set it comes from."""
-    keys = [row.get(name) for name in ("dataset", "split", "index")]
-    return "" if any(key is None for key in keys) else "place:" + "/".join(map(str, keys))
+    return next((value for _, value in _named(row, ID_FIELDS)), "")
 
 
 def check_text(*texts: str) -> None:

@@ -123,6 +123,11 @@ class Manifest:
         tokenizer: name, vocab_size (ids that the model needs), sha256 of tokenizer.json, engine
         samples_with_error: samples of both splits whose program's tree holds an error
         programs_alone: samples of both splits that have neither problem nor reasoning; None where an older build did not count
+        readings: samples of both splits by how the program was found in a response; None where an older build did not count
+        unused_fields: samples of both splits by fields of their row that hold text and were not used; likewise
+        grouping: by what samples are of one problem: ``groups``, their number; ``keys``, by kind: ``samples`` that have one and
+            ``shared``, those whose key another sample has (siblings of validation count); ``ignored``, kinds one value of which
+            most samples have; likewise
         fingerprint: SHA-256 over the shards' own; equal data has an equal fingerprint
     """
 
@@ -136,6 +141,9 @@ class Manifest:
     samples_with_error: int
     fingerprint: str
     programs_alone: int | None = None
+    readings: dict[str, int] | None = None
+    unused_fields: dict[str, int] | None = None
+    grouping: dict[str, Any] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

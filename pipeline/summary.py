@@ -15,12 +15,21 @@ from rich.text import Text
 
 from syntaxdiff.pipeline.display import visible
 from syntaxdiff.pipeline.errors import ShardError
+from syntaxdiff.pipeline.grouping import STATEMENT
 from syntaxdiff.pipeline.shard import SPLITS, Manifest, Region, Role, iter_row_groups, read_manifest
 from syntaxdiff.pipeline.tally import COVERAGE, FLAGS, Tally, counted, distribution, length_bins, share, tally_table
 
 KINDS_SHOWN = 25  # of a language, in the tables; to_dict has them all
 NAMES_SHOWN = 10  # sources, in the tables
 BAR_COLUMNS = 24
+READING_TEXTS = {
+    "block": "in a fenced block",
+    "longer-block": "in a block that holds fences",
+    "other-block": "in a block before one that does not parse",
+    "indented-fence": "in an indented fence",
+    "inline-fence": "in a fence inside a line",
+    "solution-text": "where the text of `solution` stands",
+}
 DISTRIBUTIONS = {
     "tokens a sample": "lengths",
     "spans a sample": "spans_per_sample",
@@ -47,7 +56,8 @@ class Summary:
         """Plain values for JSON; keys do not change within a schema version.
 
         ``schema_version``, ``fingerprint``; ``accounting``: rows_read, samples, rejects, where the first is the sum of the
-        others; ``rejects``: {reason: {rows, share of the rows read}}; ``splits``: {train, validation: tally}; ``all``: tally.
+        others; ``rejects``: {reason: {rows, share of the rows read}}; ``readings``, ``grouping`` and ``unused_fields`` as the
+        manifest has them (null where an older build did not count); ``splits``: {train, validation: tally}; ``all``: tally.
 
         A tally: samples, tokens; ``length`` of a sample in tokens; ``regions`` {region: {tokens, share}}; ``roles`` of the
         code tokens {role: {tokens, share}}; ``spans``: count, per_sample, length, length_histogram [{from, to, count}] with
@@ -64,6 +74,9 @@ class Summary:
             "fingerprint": self.manifest.fingerprint,
             "accounting": {"rows_read": self.manifest.rows_read, "samples": self.total.samples, "rejects": rejects},
             "rejects": {reason: counted(count, self.manifest.rows_read, "rows") for reason, count in self.rejects},
+            "readings": self.manifest.readings,
+            "grouping": self.manifest.grouping,
+            "unused_fields": self.manifest.unused_fields,
             "splits": {split: tally.to_dict() for split, tally in self.splits.items()},
             "all": self.total.to_dict(),
         }
@@ -113,10 +126,35 @@ def print_summary(summary: Summary, console: Console) -> None:
         "Sources": _names("samples", total.sources.most_common(), total.samples),
         "Rejects": _names("rows", summary.rejects, manifest.rows_read),
     }
+    for line in note_lines(manifest):
+        console.print(Text(line))
     for title, table in tables.items():
         console.print()
         console.print(Text(visible(title), style="bold"))
         console.print(table)
+
+
+def note_lines(manifest: Manifest) -> list[str]:
+    """What a build did with the rows beyond counting them, a line each: programs found, groups, fields left unread."""
+    lines = []
+    if manifest.readings:
+        found = (f"{count:,} {READING_TEXTS.get(name, name)}" for name, count in Counter(manifest.readings).most_common())
+        lines.append(f"{'programs':<10}  {', '.join(found)}")
+    if manifest.grouping:
+        texts = {STATEMENT: "statement or program"}
+        keys = [
+            f"{texts.get(name, name)} ({key['shared']:,} of {key['samples']:,} samples share one)"
+            for name, key in manifest.grouping["keys"].items()
+            if key["shared"] or name in texts
+        ]
+        lines.append(f"{'grouped':<10}  {manifest.grouping['groups']:>9,} problems by {', '.join(keys) or 'program'}")
+        if manifest.grouping["ignored"]:
+            names = ", ".join(manifest.grouping["ignored"])
+            lines.append(f"{'':<10}  not by {names}: most samples have the same value; --group-field makes it count")
+    if manifest.unused_fields:
+        fields = (f"{visible(name)} ({count:,})" for name, count in Counter(manifest.unused_fields).most_common())
+        lines.append(f"{'not used':<10}  fields with text, and samples that have it: {', '.join(fields)}")
+    return lines
 
 
 def _table(*columns: str) -> Table:

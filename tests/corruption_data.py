@@ -12,7 +12,7 @@ from folders import any_kinds
 
 from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
-from syntaxdiff.pipeline.record import Fields
+from syntaxdiff.pipeline.fields import Fields
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, TokenIds, iter_rows
 from syntaxdiff.train.batch import Batch, collate
 from syntaxdiff.train.corruption import Corrupted, CorruptionConfig, corrupt, plan

@@ -49,7 +49,7 @@ TABLE = (
         "train.start train.export train.llada "
         "train.operators train.strategies train.settings train.step train.validation train.gguf_import "
         "pipeline.shard pipeline.errors pipeline.grammar pipeline.alignment pipeline.spans "
-        "pipeline.codec pipeline.command pipeline.display pipeline.template pipeline.sample pipeline.record",
+        "pipeline.codec pipeline.command pipeline.display pipeline.template pipeline.sample pipeline.record pipeline.response",
         only_in={"click": "cli.py options.py"},
     ),
 )

@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from syntaxdiff.pipeline.errors import RowError, SettingsError
+from syntaxdiff.pipeline.fields import Fields
 from syntaxdiff.pipeline.grammar import LANGUAGES
 from syntaxdiff.pipeline.questions import QuestionBook
-from syntaxdiff.pipeline.record import Fields, RecordReader
+from syntaxdiff.pipeline.record import RecordReader
 
 CODEFORCES = {
     "description": "Add two numbers.",

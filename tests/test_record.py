@@ -1,11 +1,6 @@
 """Rows as records: shapes known by their fields, the program of a response, languages, ids, and bad text."""
 
-import contextlib
-import gzip
-import json
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syntaxdiff.pipeline.errors import RowError
+from syntaxdiff.pipeline.fields import REASONING_FIELDS, Fields
 from syntaxdiff.pipeline.grammar import LANGUAGES
-from syntaxdiff.pipeline.record import Answer, Fields, Record, RecordReader, fenced_blocks, parse_response
+from syntaxdiff.pipeline.grouping import Grouping
+from syntaxdiff.pipeline.record import Record, RecordReader
 
 UNNAMED = Fields()
 PROGRAM = "print(1)"
 FENCED = f"```python\n{PROGRAM}\n```"
+F = "```"
 
 
 def read(
@@ -142,6 +140,102 @@ def test_rows_that_cannot_be_read_give_their_reason(row: dict[str, Any], reason:
     assert reason_of(row) == reason
 
 
+# ------------------------------------------------------------------------------------------ reasoning, and what is not used
+
+TURNS = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": f"So:\n{FENCED}"}]
+
+
+@pytest.mark.parametrize("name", REASONING_FIELDS)
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": TURNS},
+        {"prompt": "Q", "code": PROGRAM},
+        {"input": "Q", "output": f"So:\n{FENCED}"},
+        {"question": "Q", "r1_generation": f"So:\n{FENCED}"},
+    ],
+    ids=lambda row: next(iter(row)),
+)
+def test_reasoning_in_a_field_of_its_own_is_kept(row: dict[str, Any], name: str) -> None:
+    """Every usual name, beside every known shape; prose before the program is then part of the answer."""
+    record = read({**row, name: " Why. "})
+    assert (content(record), record.unused) == (("Q", "Why.", PROGRAM), ())
+
+
+@pytest.mark.parametrize("name", REASONING_FIELDS)
+def test_reasoning_in_the_answers_message_is_kept(name: str) -> None:
+    """As `reasoning_content` beside `content`; null or blank is none."""
+    turns = [TURNS[0], {**TURNS[1], name: "Why."}]
+    assert content(read({"messages": turns})) == ("Q", "Why.", PROGRAM)
+    assert read({"messages": [TURNS[0], {**TURNS[1], name: None}]}).reasoning == "So:"
+    assert read({"messages": [TURNS[0], {**TURNS[1], name: " \n"}]}).reasoning == "So:"
+
+
+def test_reasoning_from_several_places_is_kept_once() -> None:
+    """Tags, message and row: what one of them holds whole is not said twice, what differs is all kept."""
+    tagged = {"role": "assistant", "content": f"<think>Why so.</think>\n{FENCED}"}
+    assert read({"messages": [TURNS[0], {**tagged, "thinking": "Why so."}], "cot": "Why"}).reasoning == "Why so."
+    assert read({"messages": [TURNS[0], {**tagged, "thinking": "Other."}]}).reasoning == "Other.\n\nWhy so."
+    assert read({"prompt": "Q", "code": "x", "reasoning": "R", "thinking": "S"}).reasoning == "R\n\nS"
+
+
+@pytest.mark.parametrize(
+    ("row", "unused"),
+    [
+        ({"id": "i", "prompt": "Q", "code": "x"}, ()),
+        ({"prompt": "Q", "code": "x", "notes": "text", "more": "", "number": 3, "flag": True, "none": None}, ("notes",)),
+        ({"prompt": "Q", "code": "x", "tests": ["assert x"], "meta": {"a": [{"b": "text"}]}, "empty": [""]}, ("meta", "tests")),
+        ({"prompt": "Q", "code": "x", "solution": "y", "response": "z"}, ("response", "solution")),
+        ({"prompt": "Q", "code": "x", "problem_id": "p", "language": "python", "slug": "s"}, ()),
+        ({"input": "Q", "output": FENCED, "solution": PROGRAM, "difficulty": "hard"}, ("difficulty",)),
+        ({"input": "Q", "output": FENCED, "solution": "-", "license": "mit"}, ("license",)),
+        ({"input": "Q", "output": FENCED, "dataset": "taco", "split": "train", "index": "3"}, ()),
+        ({"input": "Q", "output": FENCED, "dataset": "taco"}, ("dataset",)),
+        (
+            {"messages": [*TURNS[:1], {**TURNS[1], "tool_calls": [{"name": "run"}]}], "tools": "t"},
+            ("messages.tool_calls", "tools"),
+        ),
+        ({"messages": [{**TURNS[0], "name": "user1"}, TURNS[1]]}, ("messages.name",)),
+        ({"input": "Q", "output": FENCED, "messages": "text"}, ("messages",)),
+        ({"prompt": "Q", "code": "x", "blob": b"bytes"}, ("blob",)),
+    ],
+    ids=repr,
+)
+def test_fields_with_text_that_are_not_used_are_named(row: dict[str, Any], unused: tuple[str, ...]) -> None:
+    """Whatever text a row holds beside what is read of it, at any depth; numbers and blanks are no text."""
+    assert read(row).unused == unused
+
+
+def test_named_fields_leave_other_reasoning_unused() -> None:
+    """The user says what a row holds: a usual name that was not named is reported, not read."""
+    record = read({"q": "Q", "a": FENCED, "reasoning": "R"}, Fields(prompt="q", response="a"))
+    assert (record.reasoning, record.unused) == ("", ("reasoning",))
+
+
+def test_a_solution_decides_in_every_shape_with_a_response() -> None:
+    """A chat and named fields, too; --ignore-solution leaves it unread."""
+    blocks = f"{F}python\na = 1\n{F}\n{F}python\nb = 2\n{F}\n"
+    turns = [TURNS[0], {"role": "assistant", "content": blocks}]
+    rows: dict[str, tuple[dict[str, Any], Fields]] = {
+        "chat": ({"messages": turns}, UNNAMED),
+        "OpenCodeReasoning": ({"input": "Q", "output": blocks}, UNNAMED),
+        "named": ({"q": "Q", "a": blocks}, Fields(prompt="q", response="a")),
+    }
+    for row, fields in rows.values():
+        assert read({**row, "solution": "a = 1"}, fields).code == "a = 1"
+        assert reason_of({**row, "solution": "c = 3"}, fields) == "solution-not-in-answer"
+        reader = RecordReader(fields=fields, languages=LANGUAGES, use_solution=False)
+        record = reader.read({**row, "solution": "a = 1"}, source="test")
+        assert (record.code, record.unused) == ("b = 2", ("solution",))
+
+
+def test_a_response_beside_a_named_program_gives_its_reasoning() -> None:
+    """A program in a field of its own needs no fence in the response."""
+    fields = Fields(prompt="q", response="a", code="c")
+    assert content(read({"q": "Q", "a": "<think>R</think> See the file.", "c": "x = 1"}, fields)) == ("Q", "R", "x = 1")
+    assert content(read({"q": "Q", "a": "Only prose.", "c": "x = 1"}, fields)) == ("Q", "Only prose.", "x = 1")
+
+
 def test_a_missing_named_field_is_a_reject() -> None:
     """A row that lacks a named field, and is of no known shape, is counted as such."""
     assert reason_of({"q": "Q"}, Fields(prompt="q", code="c")) == "missing-field"
@@ -176,158 +270,6 @@ def test_any_value_in_any_field_is_a_record_or_a_reason(value: Any, field: str, 
         assert record.code.strip()
         assert record.prompt.strip()
         "".join((*content(record), record.sample_id)).encode()
-
-
-# -------------------------------------------------------------------------------------------------------------- responses
-
-F = "```"
-
-RESPONSES: list[tuple[str, str, Answer]] = [
-    ("fence alone", FENCED, Answer("", PROGRAM + "\n", "python")),
-    ("prose before it is the reasoning", f"Think.\n\n{FENCED}\nDone.", Answer("Think.\n\n", PROGRAM + "\n", "python")),
-    ("after the closing tag", f"<think>\nR\n</think>\nSo:\n{FENCED}", Answer("\nR\n", PROGRAM + "\n", "python")),
-    ("the opening tag was part of the prompt", f"R</think>{FENCED}", Answer("R", PROGRAM + "\n", "python")),
-    ("text before the opening tag", f"Hm. <think>R</think>\n{FENCED}", Answer("R", PROGRAM + "\n", "python")),
-    (
-        "fences inside the reasoning",
-        f"<think>\n{F}py\nwrong\n{F}\n</think>\n{FENCED}",
-        Answer(f"\n{F}py\nwrong\n{F}\n", PROGRAM + "\n", "python"),
-    ),
-    (
-        "an open fence inside the reasoning",
-        f"<think>\n{F}py\nwrong\n</think>\n{FENCED}",
-        Answer(f"\n{F}py\nwrong\n", PROGRAM + "\n", "python"),
-    ),
-    (
-        "two closing tags",
-        f"<think>a</think>\n{F}py\nx\n{F}\nb</think>\n{FENCED}",
-        Answer(f"a</think>\n{F}py\nx\n{F}\nb", PROGRAM + "\n", "python"),
-    ),
-    ("no tag at all", f"{F}\n{PROGRAM}\n{F}", Answer("", PROGRAM + "\n", "")),
-    ("the last of several", f"{F}py\na\n{F}\n{F}py\nb\n{F}", Answer(f"{F}py\na\n{F}\n", "b\n", "py")),
-    ("the last without a tag", f"{F}\na\n{F}\n{F}\nb\n{F}", Answer(f"{F}\na\n{F}\n", "b\n", "")),
-    ("text after the program", f"{FENCED}\n{F}text\n1\n{F}\n{F}output\n2\n{F}", Answer("", PROGRAM + "\n", "python")),
-    ("its output in a fence without a tag", f"{FENCED}\nprints\n{F}\n1\n{F}", Answer("", PROGRAM + "\n", "python")),
-    ("shell after the program", f"{FENCED}\n{F}bash\npython a.py\n{F}", Answer("", PROGRAM + "\n", "python")),
-    ("CRLF", f"<think>\r\nR\r\n</think>\r\n{F}python\r\na\r\nb\r\n{F}\r\n", Answer("\r\nR\r\n", "a\r\nb\r\n", "python")),
-    ("a longer fence holds shorter ones", f"{F}`python\ns = '''\n{F}\n'''\n{F}`", Answer("", f"s = '''\n{F}\n'''\n", "python")),
-    ("a fence closes with a longer one", f"{F}python\nx\n{F}``", Answer("", "x\n", "python")),
-    ("tildes", "~~~python\nx\n~~~", Answer("", "x\n", "python")),
-    ("tildes hold backticks", f"~~~python\ns = '''\n{F}\n'''\n~~~", Answer("", f"s = '''\n{F}\n'''\n", "python")),
-    ("backticks hold tildes", f"{F}python\ns = '''\n~~~\n'''\n{F}", Answer("", "s = '''\n~~~\n'''\n", "python")),
-    (
-        "indented as a list item",
-        f"1. Do:\n   {F}python\n   if x:\n       y\n   {F}",
-        Answer("1. Do:\n", "if x:\n    y\n", "python"),
-    ),
-    ("blank after the closing fence", f"{F}python\nx\n{F} \t\nok", Answer("", "x\n", "python")),
-    (
-        "a docstring's indented fence stays inside",
-        f'{F}python\ndef f():\n    """\n    {F}\n    """\n{F}',
-        Answer("", f'def f():\n    """\n    {F}\n    """\n', "python"),
-    ),
-    ("info string", f"{F}python title=a.py\nx\n{F}", Answer("", "x\n", "python title=a.py")),
-    ("blank before the tag", f"{F} python\nx\n{F}", Answer("", "x\n", "python")),
-    ("inline backticks are no fence", f"{F}x{F} and\n{FENCED}", Answer(f"{F}x{F} and\n", PROGRAM + "\n", "python")),
-    (
-        "a tag in mid-line is text",
-        f"Use the tag <think> here.\n{FENCED}",
-        Answer("Use the tag <think> here.\n", PROGRAM + "\n", "python"),
-    ),
-]
-
-
-@pytest.mark.parametrize(("response", "expected"), [case[1:] for case in RESPONSES], ids=[case[0] for case in RESPONSES])
-def test_responses_are_taken_apart(response: str, expected: Answer) -> None:
-    """Reasoning, program and tag of a response, by the rules of parse_response."""
-    assert parse_response(response) == expected
-
-
-def test_the_block_that_equals_the_solution_is_the_program() -> None:
-    """`solution` chooses among the blocks after the closing tag, whatever stands last; line ends do not matter."""
-    blocks = f"{F}python\na = 1\r\nb = 2\n{F}\nor\n{F}python\nc = 3\n{F}\n"
-    assert parse_response(f"<think>{F}python\na = 1\nb = 2\n{F}</think>{blocks}", "a = 1\nb = 2").code == "a = 1\r\nb = 2\n"
-    assert parse_response(blocks, "  c = 3\n\n").code == "c = 3\n"
-    assert parse_response(blocks, "d = 4").code == "c = 3\n"
-    assert parse_response(blocks, "").code == "c = 3\n"
-
-
-def test_the_solution_is_not_looked_for_inside_the_reasoning() -> None:
-    """A block inside the trace that equals the solution is no program."""
-    assert parse_response(f"<think>\n{F}python\ngood\n{F}\n</think>\n{F}python\nother\n{F}", "good").code == "other\n"
-
-
-@pytest.mark.parametrize(
-    ("response", "reason"),
-    [
-        ("<think>\ncut off", "unclosed-think"),
-        (f"<think>\ncut off\n{FENCED}", "unclosed-think"),
-        (f"\n\n  <think>\ncut off\n{FENCED}", "unclosed-think"),
-        (f"<think>a</think>\nHm.\n<think>\nagain\n{FENCED}", "unclosed-think"),
-        (f"<think>\n{FENCED}\n</think>\nThe program is above.", "no-code"),
-        ("<think>a</think>", "no-code"),
-        (f"{F}python\ncut off", "no-code"),
-        (f"{F}text\nonly text\n{F}", "no-code"),
-        (f"{F}haskell\nmain = print 1\n{F}", "no-code"),
-        (f"{F}python\nclosed by a shorter fence\n``\n", "no-code"),
-        ("`````\n```\n", "no-code"),
-    ],
-)
-def test_responses_without_a_program_give_their_reason(response: str, reason: str) -> None:
-    """A trace that was cut off and an answer without a closed program are told apart."""
-    with pytest.raises(RowError) as caught:
-        parse_response(response)
-    assert caught.value.reason == reason
-
-
-@pytest.mark.parametrize("unit", ["\n", "```a\n", "~~~`\n", " \n", "`", "```a`\n", "```py\nx\n```\n", "\r\n", "a <think> "])
-def test_parsing_takes_linear_time(unit: str) -> None:
-    """A megabyte of any repetition, as degenerate traces have it, is parsed in a moment."""
-    begin = time.perf_counter()
-    with contextlib.suppress(RowError):
-        parse_response(unit * (1_000_000 // len(unit)))
-    assert time.perf_counter() - begin < 5
-
-
-@given(
-    st.lists(
-        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="`~\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"))
-    ),
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="`~<")),
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<")),
-)
-def test_what_was_fenced_comes_back(code_lines: list[str], prose: str, thought: str) -> None:
-    """Code without fences, put into one after any thought and prose, comes back to the character."""
-    code = "\n".join([*code_lines, "x"]) + "\n"
-    answer = parse_response(f"<think>{thought}</think>{prose}\n```python\n{code}```\n")
-    assert answer == Answer(thought, code, "python")
-
-
-@given(st.text(st.sampled_from("`~ \nax\r\t"), max_size=80))
-def test_blocks_are_disjoint_parts_of_the_text(text: str) -> None:
-    """Blocks come in order, do not overlap, and hold lines of the text without their fence's indentation."""
-    blocks = fenced_blocks(text)
-    starts = [block.start for block in blocks]
-    assert starts == sorted(set(starts))
-    for block in blocks:
-        assert not block.code or block.code.endswith("\n")
-        assert all(line.strip() in text for line in block.code.split("\n"))
-
-
-def test_fences_inside_real_traces_stay_inside(shared_data: Path) -> None:
-    """Of 20 real traces with fences inside `<think>`, every program is a block after the closing tag."""
-    with gzip.open(shared_data / "traces/r1-fences-inside-think-20.jsonl.gz", "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    assert len(rows) == 20
-    inside = 0
-    for row in rows:
-        thought, _, answer = row["response"].rpartition("</think>")
-        inside += "```" in thought
-        parsed = parse_response(row["response"])
-        assert parsed.code in answer
-        assert parsed.code not in answer[: answer.index(parsed.code)]
-        assert parsed.reasoning == thought.removeprefix("<think>")
-    assert inside == 20
 
 
 # ---------------------------------------------------------------------------------------------------- languages and ids
@@ -395,3 +337,54 @@ def test_problems_are_told_by_their_statement() -> None:
     """Statements that differ in white space alone are one problem."""
     one, two, other = (read({"prompt": prompt, "code": "x"}).problem for prompt in ("a b", "a\n b ", "ab"))
     assert one == two != other
+
+
+# ----------------------------------------------------------------------------------------------------------------- grouping
+
+
+def keys_of(row: dict[str, Any], grouping: Grouping, *, place: str = "a.jsonl", path: str | None = None) -> set[str]:
+    """Names and texts of a row's keys."""
+    keys = grouping.keys_of(row, source="s", place=place, path=path)
+    return {f"{grouping.kinds[key.kind]}={key.text}" for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"problem_id": "p1", "slug": "two-sum"}, {"problem_id=problem_id:p1", "slug=slug:two-sum"}),
+        ({"question_id": 7}, {"question_id=question_id:7"}),
+        ({"task_id": " a "}, {"task_id=task_id:a"}),
+        ({"task_id": "", "slug": "-", "problem_id": None, "question_id": True, "exercise_id": ["a"]}, set()),
+        ({"id": 3}, {"id=id:s/a.jsonl/3"}),
+        ({"index": 3, "idx": 4}, set()),
+        ({"dataset": "taco", "split": "train", "index": 3}, {"dataset, split, index=place:taco/train/3"}),
+        ({"path": "a/b.py"}, set()),
+    ],
+)
+def test_usual_names_are_keys_of_a_problem(row: dict[str, Any], expected: set[str]) -> None:
+    """Ids of problems count wherever they are, a row's own id within its file."""
+    assert keys_of(row, Grouping()) == expected
+
+
+def test_the_users_fields_stand_in_for_the_usual_ones() -> None:
+    """`--group-field contest` reads that field alone, `none` leaves statements alone."""
+    row = {"contest": "c", "slug": "s", "id": 1}
+    assert keys_of(row, Grouping(("contest",))) == {"contest=contest:c"}
+    assert keys_of(row, Grouping(("contest", "id"))) == {"contest=contest:c", "id=id:1"}
+    assert keys_of(row, Grouping(("none",))) == set()
+
+
+@pytest.mark.parametrize(
+    ("row", "path", "expected"),
+    [
+        ({"path": "two-sum/a.py"}, None, {"folder=folder:s/two-sum"}),
+        ({"file_path": "x\\two-sum\\a.py"}, None, {"folder=folder:s/x/two-sum"}),
+        ({}, "two-sum/a.py", {"folder=folder:s/two-sum"}),
+        ({"path": "a.py"}, None, set()),
+        ({}, None, set()),
+    ],
+)
+def test_a_folder_is_a_key_where_it_is_asked_for(row: dict[str, Any], path: str | None, expected: set[str]) -> None:
+    """Of the row's path, or of the Python file that it is part of."""
+    assert keys_of(row, Grouping(("none",), by_folder=True), path=path) == expected
+    assert keys_of(row, Grouping(("none",)), path=path) == set()

@@ -27,7 +27,7 @@ EVERY_TOKENIZER = pytest.mark.parametrize("name", TOKENIZERS)
 
 
 def record(code: str, prompt: str = "Solve it:\n  f(x) < 10?", reasoning: str = "First, é.\n\nSo 🙂.", **others: str) -> Record:
-    known = {"language": "python", "source": "test", "source_id": "it", "problem": "it"}
+    known: dict[str, Any] = {"language": "python", "source": "test", "source_id": "it", "problem": "it"}
     return Record(prompt=prompt, reasoning=reasoning, code=code.strip("\r\n"), **(known | others))
 
 
