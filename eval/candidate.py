@@ -9,7 +9,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from syntaxdiff.eval.plaindata import Channel, PlainDataError, Reference, decode, encode
+from syntaxdiff.eval.plaindata import Channel, PlainDataError, Reference, decode, encode, plain_base
 
 _MODULE = "candidate"
 _MUTABLE_TAGS = ("dict", "set", "bytearray", "deque", "Counter", "OrderedDict", "defaultdict", "array", "ndarray", "objects")
@@ -61,7 +61,9 @@ class _Candidate:
         function = self._target(request)
         arguments = [decode(one, self._resolve) for one in request["arguments"]]
         named = {decode(name): decode(one, self._resolve) for name, one in request["named"]}
-        value = encode(function(*arguments, **named), self._refer)
+        result = function(*arguments, **named)
+        is_kept = request["keeps"] and isinstance(function, type) and plain_base(type(result)) is not None
+        value = {"reference": list(self._refer(result))} if is_kept else encode(result, self._refer)
         changed = []
         for index, (argument, before) in enumerate(zip(arguments, request["arguments"], strict=True)):
             if type(before) is list or (type(before) is dict and next(iter(before)) in _MUTABLE_TAGS):

@@ -8,6 +8,7 @@ It is found by rules that look at the answer alone, never at what passes the tes
 ``unfenced``    no fence: the longest run of whole lines that Python parses, from the first line that looks like code
 ``none``        no code, or a ``<think>`` that was never closed
 
+What the prompt has before its function goes after a whole answer's own docstring and ``from __future__`` imports (header.py).
 docs/evaluation.md says why.
 """
 
@@ -17,6 +18,7 @@ import textwrap
 import warnings
 from typing import NamedTuple
 
+from syntaxdiff.eval.header import put_before
 from syntaxdiff.eval.problems import Problem
 from syntaxdiff.eval.prompts import DONE, Prompt
 from syntaxdiff.pipeline.grammar import language_of_fence
@@ -47,10 +49,10 @@ def extract(answer: str, problem: Problem, prompt: Prompt) -> Extracted:
         end = _FENCE_LINE.search(answer)
         code = answer[: end.start()] if end else answer
         if code.strip() or end is None:
-            return Extracted(prompt.begun + code, "continued")
+            return Extracted(put_before(prompt.begun, code, first_is_open=True), "continued")
         return _whole(answer, problem)  # it opens a fence of its own
     if prompt.begun:
-        return Extracted(prompt.begun + _until_stop(answer), "continued")
+        return Extracted(put_before(prompt.begun, _until_stop(answer), first_is_open=True), "continued")
     return _whole(answer.partition(DONE)[0], problem)
 
 
@@ -73,11 +75,11 @@ def _whole(answer: str, problem: Problem) -> Extracted:
         code = (defining or python or [code for code, _ in blocks])[-1]
         if not defining and problem.prefix and _is_indented(code):
             return Extracted(problem.program(code), "body")
-        return Extracted(preamble(problem) + code, "fenced")
+        return Extracted(put_before(preamble(problem), code), "fenced")
     if problem.prefix and _is_indented(answer):
         return Extracted(problem.program(_until_stop(answer.lstrip("\n"))), "body")
     code = _parsing_lines(answer)
-    return Extracted(preamble(problem) + code, "unfenced") if code else Extracted("", "none")
+    return Extracted(put_before(preamble(problem), code), "unfenced") if code else Extracted("", "none")
 
 
 def preamble(problem: Problem) -> str:

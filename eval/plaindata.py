@@ -14,6 +14,7 @@ import json
 import os
 import select
 import struct
+import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -58,7 +59,10 @@ def no_reference(value: Any) -> Reference:
 
 
 def encode(value: Any, refer: Refer = no_reference) -> Any:
-    """A value as JSON holds it. Types count exactly: an object of a subclass is none of its base.
+    """A value as JSON holds it.
+
+    An object of a subclass that inherits its base's ``__eq__`` travels as the value of the base that this compares; whatever
+    else the subclass overrides is not asked. One with an ``__eq__`` of its own is not plain data.
 
     Args:
         value: anything
@@ -81,15 +85,52 @@ def encode(value: Any, refer: Refer = no_reference) -> Any:
     if encoder is not None:
         tag, content = encoder(value)
         return {tag: [encode(one, refer) for one in content] if tag in _OF_VALUES else content}
-    if tuple in kind.__bases__ and "_fields" in kind.__dict__:  # a named tuple: its class is the sender's own
-        return {"tuple": [encode(one, refer) for one in tuple.__iter__(value)]}
     if kind is type and value in _TYPES.values():
         return {"type": value.__name__}
     if kind.__module__ == "numpy":
         encoded = _encode_numpy(value, refer)
         if encoded is not None:
             return encoded
+    base = plain_base(kind)
+    if base is not None:
+        plain = _plain_value_of(base)(value)
+        if not _is_numpy(type(plain)) or plain.dtype.kind in (*_NUMPY_KINDS, "O"):
+            return encode(plain, refer)
     return {"reference": list(refer(value))}
+
+
+def plain_base(kind: type) -> type | None:
+    """The plain type that objects of another class are compared as, or None.
+
+    It is the nearest one among the class's bases if the class has its ``__eq__``, not one of its own or of a class between.
+    """
+    bases = kind.__mro__ if kind in _STANDING_IN else kind.__mro__[1:]
+    base = next((one for one in bases if _plain_value_of(one) is not None), None)
+    if base is None or _is_numpy(kind) or _equality_of(kind) is not _equality_of(base):
+        return None
+    return base
+
+
+def _equality_of(kind: type) -> Any:
+    return next(vars(one)["__eq__"] for one in kind.__mro__ if "__eq__" in vars(one))
+
+
+def _plain_value_of(base: type) -> Any:
+    """What makes an object of exactly this type, or of the one that it stands in for, of one of a subclass; or None."""
+    if _is_numpy(base):
+        if base.__name__ == "ndarray":
+            return lambda value: base.view(value, base)  # type: ignore[attr-defined]
+        return lambda value: base.__array__(value)[()]  # type: ignore[attr-defined]
+    return _PLAIN_VALUES.get(base) or _STANDING_IN.get(base)
+
+
+def _is_numpy(kind: type) -> bool:
+    """Whether numpy has a class as an array or a scalar of its own, not as a subclass of one."""
+    if kind.__module__ != "numpy":
+        return False
+    import numpy as np
+
+    return kind is np.ndarray or (issubclass(kind, np.generic) and kind is not np.generic)
 
 
 def decode(data: Any, resolve: Resolve | None = None) -> Any:
@@ -189,7 +230,7 @@ _ENCODERS: dict[type, Callable[[Any], tuple[str, Any]]] = {
     collections.deque: lambda value: ("deque", [value.maxlen, *value]),
     collections.Counter: lambda value: ("Counter", _flat(value.items())),
     collections.OrderedDict: lambda value: ("OrderedDict", _flat(value.items())),
-    collections.defaultdict: lambda value: ("defaultdict", [_FACTORY_NAMES.get(value.default_factory), *_flat(value.items())]),
+    collections.defaultdict: lambda value: ("defaultdict", [_factory_name(value.default_factory), *_flat(value.items())]),
     type({}.keys()): lambda value: ("keys", list(value)),
     type({}.values()): lambda value: ("values", list(value)),
     type({}.items()): lambda value: ("items", _flat(value)),
@@ -201,6 +242,59 @@ _ENCODERS: dict[type, Callable[[Any], tuple[str, Any]]] = {
     datetime.datetime: lambda value: ("datetime", value.isoformat()),
     datetime.timedelta: lambda value: ("timedelta", [value.days, value.seconds, value.microseconds]),
 }
+
+
+# The value of a base that an object of a subclass has, taken by the base's own methods: the subclass may override its own.
+_PLAIN_VALUES: dict[type, Callable[[Any], Any]] = {
+    int: int.__int__,
+    float: float.__float__,
+    complex: complex.__complex__,
+    str: str.__str__,
+    bytes: lambda value: bytes.__getitem__(value, slice(None)),
+    bytearray: lambda value: bytearray.__getitem__(value, slice(None)),
+    list: lambda value: list(list.__iter__(value)),
+    tuple: lambda value: tuple(tuple.__iter__(value)),
+    dict: lambda value: dict(dict.items(value)),
+    set: lambda value: set(set.__iter__(value)),
+    frozenset: lambda value: frozenset(frozenset.__iter__(value)),
+    collections.deque: lambda value: collections.deque(
+        collections.deque.__iter__(value), collections.deque.maxlen.__get__(value)
+    ),
+    collections.Counter: lambda value: collections.Counter(dict(dict.items(value))),
+    collections.OrderedDict: lambda value: collections.OrderedDict(collections.OrderedDict.items(value)),
+    collections.defaultdict: lambda value: collections.defaultdict(
+        collections.defaultdict.default_factory.__get__(value), dict.items(value)
+    ),
+    type({}.keys()): lambda value: dict.fromkeys(value).keys(),
+    type({}.values()): lambda value: dict(enumerate(value)).values(),
+    type({}.items()): lambda value: dict(value).items(),
+    array.array: lambda value: array.array.__getitem__(value, slice(None)),
+    decimal.Decimal: decimal.Decimal,
+    fractions.Fraction: lambda value: fractions.Fraction(
+        fractions.Fraction.numerator.__get__(value), fractions.Fraction.denominator.__get__(value)
+    ),
+    datetime.date: lambda value: datetime.date.fromisoformat(datetime.date.isoformat(value)),
+    datetime.time: lambda value: datetime.time.fromisoformat(datetime.time.isoformat(value)),
+    datetime.datetime: lambda value: datetime.datetime.fromisoformat(datetime.datetime.isoformat(value)),
+    datetime.timedelta: lambda value: datetime.timedelta(
+        datetime.timedelta.days.__get__(value),
+        datetime.timedelta.seconds.__get__(value),
+        datetime.timedelta.microseconds.__get__(value),
+    ),
+}
+# Classes of the standard library that are equal to the plain data that they hold, and that data.
+_STANDING_IN: dict[type, Callable[[Any], Any]] = {
+    collections.UserList: lambda value: value.data,
+    collections.UserDict: lambda value: value.data,
+    collections.UserString: lambda value: value.data,
+    collections.ChainMap: dict,
+    types.MappingProxyType: dict,
+}
+
+
+def _factory_name(factory: Any) -> str | None:
+    """The name of a plain type; None of another factory, which has no part in comparisons."""
+    return next((name for kind, name in _FACTORY_NAMES.items() if kind is factory), None)
 
 
 def _flat(pairs: Any) -> list[Any]:

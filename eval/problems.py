@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from syntaxdiff.eval.header import put_before
 from syntaxdiff.eval.oracle import restore_inputs
 from syntaxdiff.eval.plaindata import encode
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
@@ -53,8 +54,10 @@ class Problem:
     tolerance: float = 0.0
 
     def program(self, completion: str) -> str:
-        """The program that a completion of the prompt makes."""
-        return self.prefix + completion + self.suffix
+        """The program that a completion of the prompt makes. One that is whole may begin with ``from __future__`` imports."""
+        if self.suffix:
+            return self.prefix + completion + self.suffix
+        return put_before(self.prefix, completion, first_is_open=True)
 
     @property
     def reference(self) -> str:

@@ -19,6 +19,7 @@ from syntaxdiff.eval.oracle import agree, inputs_of
 from syntaxdiff.eval.plaindata import Channel, PlainDataError, Reference, decode, encode
 
 _TESTS = "<tests>"
+_NAME, _NAME_KEEPS = -1, -2  # numbers of references that are to a name of the program, not to an object
 _MOST_DETAIL = 1000
 _ERRORS = {
     name: kind
@@ -98,7 +99,7 @@ def _run_tests(job: dict[str, Any], client: "Client") -> None:
             assert agree(job, candidate(*given), expected, expected_of), f"{job['entry_point']}(*{shown})"
         return
     for name in job["proxied"]:
-        namespace[name] = client.proxy(name)
+        namespace[name] = client.proxy(name, keeps=name != job["entry_point"])
     exec(compile(job["tests"], _TESTS, "exec", dont_inherit=True), namespace)
 
 
@@ -127,9 +128,13 @@ class Client:
         reply = self._request({"do": "load", "program": encode(program)})
         return str(reply.get("refused", ""))
 
-    def proxy(self, name: str) -> "RemoteCallable":
-        """What the program calls by a name, whatever it is."""
-        return RemoteCallable(self, Reference(-1, "callable", name, True), name)
+    def proxy(self, name: str, *, keeps: bool = False) -> "RemoteCallable":
+        """What the program calls by a name, whatever it is.
+
+        Args:
+            keeps: where it is a class, its objects stay with the program, those of a subclass of a plain type too
+        """
+        return RemoteCallable(self, Reference(_NAME_KEEPS if keeps else _NAME, "callable", name, True), name)
 
     def raised(self, error: BaseException) -> bool:
         """Whether an exception came from the candidate."""
@@ -146,6 +151,7 @@ class Client:
                 "do": "call",
                 "object": None if target.number < 0 else target.number,
                 "name": encode(name),
+                "keeps": target.number == _NAME_KEEPS,
                 "arguments": [encode(one, self._refer) for one in arguments],
                 "named": [[encode(key), encode(one, self._refer)] for key, one in named.items()],
             }
