@@ -23,8 +23,9 @@ from syntaxdiff.eval import landlock
 from syntaxdiff.eval.seccomp import build_filter, install_filter, is_supported
 
 USER, MOUNT, PID, NET, IPC = "user", "mount-namespace", "pid-namespace", "net-namespace", "ipc-namespace"
+UTS = "uts-namespace"
 LANDLOCK, SECCOMP = "landlock", "seccomp"
-LAYERS = (USER, MOUNT, PID, NET, IPC, LANDLOCK, SECCOMP)
+LAYERS = (USER, MOUNT, PID, NET, IPC, UTS, LANDLOCK, SECCOMP)
 
 GUARANTEES = {  # what must hold, and the layers of which one is enough
     "network": (NET, SECCOMP),
@@ -35,11 +36,12 @@ GUARANTEES = {  # what must hold, and the layers of which one is enough
 }
 
 BOX = "/box"  # the folder of a candidate, where it has one
+HOST_NAME = "sandbox"
 FOLDER_BYTES = 16 << 20
 FOLDER_FILES = 1024
 STACK_BYTES = 64 << 20
 
-_NEW = {MOUNT: 0x00020000, IPC: 0x08000000, USER: 0x10000000, PID: 0x20000000, NET: 0x40000000}
+_NEW = {MOUNT: 0x00020000, UTS: 0x04000000, IPC: 0x08000000, USER: 0x10000000, PID: 0x20000000, NET: 0x40000000}
 _RDONLY, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 32, 4096, 16384, 1 << 18
 _KEPT_FLAGS = 2 | 4 | 8 | 1024 | 2048  # nosuid, nodev, noexec, noatime, nodiratime: a user namespace must keep them
 _DETACH = 2
@@ -110,6 +112,7 @@ def enter(config: JailConfig) -> Jail:
         _attempt(jail, USER, _enter_user_namespace)
     for layer in (IPC, NET, MOUNT):
         _attempt(jail, layer, lambda layer=layer: _unshare(layer))  # type: ignore[misc]
+    _attempt(jail, UTS, _enter_uts_namespace)
     if jail.has(MOUNT):
         _attempt(jail, MOUNT, lambda: _change_root(config))
     if may_administer and os.geteuid() == 0 and jail.has(MOUNT):
@@ -141,6 +144,8 @@ def confine(jail: Jail, *, limits: dict[str, int], is_candidate: bool) -> None:
     may_thread = is_candidate and jail.bounds_threads
     if may_write:
         os.chdir(BOX)
+    elif jail.has(LANDLOCK):  # nothing can be written, and where a jail lies is nobody's to know
+        os.chdir("/")
     _set_limits(jail, limits, may_thread)
     if jail.user_id is not None:
         os.setgroups([])
@@ -250,6 +255,12 @@ def _enter_user_namespace() -> str:
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     return "user namespace"
+
+
+def _enter_uts_namespace() -> str:
+    _unshare(UTS)
+    socket.sethostname(HOST_NAME)
+    return f"the host's name is {HOST_NAME}"
 
 
 def _try_user(user: int) -> str:

@@ -23,12 +23,16 @@ from syntaxdiff.eval.verdict import Job, Limits, Status, Verdict
 from syntaxdiff.pipeline.errors import SettingsError
 
 _BOOTSTRAP = """
-import sys, types
-for name, path in (("syntaxdiff", []), ("syntaxdiff.eval", [sys.argv[1]])):
+import json, socket, sys, types
+control = socket.socket(fileno=0)
+settings = json.loads(control.recv(1 << 16))
+for name, path in (("syntaxdiff", []), ("syntaxdiff.eval", [settings["source"]])):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = path
+from syntaxdiff.eval.surroundings import hide_source
 from syntaxdiff.eval.zygote import main
-main(sys.argv[2])
+hide_source(settings["source"])
+main(control, settings)
 """
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",  # sets of strings are walked in the same order each time, so that a verdict can be had again
@@ -226,10 +230,13 @@ class Zygote:
         folder.mkdir(exist_ok=True)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket = ours
-        arguments = {**settings, "jail": {**settings["jail"], "mount_point": str(folder)}}
+        # Not as arguments, which a process can read of itself.
+        source = str(Path(__file__).parent)
+        message = {**settings, "source": source, "jail": {**settings["jail"], "mount_point": str(folder)}}
+        ours.send(json.dumps(message).encode())
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-s", "-S", "-B", "-c", _BOOTSTRAP, str(Path(__file__).parent), json.dumps(arguments)],
+                [sys.executable, "-P", "-s", "-S", "-B", "-c", _BOOTSTRAP],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

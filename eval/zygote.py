@@ -27,6 +27,7 @@ from typing import Any
 
 from syntaxdiff.eval import candidate, tester
 from syntaxdiff.eval.jail import Jail, JailConfig, confine, end_all, enter, fresh_folder, remove_folder, try_to_break_out
+from syntaxdiff.eval.surroundings import forget_modules, look_like_a_script
 
 # Imported before the fork: what programs import most, and what links libraries that cannot be found inside the jail.
 _WARM = """
@@ -38,17 +39,16 @@ _CAN_BE_ABSENT = ("lzma", "bz2", "sqlite3", "ssl", "ctypes", "uuid")
 _FIRST_FREE_FD = 64  # above those that a process gets
 
 
-def main(arguments: str) -> None:
+def main(control: socket.socket, request: dict[str, Any]) -> None:
     """Enters the jail and serves until the parent hangs up.
 
     Args:
-        arguments: JSON: ``jail`` as of JailConfig, ``packages`` as pairs of a name and the folder that is searched for it
+        control: the connection to the parent
+        request: ``jail`` as of JailConfig, ``packages`` as pairs of a name and the folder that is searched for it
     """
-    request = json.loads(arguments)
-    control = socket.socket(fileno=0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
-        os.environ.clear()
+        look_like_a_script()
         _warm_up(request["packages"])
         jail = enter(
             JailConfig(
@@ -58,6 +58,7 @@ def main(arguments: str) -> None:
                 layers=tuple(request["jail"]["layers"]),
             )
         )
+        forget_modules()
         gc.collect()
         gc.freeze()  # a forked process that collects garbage must not touch, and so copy, all of this memory
     except Exception:

@@ -15,6 +15,7 @@ from pathlib import Path
 from textwrap import dedent
 
 from syntaxdiff.eval.execution import Sandbox
+from syntaxdiff.eval.plaindata import encode
 from syntaxdiff.eval.problems import Problem
 from syntaxdiff.eval.verdict import Limits, Verdict
 
@@ -45,6 +46,18 @@ PROBLEM = Problem(
     proxied=("add",),
 )
 
+# The same decided by the reference's answers.
+PLUS_PROBLEM = Problem(
+    task_id="add-plus",
+    benchmark="humaneval-plus",
+    prompt=PROBLEM.prompt,
+    entry_point="add",
+    solution=PROBLEM.solution,
+    prefix=PROBLEM.prefix,
+    support=PROBLEM.support,
+    inputs=encode([[2, 3], ["vermilion-", "heron"], [[1], [2.0]], [1, 1], [(), (1,)], [1, 3]]),
+)
+
 # A name, what it may be reported as, and the program. {victim}, {pid} and {folder} are filled in.
 _PROGRAMS = """
 equal to everything | wrong
@@ -65,6 +78,76 @@ a text equal to everything | wrong
         def __eq__(self, other): return True
         __hash__ = str.__hash__
     def add(a, b): return Equal("x")
+
+a subclass of a number equal to everything | wrong
+    class Number(int):
+        def __eq__(self, other): return True
+        __hash__ = int.__hash__
+    class Equal(Number): pass
+    def add(a, b): return Equal(7)
+
+a number that is never unequal | wrong
+    class Equal(int):
+        def __ne__(self, other): return False
+        def __hash__(self): return 5
+        def __bool__(self): return True
+    def add(a, b): return Equal(7)
+
+a list that shows other elements than it has | wrong
+    class Other(list):
+        def __iter__(self): return iter([1, 2.0])
+        def __len__(self): return 2
+        def __contains__(self, one): return True
+    def add(a, b): return a + b if a in (2, "vermilion-") else Other([7]) if isinstance(a, list) else 0
+
+a key equal to everything | wrong
+    class Equal(str):
+        def __eq__(self, other): return True
+        def __hash__(self): return hash("x")
+    def add(a, b): return {{Equal("y"): 1}}
+
+an enumeration equal to everything | wrong
+    import enum
+    class Equal(enum.IntEnum):
+        ONE = 1
+        def __eq__(self, other): return True
+        __hash__ = int.__hash__
+    def add(a, b): return Equal.ONE
+
+patches a class after the fact | wrong
+    class Equal(int): pass
+    def add(a, b):
+        result = Equal(7)
+        Equal.__eq__ = lambda self, other: True
+        Equal.__int__ = lambda self: 5
+        return result
+
+a metaclass that lies about bases | wrong error
+    class Meta(type):
+        def __getattribute__(cls, name): return (int, object) if name == "__mro__" else type.__getattribute__(cls, name)
+        def mro(cls): return [cls, *type.mro(cls)[1:]]
+    class Equal(metaclass=Meta):
+        def __eq__(self, other): return True
+        def __int__(self): return 5
+        __hash__ = None
+    def add(a, b): return Equal()
+
+stands in for a list | wrong
+    import collections
+    class Equal(collections.UserList):
+        def __eq__(self, other): return True
+    def add(a, b): return Equal([7])
+
+stands in for data that is equal to everything | wrong
+    import collections
+    class All:
+        def __eq__(self, other): return True
+    class Equal(collections.UserList):
+        @property
+        def data(self): return All()
+        @data.setter
+        def data(self, value): pass
+    def add(a, b): return Equal()
 
 a list equal to everything | wrong
     class Equal(list):
@@ -222,49 +305,63 @@ patches unittest | wrong
 
 patches the protocol | wrong broken-protocol
     import sys
-    channel = sys.modules["syntaxdiff.eval.plaindata"].Channel
+    frame = sys._getframe()
+    while "Channel" not in frame.f_globals: frame = frame.f_back
+    channel = frame.f_globals["Channel"]
     send = channel.send
     channel.send = lambda self, message: send(self, {{**message, "value": True, "status": "passed", "detail": ""}})
     def add(a, b): return 0
 
 claims to have changed what was not sent | broken-protocol
     import sys
-    channel = sys.modules["syntaxdiff.eval.plaindata"].Channel
+    frame = sys._getframe()
+    while "Channel" not in frame.f_globals: frame = frame.f_back
+    channel = frame.f_globals["Channel"]
     send = channel.send
     channel.send = lambda self, message: send(self, {{**message, "changed": [[7, 5]]}})
     def add(a, b): return a + b
 
 claims to have changed a number | broken-protocol
     import sys
-    channel = sys.modules["syntaxdiff.eval.plaindata"].Channel
+    frame = sys._getframe()
+    while "Channel" not in frame.f_globals: frame = frame.f_back
+    channel = frame.f_globals["Channel"]
     send = channel.send
     channel.send = lambda self, message: send(self, {{**message, "changed": [[0, 5]]}})
     def add(a, b): return a + b
 
 replies to another request | broken-protocol
     import sys
-    channel = sys.modules["syntaxdiff.eval.plaindata"].Channel
+    frame = sys._getframe()
+    while "Channel" not in frame.f_globals: frame = frame.f_back
+    channel = frame.f_globals["Channel"]
     send = channel.send
     channel.send = lambda self, message: send(self, {{**message, "number": message["number"] + 1}})
     def add(a, b): return a + b
 
 calls back what was not given | broken-protocol
     import sys
-    channel = sys.modules["syntaxdiff.eval.plaindata"].Channel
+    frame = sys._getframe()
+    while "Channel" not in frame.f_globals: frame = frame.f_back
+    channel = frame.f_globals["Channel"]
     send = channel.send
     channel.send = lambda self, message: send(self, {{"callback": 0, "arguments": [], "named": []}})
     def add(a, b): return a + b
 
 refers to what was not given | broken-protocol
     import sys
-    channel = sys.modules["syntaxdiff.eval.plaindata"].Channel
+    frame = sys._getframe()
+    while "Channel" not in frame.f_globals: frame = frame.f_back
+    channel = frame.f_globals["Channel"]
     send = channel.send
     channel.send = lambda self, message: send(self, {{**message, "value": {{"reference": [0, "callable", "", False]}}}})
     def add(a, b): return a + b
 
 sends odd tags | broken-protocol
     import sys
-    channel = sys.modules["syntaxdiff.eval.plaindata"].Channel
+    frame = sys._getframe()
+    while "Channel" not in frame.f_globals: frame = frame.f_back
+    channel = frame.f_globals["Channel"]
     send = channel.send
     channel.send = lambda self, message: send(self, {{**message, "value": {{"pickle": "gASVCAAAAAAAAACMBHRleHSULg=="}}}})
     def add(a, b): return a + b
@@ -649,15 +746,15 @@ def host(folder: Path) -> Iterator[int]:
         process.wait()
 
 
-def verdicts_of(sandbox: Sandbox, folder: Path, *, quick: bool) -> dict[str, Verdict]:
+def verdicts_of(sandbox: Sandbox, folder: Path, *, quick: bool, problem: Problem = PROBLEM) -> dict[str, Verdict]:
     """The verdicts on all programs by name, an honest one run after each; ``quick`` leaves out those that are waited for."""
     verdicts = {}
     with host(folder) as pid:
         for evil in EVIL:
             if quick and evil.is_slow:
                 continue
-            verdicts[evil.name] = sandbox.run_tests(evil.filled(folder, pid), PROBLEM, LIMITS)
-            honest = sandbox.run_tests(PROBLEM.reference, PROBLEM, LIMITS)
+            verdicts[evil.name] = sandbox.run_tests(evil.filled(folder, pid), problem, LIMITS)
+            honest = sandbox.run_tests(problem.reference, problem, LIMITS)
             assert honest.has_passed, (evil.name, honest)
     return verdicts
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from evil_programs import EVIL, LIMITS, PROBLEM, ROOT, VICTIM, verdicts_of
+from evil_programs import EVIL, LIMITS, PLUS_PROBLEM, PROBLEM, ROOT, VICTIM, verdicts_of
 
 from syntaxdiff.eval.execution import Sandbox
 from syntaxdiff.eval.jail import LANDLOCK, LAYERS, SECCOMP
@@ -96,6 +96,13 @@ def test_an_evil_program_does_not_pass_and_is_reported_as_what_it_is(name: str) 
     """With all layers that this machine grants; file, process and the next program are unhurt (evil_programs.verdicts_of)."""
     status, detail = statuses(LAYERS, quick=False)[name]
     assert status in BY_NAME[name].statuses, detail
+
+
+def test_an_evil_program_does_not_pass_a_plus_problem(tmp_path: Path) -> None:
+    """Where the reference's answers decide instead of tests, the same programs fare the same."""
+    with Sandbox(packages=()) as sandbox:
+        verdicts = verdicts_of(sandbox, tmp_path, quick=True, problem=PLUS_PROBLEM)
+    assert misnamed({name: (verdict.status, verdict.detail) for name, verdict in verdicts.items()}) == {}
 
 
 def test_an_ordinary_user_has_the_same_protection(open_folder: Path) -> None:
