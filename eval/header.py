@@ -37,18 +37,19 @@ def put_before(first: str, program: str, *, first_is_open: bool = False) -> str:
     header = split_header(program) if first.endswith("\n") else None
     if header is None or not (header.futures or (header.docstring and not first_is_open)):
         return first + program
-    return header.docstring + header.futures + _headed_by_futures(first) + header.rest
+    own = _header_of_beginning(first)
+    if header.docstring:  # the other code's is none then, and would end the header
+        return header.docstring + header.futures + own.futures + own.docstring + own.rest + header.rest
+    return own.docstring + header.futures + own.futures + own.rest + header.rest
 
 
-def _headed_by_futures(first: str) -> str:
-    """Code with its own ``from __future__`` imports before its docstring, which ends the header where it is not the first."""
-    if "__future__" not in first:
-        return first
+def _header_of_beginning(first: str) -> Header:
+    """The header of code whose last function may lack its body."""
     for finish in ("", "    pass\n"):
         header = split_header(first + finish)
         if header is not None:
-            return header.futures + header.docstring + header.rest.removesuffix(finish)
-    return first
+            return header._replace(rest=header.rest.removesuffix(finish))
+    return Header("", "", first)
 
 
 def split_header(program: str) -> Header | None:

@@ -77,6 +77,40 @@ def test_forms_of_answers(answer: str, prompt: Prompt, program: str, rule: str) 
     assert extract(answer, PROBLEM, prompt) == (program, rule)
 
 
+FUTURE = "from __future__ import annotations\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "prompt", "program", "rule"),
+    [
+        (fenced(FUTURE + WHOLE), CHAT, FUTURE + IMPORTS + WHOLE, "fenced"),
+        (fenced(f"'''Sums.'''\n# coding: utf-8\n{FUTURE}\n" + WHOLE), CHAT, None, "fenced"),
+        (fenced("'''Sums.'''\n" + WHOLE), CHAT, "'''Sums.'''\n" + IMPORTS + WHOLE, "fenced"),
+        (fenced(FUTURE + IMPORTS + WHOLE), CHAT, FUTURE + IMPORTS + IMPORTS + WHOLE, "fenced"),
+        (fenced(f"    {FUTURE}\n" + "".join("    " + line for line in WHOLE.splitlines(True))), CHAT, None, "fenced"),
+        (fenced("from __future__ import (\n    annotations\n); import math\n" + WHOLE), CHAT, None, "fenced"),
+        (FUTURE + WHOLE + "\nIt sums.\n", CHAT, FUTURE + IMPORTS + WHOLE, "unfenced"),
+        (fenced(FUTURE + WHOLE), FENCE, FUTURE + IMPORTS + WHOLE, "fenced"),
+        (FUTURE + WHOLE + "```\n", Prompt("", [], HEAD, True), FUTURE + HEAD + WHOLE, "continued"),
+        (FUTURE + WHOLE + "```\n", FENCE, FUTURE + WHOLE, "continued"),
+    ],
+)
+def test_a_whole_answer_may_begin_with_future_imports(answer: str, prompt: Prompt, program: str | None, rule: str) -> None:
+    """By every rule that gives whole programs; they stay first, and what the prompt has before its function goes after them."""
+    found = extract(answer, PROBLEM, prompt)
+    assert found.rule == rule
+    assert program is None or found.program == program
+    namespace: dict[str, Any] = {}
+    exec(compile(found.program, "<program>", "exec", dont_inherit=True), namespace)
+    assert namespace["solve"]([1, 2]) == 3 if "helper" in namespace else prompt is FENCE
+
+
+@pytest.mark.parametrize("answer", [fenced(BODY), BODY])
+def test_a_body_stays_in_its_function(answer: str) -> None:
+    """Nothing of it is a header, text at its begin neither."""
+    assert extract(answer.replace(BODY, "    'text'\n" + BODY), PROBLEM, CHAT) == (HEAD + "    'text'\n" + BODY, "body")
+
+
 def test_the_end_of_a_shot_ends_the_program() -> None:
     """What a model writes behind the mark that ended the examples is no part of its program."""
     assert extract(f"{WHOLE}[DONE]\n\nYou are an expert", STATEMENT, CHAT) == (WHOLE, "unfenced")

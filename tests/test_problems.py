@@ -5,6 +5,7 @@ import importlib.util
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +292,14 @@ def test_every_benchmark_and_split_is_in_the_tests() -> None:
     assert {benchmark for benchmark, _ in ROWS} == set(BENCHMARKS)
     assert set(MBPP_SPLITS) == {"sanitized-test", "test", "sanitized", "full", "plus"}
     assert Problem.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+def test_a_completion_that_is_a_whole_program_may_begin_with_future_imports() -> None:
+    """They stay first; in the middle of a program that goes on after the hole nothing is moved."""
+    problem = Problem(
+        task_id="a", benchmark="humaneval", prompt="", entry_point="f", solution="", prefix="import math\ndef f():\n"
+    )
+    future = "from __future__ import annotations\n"
+    assert problem.program("    return 1\n") == "import math\ndef f():\n    return 1\n"
+    assert problem.program(f"{future}def f(): pass\n") == f"{future}import math\ndef f():\ndef f(): pass\n"
+    assert replace(problem, suffix="    return 1\n").program(future) == f"import math\ndef f():\n{future}    return 1\n"
