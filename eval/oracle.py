@@ -67,7 +67,7 @@ def agree(job: dict[str, Any], answer: Any, expected: Any, arguments: Any) -> bo
     elements = list(answer) if is_in_any_order and isinstance(answer, Iterator) else answer
     try:
         if job["oracle"] == "humaneval" and name == "find_zero":
-            return _is_root(answer, *arguments, tolerance)
+            return _is_root(answer, arguments[0], tolerance)
         if job["oracle"] == "mbpp" and name in _FOUND_OR_NOT:
             return (answer if isinstance(answer, bool) else answer is not None) == (expected is not None)
         if is_in_any_order:

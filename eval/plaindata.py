@@ -263,7 +263,7 @@ _PLAIN_VALUES: dict[type, Callable[[Any], Any]] = {
     collections.Counter: lambda value: collections.Counter(dict(dict.items(value))),
     collections.OrderedDict: lambda value: collections.OrderedDict(collections.OrderedDict.items(value)),
     collections.defaultdict: lambda value: collections.defaultdict(
-        collections.defaultdict.default_factory.__get__(value), dict.items(value)
+        vars(collections.defaultdict)["default_factory"].__get__(value), dict.items(value)
     ),
     type({}.keys()): lambda value: dict.fromkeys(value).keys(),
     type({}.values()): lambda value: dict(enumerate(value)).values(),

@@ -118,6 +118,36 @@ def test_a_verdict_says_what_happened(sandbox: Sandbox, program: str, tests: str
     assert detail in found.detail
 
 
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [
+        (
+            "import enum\nclass C(enum.IntEnum):\n A = 2\ndef f(): return C.A",
+            "assert f() == 2 and f() in (1, 2) and {2: 1}[f()]",
+        ),
+        ("import enum\nclass C(enum.StrEnum):\n A = 'a'\ndef f(): return [C.A]", "assert f() == ['a'] and ''.join(f()) == 'a'"),
+        ("class I(int): pass\ndef f(x): x.append(I(3))", "x = []\nf(x)\nassert x == [3]"),
+        ("class I(int): pass\ndef f(g): return g(I(3), key=I(4))", "assert f(lambda x, key: [x, key]) == [3, 4]"),
+        ("class I(int): pass\ndef f():\n yield I(3)", "assert list(f()) == [3]"),
+        ("class L(list): pass\nclass I: pass\ni = I()\ni.x = L([1])\ndef f(): return i", "assert f().x == [1]"),
+        ("class I(int): pass\ndef f(): raise ValueError(I(3))", "try: f()\nexcept ValueError as e: assert e.args == (3,)"),
+        ("class f(int):\n def __new__(cls, a, b): return int.__new__(cls, a + b)", "assert f(1, 2) == 3"),
+        # Objects of a class that the tests name are for the program: what its class has is kept.
+        (
+            "from collections import namedtuple\nPair = namedtuple('Pair', 'a b')\ndef f(p): return p[0].b",
+            "assert f([Pair(1, 2)]) == 2",
+        ),
+        ("class Pair(list):\n def last(self): return self[-1]\ndef f(p): return p.last()", "assert f(Pair([1, 2])) == 2"),
+        ("class I(int): pass\ndef Pair(): return I(3)\ndef f(): pass", "assert Pair() == 3"),
+    ],
+    ids=range(11),
+)
+def test_results_of_subclasses_are_their_plain_values(sandbox: Sandbox, program: str, tests: str) -> None:
+    """In whatever way they get to the tests; objects that the tests make of the program's classes stay objects."""
+    found = verdict(sandbox, program, tests)
+    assert found.has_passed, found
+
+
 def test_objects_of_the_program_are_equal_to_themselves_alone(sandbox: Sandbox) -> None:
     """Not by their class's word, in either order."""
     program = "class Pair:\n def __eq__(self, other): return True\ndef f(): return Pair()"
