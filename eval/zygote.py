@@ -1,7 +1,7 @@
 """The process that candidates and testers are forked from: bare, jailed once, the same for each program.
 
 It never runs a line of a candidate or of a test, and never reads one, so that what it forks is fresh and knows nothing of other
-programs. Its parent (trial.py) asks over a socket on standard input, one message at a time:
+programs. Its parent (trial.py) sends it its settings over a socket on standard input, then asks, one message at a time:
 
     {"run": "candidate" | "tester" | "probe", "limits": {…}}  with the descriptors that the process gets   → {"pid": …}
     {"kill": true}                                            ends the process that runs
