@@ -26,7 +26,7 @@ from syntaxdiff.eval.plots import Point, Series, interval_chart
 from syntaxdiff.eval.replay import TINTED, steps_panel, tint_legend
 from syntaxdiff.eval.results import Sample
 from syntaxdiff.eval.scoreboard import told_generation
-from syntaxdiff.eval.scores import Interval
+from syntaxdiff.eval.stats import Interval
 from syntaxdiff.pipeline.errors import SettingsError
 
 DIFFERING = "differing"  # of problems that some evaluations solve and some do not

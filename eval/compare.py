@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from syntaxdiff.eval.results import Sample, read_results
-from syntaxdiff.eval.scores import Interval, bootstrap, mcnemar
+from syntaxdiff.eval.stats import Interval, bootstrap, mcnemar
 from syntaxdiff.pipeline.errors import SettingsError
 
 STUDIED = ("HumanEval/54", "HumanEval/74", "HumanEval/133")  # the paper's qualitative study

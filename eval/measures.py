@@ -6,15 +6,14 @@ say how far training anew moves a figure, not how far other validation samples w
 """
 
 import json
-import math
-import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from syntaxdiff.eval import loss, reconstruction, results
 from syntaxdiff.eval.declaration import START, Study
+from syntaxdiff.eval.stats import mean_over_seeds
 
 FORMAT = 1
 TRAINED = ("steps", "corrupted_tokens", "mask_rate")
@@ -22,9 +21,6 @@ OF_SAMPLES = ("token_accuracy", "cross_entropy", "exact_spans", "equal_trees", "
 OF_SPANS = ("exact_spans", "token_accuracy")
 LOWER_IS_BETTER = ("loss", "cross_entropy")
 LEAST_SPANS = 20  # of a kind or depth, in one cell, for its share to be kept
-# Quantiles of Student's distribution at 97.5 %, by degrees of freedom from 1; beyond, the normal one.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-_NORMAL = 1.960
 
 Measures = dict[str, float]
 
@@ -43,15 +39,6 @@ class RunMeasures:
     trained: dict[str, float]
     measures: Measures
     counts: dict[str, int] = field(default_factory=dict)
-
-
-class Mean(NamedTuple):
-    """A mean over seeds; ``low`` and ``high`` are None for one seed."""
-
-    value: float
-    low: float | None
-    high: float | None
-    seeds: int
 
 
 def measured_runs(
@@ -123,17 +110,6 @@ def runs_of(told: dict[str, Any]) -> list[RunMeasures]:
 def _read(path: Path) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return told
-
-
-def mean_over_seeds(values: Sequence[float]) -> Mean:
-    """A mean with Student's interval."""
-    count = len(values)
-    mean = statistics.fmean(values)
-    if count < 2:
-        return Mean(mean, None, None, count)
-    quantile = _STUDENT[count - 2] if count - 2 < len(_STUDENT) else _NORMAL
-    half = quantile * statistics.stdev(values) / math.sqrt(count)
-    return Mean(mean, mean - half, mean + half, count)
 
 
 def summarized(declared: dict[str, Any], runs: Sequence[RunMeasures]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from syntaxdiff.eval.generation import GenerationConfig, step_rule
 from syntaxdiff.eval.recovery import SEEN, UNSEEN, Recovery, SpanColumns, Subject, TokenColumns, read_subject, recovery
 from syntaxdiff.eval.restoration import Masked, restore
 from syntaxdiff.eval.shapes import Size, seen_shapes
-from syntaxdiff.eval.shares import pooled_mean, pooled_share, share_of
+from syntaxdiff.eval.stats import pooled_mean, pooled_share, share_of
 from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.shard import (

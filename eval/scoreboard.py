@@ -10,7 +10,7 @@ from rich.text import Text
 
 from syntaxdiff.eval.compare import Comparison, Evaluated
 from syntaxdiff.eval.results import Sample
-from syntaxdiff.eval.scores import Interval
+from syntaxdiff.eval.stats import Interval
 from syntaxdiff.pipeline.display import visible
 
 MIN_PANEL_COLUMNS = 56

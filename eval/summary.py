@@ -9,7 +9,7 @@ from typing import Any
 from syntaxdiff.eval.execution import Golden
 from syntaxdiff.eval.problems import Problem
 from syntaxdiff.eval.results import Sample
-from syntaxdiff.eval.scores import bootstrap, pass_at_k, wilson
+from syntaxdiff.eval.stats import bootstrap, pass_at_k, wilson
 from syntaxdiff.eval.verdict import Status
 
 FORMAT = 1  # of results.json; grows when the meaning of a key changes

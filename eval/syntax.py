@@ -24,7 +24,7 @@ from syntaxdiff.eval.generation import GenerationConfig, OnDone, text_between
 from syntaxdiff.eval.prompts import AUTO
 from syntaxdiff.eval.recovery import COMPILED_LANGUAGE
 from syntaxdiff.eval.repair import find_program
-from syntaxdiff.eval.shares import pooled_share, share_of
+from syntaxdiff.eval.stats import pooled_share, share_of
 from syntaxdiff.eval.validity import check_program, counted, decided_lines
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.grammar import LANGUAGES

@@ -15,7 +15,8 @@ from pages import Page
 from training_runs import build_shards
 
 from syntaxdiff.eval.declaration import START, Study, read_studies
-from syntaxdiff.eval.measures import RunMeasures, is_better, is_certain, mean_over_seeds, runs_of, summarized
+from syntaxdiff.eval.measures import RunMeasures, is_better, is_certain, runs_of, summarized
+from syntaxdiff.eval.stats import mean_over_seeds
 from syntaxdiff.eval.study_page import write_study_page
 from syntaxdiff.eval.study_tables import (
     BETTER,
