@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from step_variants import DEEPSPEED_JSON
 from train_step import built_shards
 
+from syntaxdiff.pipeline.jsonlines import read_json_lines
 from syntaxdiff.train.checkpoint import PREEMPTED
 
 RUN = Path(__file__).resolve().parents[1] / "train" / "run.py"
@@ -181,8 +182,8 @@ def family(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 def records(out: Path) -> list[dict[str, Any]]:
     """What a run has noted so far. A line that is just being written has no end yet."""
     path = out / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    rows = read_json_lines(path, what="a record", advice="run again", is_growing=True) if path.exists() else []
+    return [row for _, row in rows]
 
 
 def step_records(out: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ build: no rejects by reason, roles, kinds of leaves or parents of spans, no vali
 """
 
 import ast
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +57,7 @@ def token_spans(code: str, code_start: int, encoding: Any) -> Iterator[tuple[int
         tree = ast.parse(code)
     except (SyntaxError, ValueError):
         return
-    lines = code.splitlines(keepends=True)
+    lines = io.StringIO(code, newline="").readlines()  # ends lines where Python does, not at form feeds
     line_start = [code_start]
     for line in lines:
         line_start.append(line_start[-1] + len(line))

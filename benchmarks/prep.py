@@ -40,6 +40,7 @@ from syntaxdiff.pipeline.errors import SyntaxdiffError
 from syntaxdiff.pipeline.fields import Fields
 from syntaxdiff.pipeline.grouping import Grouping
 from syntaxdiff.pipeline.hub import HubOptions
+from syntaxdiff.pipeline.jsonlines import read_json_lines
 from syntaxdiff.pipeline.part import PartCounts, Recipe, Worker
 from syntaxdiff.pipeline.source import open_source
 from syntaxdiff.pipeline.template import read_template
@@ -84,8 +85,7 @@ class Scale:
 
 def repeated(traces: Path, num_rows: int) -> Iterator[dict[str, Any]]:
     """The rows of the traces, over and over, each with a comment of its own at the end of its program."""
-    with gzip.open(traces, "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+    rows = [row for _, row in read_json_lines(traces, what="a row", advice="name a file of traces")]
     for number in range(num_rows):
         row = dict(rows[number % len(rows)])
         comment = f"\n# row {number}"

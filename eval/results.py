@@ -16,6 +16,7 @@ from typing import Any
 
 from syntaxdiff.eval.steps import Cell
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
+from syntaxdiff.pipeline.jsonlines import read_json_lines
 from syntaxdiff.pipeline.shard import storage_errors, write_text
 
 SETTINGS, SAMPLES, RESULTS = "settings.json", "samples.jsonl", "results.json"
@@ -178,23 +179,19 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_samples(path: Path) -> list[Sample]:
     """The samples of a file; a last line that was cut off is left out."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    rows = read_json_lines(path, what="a sample", advice="run again with --restart", is_growing=True)
     known = {field.name for field in fields(Sample)}
     samples = []
-    for number, line in enumerate(lines[:-1], 1):  # behind the last line's end there is nothing, or what was cut off
+    for place, row in rows:
         try:
-            row = json.loads(line)
             told = {name: value for name, value in row.items() if name in known}
             if told.get("trace") is not None:
                 told["trace"] = [[Cell(*cell) for cell in step] for step in told["trace"]]
             samples.append(Sample(**told))
         except (ValueError, TypeError, AttributeError) as error:
-            raise SourceError(f"{path}, line {number}, is no sample ({error}): run again with --restart") from error
+            raise SourceError(f"{path}, {place}, is not a sample ({error}): run again with --restart") from error
     return samples
 
 

@@ -1,6 +1,5 @@
 """Where a study's programs come from on this machine: files, installed packages, rows whose names prep does not know."""
 
-import gzip
 import importlib.util
 import json
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from syntaxdiff.eval.declaration import PACKAGE, Source, Study
 from syntaxdiff.pipeline.errors import SourceError
+from syntaxdiff.pipeline.jsonlines import read_json_lines
 from syntaxdiff.pipeline.shard import storage_errors, write_text
 
 
@@ -51,13 +51,12 @@ def _place(source: Source) -> str | None:
 def _rename(path: Path, source: Source, renamed: Path) -> None:
     """A file of rows as chats of one turn, which prep knows."""
     lines = []
-    try:
-        data = path.read_bytes()
-        for row in map(json.loads, (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()):
+    for place, row in read_json_lines(path, what="a row of JSON", advice="the study expects other rows"):
+        try:
             turns = (("user", row[source.prompt_field]), ("assistant", row[source.response_field]))
-            lines.append(json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}) + "\n")
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{path} does not hold the rows that the study expects ({error!r})") from error
+        except KeyError as error:
+            raise SourceError(f"{path}, {place}, has no field {error}: the study expects other rows") from error
+        lines.append(json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}) + "\n")
     with storage_errors(renamed):
         renamed.parent.mkdir(parents=True, exist_ok=True)
     write_text(renamed, "".join(lines))

@@ -8,8 +8,6 @@ an interactive prompt; tree-sitter cannot tell unfinished from wrong, hence Pyth
 what to put there would decide.
 """
 
-import gzip
-import json
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from syntaxdiff.eval.stats import pooled_share, share_of
 from syntaxdiff.eval.validity import check_program, counted, decided_lines
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.grammar import LANGUAGES
+from syntaxdiff.pipeline.jsonlines import read_json_lines
 
 RESULT = "syntax.json"
 RESULT_VERSION = 1
@@ -107,7 +106,7 @@ def _denoising(traces: Sequence[list[bytes | None]], compiler: Compiler) -> dict
 
 
 def read_programs(path: Path, *, field: str = "program", language: str = COMPILED_LANGUAGE) -> list[WrittenProgram]:
-    """The programs of a file of JSON lines, such as the ``samples.jsonl`` of an evaluation.
+    """The programs of a file of JSON lines, plain or compressed, such as the ``samples.jsonl`` of an evaluation.
 
     Args:
         field: that holds the program; ``language``, where a row has it, holds its language
@@ -117,30 +116,18 @@ def read_programs(path: Path, *, field: str = "program", language: str = COMPILE
         SourceError: the file cannot be read, or a row lacks the field
         SettingsError: there is no such language
     """
+    rows = read_json_lines(path, what="a row of JSON", advice="name a file such as samples.jsonl")
+    if not rows:
+        raise SourceError(f"{path} holds no rows: name a file such as samples.jsonl")
     found = []
-    for number, row in enumerate(read_rows(path, field), 1):
+    for place, row in rows:
+        if not isinstance(row.get(field), str):
+            raise SourceError(f"{path}, {place}, has no text under {field!r}: name the field that holds it with --field")
         named = row.get("language") or language
         if named not in LANGUAGES:
-            raise SettingsError(f"{path}, line {number}: unknown language {named!r}, choose from {', '.join(LANGUAGES)}")
+            raise SettingsError(f"{path}, {place}: unknown language {named!r}, choose from {', '.join(LANGUAGES)}")
         found.append(WrittenProgram(code=row[field].encode("utf-8", "surrogatepass"), language=named))
     return found
-
-
-def read_rows(path: Path, field: str) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines, plain or gzip, each with a text under a name. Raises SourceError where it is none."""
-    try:
-        data = path.read_bytes()
-        lines = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8").split("\n")
-        rows = [(number, json.loads(line)) for number, line in enumerate(lines, 1) if line.strip()]
-    except (OSError, EOFError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SourceError(f"{path} cannot be read as JSON lines ({reason}): name a file such as samples.jsonl") from error
-    for number, row in rows:
-        if not isinstance(row, dict) or not isinstance(row.get(field), str):
-            raise SourceError(f"{path}, line {number}, has no text under {field!r}: name the field that holds it with --field")
-    if not rows:
-        raise SourceError(f"{path} holds no rows")
-    return [row for _, row in rows]
 
 
 def write_programs(

@@ -11,12 +11,30 @@ from typing import Any
 import pyarrow as pa
 
 BUFFER_BYTES = 1 << 16
+DAMAGE = (EOFError, zlib.error, pa.ArrowException)  # what reading a damaged file raises, beside OSError
+CODEC_OF_SUFFIX = {".gz": "gzip", ".zst": "zstd"}
+_CODEC_OF_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # no JSON begins with these
 
 
-def decompressed(raw: io.BufferedReader, path: Path) -> io.BufferedReader:
-    """The content of a file, up to where it is damaged."""
-    reader = {".gz": _Gzip, ".zst": _Zstd}.get(path.suffix.lower())
-    return raw if reader is None else io.BufferedReader(reader(raw), buffer_size=BUFFER_BYTES)
+def codec_of_name(path: Path) -> str | None:
+    """The compression that the suffix of a file names."""
+    return CODEC_OF_SUFFIX.get(path.suffix.lower())
+
+
+def codec_of_content(raw: io.BufferedReader) -> str | None:
+    """The compression that the first bytes of a file show; nothing is read past."""
+    start = raw.peek(4)[:4]
+    return next((codec for magic, codec in _CODEC_OF_MAGIC.items() if start.startswith(magic)), None)
+
+
+def decompressed(raw: io.BufferedReader, codec: str | None) -> io.BufferedReader:
+    """The content of a file, up to where it is damaged.
+
+    Args:
+        codec: gzip, zstd, or None for a file that is not compressed
+    """
+    readers: dict[str | None, type[_Gzip | _Zstd]] = {"gzip": _Gzip, "zstd": _Zstd}
+    return raw if codec is None else io.BufferedReader(readers[codec](raw), buffer_size=BUFFER_BYTES)
 
 
 class _Gzip(io.RawIOBase):

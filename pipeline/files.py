@@ -7,7 +7,6 @@ an error, since that can be mended.
 import hashlib
 import io
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from syntaxdiff.pipeline.compression import decompressed
+from syntaxdiff.pipeline import compression
+from syntaxdiff.pipeline.compression import codec_of_name, decompressed
 from syntaxdiff.pipeline.errors import SourceError
+from syntaxdiff.pipeline.jsonlines import bounded_lines, data_suffix
 from syntaxdiff.pipeline.snippets import module_name
 from syntaxdiff.pipeline.unit import (
     BYTES_PER_UNIT,
@@ -33,7 +34,7 @@ from syntaxdiff.pipeline.unit import (
 )
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
-DAMAGE = (EOFError, UnicodeDecodeError, OverflowError, zlib.error, pa.ArrowException)
+DAMAGE = (*compression.DAMAGE, UnicodeDecodeError, OverflowError)
 SKETCH_BYTES = 1 << 16
 
 T = TypeVar("T")
@@ -44,14 +45,6 @@ def common_root(files: list[Path]) -> Path:
     parents = [set(file.parents) for file in files]
     shared = set.intersection(*parents) if parents else set()
     return max(shared, key=lambda folder: len(folder.parts), default=Path())
-
-
-def data_suffix(path: Path) -> str:
-    """The suffix that tells a file's format, its compression's left out: `.jsonl` for `a.jsonl.gz`."""
-    name = path.name.lower()
-    for compression in (".gz", ".zst"):
-        name = name.removesuffix(compression)
-    return Path(name).suffix
 
 
 @dataclass
@@ -182,7 +175,7 @@ def _cut_by_bytes(table: pa.Table) -> Iterator[pa.Table]:
 
 
 def _json_units(raw: io.BufferedReader, path: Path) -> Iterator[RowsOf]:
-    stream = decompressed(raw, path)
+    stream = decompressed(raw, codec_of_name(path))
     if data_suffix(path) == ".json" and _opens_array(stream):
         yield from _array_units(stream)
     else:
@@ -198,7 +191,7 @@ def _array_units(stream: io.BufferedReader) -> Iterator[RowsOf]:
 
 
 def _line_units(stream: io.BufferedReader) -> Iterator[RowsOf]:
-    return _row_units("line", 1, _bounded_lines(stream))
+    return _row_units("line", 1, bounded_lines(stream, MAX_ROW_BYTES))
 
 
 def _row_units(label: str, first: int, texts: Iterator[bytes | None]) -> Iterator[RowsOf]:
@@ -224,17 +217,6 @@ def _grouped(items: Iterator[T], num_bytes: Callable[[T], int]) -> Iterator[list
         raise
     if group:
         yield group
-
-
-def _bounded_lines(stream: io.BufferedReader) -> Iterator[bytes | None]:
-    """Lines of a stream; None for one over MAX_ROW_BYTES, which is read past in pieces."""
-    while line := stream.readline(MAX_ROW_BYTES + 1):
-        if len(line) <= MAX_ROW_BYTES:
-            yield line
-            continue
-        while not line.endswith(b"\n") and (line := stream.readline(1 << 20)):
-            pass
-        yield None
 
 
 _ARRAY_MARK = re.compile(rb'["\[\]{},]')

@@ -4,23 +4,21 @@ A unit is consecutive rows of one file or split: at most ROWS_PER_UNIT of them a
 streams units; rows are decoded where they are processed, so that nothing depends on the number of workers.
 """
 
-import json
 import tokenize
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from syntaxdiff.pipeline.errors import RowError, SourceError
+from syntaxdiff.pipeline.jsonlines import Row, decode
 from syntaxdiff.pipeline.snippets import snippet_rows
 
 ROWS_PER_UNIT = 64
 BYTES_PER_UNIT = 8 << 20
 MAX_ROW_BYTES = 16 << 20  # a longer row is read past, never into memory
-
-Row: TypeAlias = dict[str, Any]
 
 
 class RowsOf(Protocol):
@@ -45,17 +43,7 @@ class JsonRows:
             if text is None:
                 yield f"{self.label} {number}", RowError("row-too-large", f"over {MAX_ROW_BYTES >> 20} MiB")
             elif text.strip():
-                yield f"{self.label} {number}", _decode(text)
-
-
-def _decode(line: bytes) -> Row | RowError:
-    try:
-        row = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        return RowError("invalid-utf8", f"byte {error.start}: {error.reason}")
-    except (ValueError, RecursionError) as error:
-        return RowError("invalid-json", str(error)[:200])
-    return row if isinstance(row, dict) else RowError("wrong-type", f"the row is {type(row).__name__}, not an object")
+                yield f"{self.label} {number}", decode(text)
 
 
 @dataclass(frozen=True)

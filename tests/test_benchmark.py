@@ -179,7 +179,7 @@ def test_a_damaged_sample_is_no_crash(problems: Path, tmp_path: Path) -> None:
     humaneval(config(problems), tmp_path)
     path = tmp_path / "samples.jsonl"
     path.write_text(path.read_text() + "[1]\n")
-    with pytest.raises(SourceError, match="line 5, is no sample"):
+    with pytest.raises(SourceError, match="line 5, is not a sample"):
         humaneval(config(problems), tmp_path)
 
 

@@ -30,6 +30,8 @@ class Rule:
 TABLE = (
     Rule("pipeline/shard.py", own="pipeline.errors", others="pyarrow"),
     Rule("pipeline/errors.py", own="", others="pyarrow"),
+    Rule("pipeline/compression.py", own="", others="pyarrow"),
+    Rule("pipeline/jsonlines.py", own="pipeline.errors pipeline.compression", others="pyarrow"),
     Rule(
         "pipeline/*.py",
         never="torch deepspeed peft",
@@ -39,7 +41,7 @@ TABLE = (
     Rule(
         "train/*.py",
         never="tree_sitter* click",
-        own="train.* pipeline.shard pipeline.errors",
+        own="train.* pipeline.shard pipeline.errors pipeline.jsonlines",
         only_in={"deepspeed": "engine.py"},
     ),
     Rule(
@@ -48,7 +50,7 @@ TABLE = (
         own="eval.* train.model train.checkpoint train.denoise train.batch train.corruption train.leaves train.noise "
         "train.start train.export train.llada "
         "train.operators train.strategies train.settings train.step train.validation train.gguf_import "
-        "pipeline.shard pipeline.errors pipeline.grammar pipeline.alignment pipeline.spans "
+        "pipeline.shard pipeline.errors pipeline.jsonlines pipeline.grammar pipeline.alignment pipeline.spans "
         "pipeline.codec pipeline.command pipeline.display pipeline.template pipeline.sample pipeline.record pipeline.response",
         only_in={"click": "cli.py options.py", "scipy": "stats.py"},
     ),
@@ -139,6 +141,8 @@ def test_the_checker_accepts(path: str, source: str) -> None:
         ("pipeline/shard.py", "from syntaxdiff.pipeline.spans import Spans"),
         ("pipeline/shard.py", "from syntaxdiff.pipeline import spans"),
         ("pipeline/errors.py", "import click"),
+        ("pipeline/jsonlines.py", "import numpy"),
+        ("pipeline/jsonlines.py", "from syntaxdiff.pipeline.files import DataFiles"),
         ("pipeline/errors.py", "from syntaxdiff.pipeline.shard import Manifest"),
         ("pipeline/spans.py", "import click"),
         ("pipeline/spans.py", "def f():\n    import torch.nn"),

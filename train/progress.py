@@ -8,6 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from syntaxdiff.pipeline.errors import RowError
+from syntaxdiff.pipeline.jsonlines import decode, read_json_lines, read_lines
 from syntaxdiff.pipeline.shard import storage_errors, write_text, written_whole
 from syntaxdiff.train.look import Look
 from syntaxdiff.train.validation import Validation
@@ -16,6 +18,7 @@ METRICS = "metrics.jsonl"
 PICTURE = "curves.png"
 SAMPLES = "samples.txt"
 GRID = "grid"
+ADVICE = "remove the file, the run does not need it"
 
 
 class Progress:
@@ -55,16 +58,14 @@ class Progress:
         path = self._out / METRICS
         if not path.exists():
             return
-        lines = path.read_text("utf-8").splitlines()
         kept = []
-        for line in lines:
-            try:
-                record = json.loads(line)
-                if record["step"] <= step and record["kind"] != GRID:  # the end of the run, which comes again
-                    kept.append(line)
-            except (ValueError, KeyError):  # the last line of a run that was killed
-                continue
-        write_text(path, "".join(line + "\n" for line in kept))
+        for line in read_lines(path, advice=ADVICE):
+            record = decode(line)
+            if isinstance(record, RowError) or not {"step", "kind"} <= record.keys():
+                continue  # the last line of a run that was killed
+            if record["step"] <= step and record["kind"] != GRID:  # the end of the run, which comes again
+                kept.append(line.decode("utf-8") + "\n")
+        write_text(path, "".join(kept))
 
     def step(self, step: int, values: dict[str, float], tokens: int, peak_memory_bytes: int) -> None:
         """Records an optimizer step.
@@ -147,7 +148,8 @@ class Progress:
 def read_metrics(out: Path) -> list[dict[str, Any]]:
     """The records of a run, in order."""
     path = out / METRICS
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    rows = read_json_lines(path, what="a record of the run", advice=ADVICE) if path.exists() else []
+    return [row for _, row in rows]
 
 
 def draw_curves(out: Path, unigram: float | None) -> None:
