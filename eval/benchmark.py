@@ -1,23 +1,28 @@
 """A benchmark from problems to scores: ``evaluate`` reads as the run does.
 
-Problems, references first, prompts, answers, the best of each problem's candidates, programs, verdicts, scores: each is a
-module of its own. How far a run came is on the disk (results.py).
+What can be refused is refused first. Then: problems, prompts, model, references, answers, the best of each problem's
+candidates, programs, verdicts, scores: each is a module of its own. How far a run came is on the disk (results.py).
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from syntaxdiff.eval.checkpoint import Unloaded, open_checkpoint
 from syntaxdiff.eval.config import EvaluationConfig, OnProgress, Progress
+from syntaxdiff.eval.effect import INFILLING, REFERENCE, refuse_without_effect
 from syntaxdiff.eval.execution import Golden, Sandbox, golden
+from syntaxdiff.eval.generation import check_infills
+from syntaxdiff.eval.outputs import check_folder
 from syntaxdiff.eval.problems import DEFAULT_MBPP_SPLIT, Problem, read_problems
-from syntaxdiff.eval.prompts import digest_of_problems
-from syntaxdiff.eval.results import ResultsFolder
+from syntaxdiff.eval.prompts import check_preset, digest_of_problems
+from syntaxdiff.eval.results import ResultsFolder, refuse_other_results
 from syntaxdiff.eval.summary import summarize
 from syntaxdiff.eval.verdict import Job, Limits, Verdict
 from syntaxdiff.eval.writer import Model, References
+from syntaxdiff.pipeline.errors import SettingsError, SourceError
 
 
 def humaneval(config: EvaluationConfig, out: Path, **options: Any) -> dict[str, Any]:
@@ -44,6 +49,7 @@ def evaluate(
     workers: int = 1,
     unsafe: bool = False,
     restart: bool = False,
+    given: Collection[str] = (),
     on_progress: OnProgress = lambda progress: None,
 ) -> dict[str, Any]:
     """Evaluates a checkpoint on a benchmark; returns what ``results.json`` holds.
@@ -54,6 +60,7 @@ def evaluate(
         workers: programs that run at a time
         unsafe: run programs also where they cannot be isolated
         restart: begin anew, whatever ``out`` holds
+        given: options that a person gave, as parameters of the command: those that can have no effect are refused
 
     Raises:
         SettingsError: settings contradict each other, the checkpoint, or those that ``out`` was begun with
@@ -61,18 +68,24 @@ def evaluate(
         StorageError: the disk refused; what was finished is kept
     """
     started = time.monotonic()
-    problems = read_problems(benchmark, split=split, file=config.problems)[: config.limit]
+    checkpoint = _check(benchmark, config, out, workers, given)
+    available = read_problems(benchmark, split=split, file=config.problems)
+    problems = available[: config.limit]
+    writer: References | Model = (
+        References(problems) if checkpoint is None else Model(benchmark, split, problems, config, checkpoint)
+    )
+    settings = {
+        "benchmark": problems[0].benchmark,
+        "split": split,
+        "limit": config.limit,
+        "problems_sha256": digest_of_problems(problems),
+    }
+    refuse_other_results(out, settings | writer.settings, restart=restart)
     with Sandbox(workers=workers, unsafe=unsafe) as sandbox:
-        references = _run_references(problems, sandbox, on_progress)
-        writer: References | Model = References(problems) if config.reference else Model(benchmark, split, problems, config)
-        settings = {
-            "benchmark": problems[0].benchmark,
-            "split": split,
-            "limit": config.limit,
-            "problems_sha256": digest_of_problems(problems),
-            **writer.settings,
-        }
+        writer.load()
+        settings |= writer.settings
         folder = ResultsFolder(out, settings, num_samples=config.samples, restart=restart)
+        references = _run_references(problems, sandbox, on_progress)
         writer.write(folder, on_progress)
         _run_programs(folder, problems, references, sandbox, on_progress)
         results = summarize(
@@ -81,12 +94,36 @@ def evaluate(
             references,
             checkpoint=writer.name,
             settings=settings,
-            machine=writer.machine,
+            machine=writer.machine or folder.earlier_machine,
+            is_complete=len(problems) == len(available),
             isolation=sandbox.isolation.to_dict(),
             seconds=time.monotonic() - started,
         )
     folder.write_results(results)
     return results
+
+
+def _check(benchmark: str, config: EvaluationConfig, out: Path, workers: int, given: Collection[str]) -> Unloaded | None:
+    """All that can be refused before problems are fetched and weights are loaded; the checkpoint, None for references."""
+    is_infilling = benchmark == INFILLING
+    if is_infilling and config.samples > 1:
+        raise SettingsError("--samples is for whole answers: a hole is filled once")
+    if workers < 1:
+        raise SettingsError(f"--workers {workers}: a whole number from 1")
+    check_preset(config.prompt, benchmark)
+    check_folder(out)
+    if config.problems is not None and not config.problems.is_file():
+        raise SourceError(f"{config.problems} cannot be read: name a file with the problems of a benchmark")
+    if config.ckpt is None:
+        refuse_without_effect(given, REFERENCE)
+        return None
+    checkpoint = open_checkpoint(
+        config.ckpt, device=config.device, dtype=config.dtype, kind=config.kind, mask_token=config.mask_token
+    )
+    if is_infilling:
+        check_infills(checkpoint)
+    refuse_without_effect(given, checkpoint.kind, temperature=config.generation.temperature, is_infilling=is_infilling)
+    return checkpoint
 
 
 def _run_references(problems: Sequence[Problem], sandbox: Sandbox, on_progress: OnProgress) -> Golden:

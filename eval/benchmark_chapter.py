@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from syntaxdiff.eval.compare import compare
+from syntaxdiff.eval.effect import told_generation
 from syntaxdiff.eval.findings import Benchmark
 from syntaxdiff.eval.markup import (
     DIGEST_CHARACTERS,
@@ -25,7 +26,7 @@ from syntaxdiff.eval.markup import (
 from syntaxdiff.eval.plots import Point, Series, interval_chart
 from syntaxdiff.eval.replay import TINTED, steps_panel, tint_legend
 from syntaxdiff.eval.results import Sample
-from syntaxdiff.eval.scoreboard import told_generation
+from syntaxdiff.eval.score import warnings_of
 from syntaxdiff.eval.stats import Interval
 from syntaxdiff.pipeline.errors import SettingsError
 
@@ -45,14 +46,7 @@ def benchmark_chapter(benchmarks: Sequence[Benchmark]) -> Html:
         )
     ks = sorted({k for one in benchmarks for k in one.results.get("pass_at_k", {})}, key=int)
     facts = (*BENCHMARK_FACTS[:2], *((f"pass@{k}", _pass_at(k)) for k in ks), *BENCHMARK_FACTS[2:])
-    failures = {task_id: None for one in benchmarks for task_id in one.results["reference_failures"]}
-    warnings = [
-        f"{one.name}: the first {one.results['num_problems']} problems alone, no score of the benchmark."
-        for one in benchmarks
-        if not one.results["is_complete"]
-    ]
-    if failures:
-        warnings.append(f"The reference fails here on {', '.join(failures)}; these stay counted.")
+    warnings = [f"{one.name}: {warning}" for one in benchmarks for warning in warnings_of(one.results)]
     return chapter(
         " ".join(filter(None, (first["benchmark"], first["split"]))),
         facts_table(benchmarks, facts),
@@ -76,8 +70,7 @@ def _pass_at(k: str) -> Callable[[Benchmark], Content]:
 
 
 def _generation(one: Benchmark) -> Content:
-    config = one.results["settings"].get("generation")
-    return told_generation(config) if config else None
+    return told_generation(one.results["settings"]) or None
 
 
 def _speed_of(one: Benchmark) -> Content:
@@ -89,7 +82,10 @@ def _speed_of(one: Benchmark) -> Content:
 
 def _machine(one: Benchmark) -> Content:
     told = one.results.get("machine")
-    return f"{told['device']}, {told['dtype']}, {told['threads']} threads, {told['batch_size']} at a time" if told else None
+    if not told:
+        return None
+    at_a_time = f", {told['batch_size']} at a time" if "batch_size" in told else ""
+    return f"{told['device']}, {told['dtype']}, {told['threads']} threads{at_a_time}"
 
 
 def _checkpoint(one: Benchmark) -> Content:

@@ -6,12 +6,13 @@ generation.py and autoregressive.py.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.shard import TokenIds
@@ -32,14 +33,13 @@ _QUESTION, _ANSWER = "QUESTION-GOES-HERE", "ANSWER-GOES-HERE"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """A model that can generate.
+class Described:
+    """All of a checkpoint but its weights: enough to make prompts and to refuse what cannot be.
 
     Attributes:
         name: as it was asked for
         folder: where its files lie
-        kind: ``diffusion``: ``model`` is a model.Denoiser; ``autoregressive``: a causal model of transformers
-        model: on its device, in evaluation mode
+        kind: one of KINDS
         tokenizer: transformers' fast tokenizer
         token_ids: ``mask`` is NO_MASK for an autoregressive model
         shift: position i - 1 predicts token i
@@ -49,22 +49,25 @@ class Checkpoint:
     name: str
     folder: Path
     kind: str
-    model: Any
     tokenizer: Any
     token_ids: TokenIds
     shift: bool
     info: dict[str, Any]
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights lie."""
-        return next(self.model.parameters()).device  # type: ignore[no-any-return]
+    def network_config(self) -> Any:
+        """The configuration of the network, of transformers."""
+        raise NotImplementedError
 
     @property
     def max_positions(self) -> int | None:
         """Most tokens of prompt and answer together, None where the model does not say."""
-        network = self.model.network if self.kind == "diffusion" else self.model
-        return getattr(network.config, "max_position_embeddings", None)
+        return getattr(self.network_config, "max_position_embeddings", None)
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids the model knows."""
+        return int(self.network_config.vocab_size)
 
     @property
     def end_ids(self) -> frozenset[int]:
@@ -72,10 +75,73 @@ class Checkpoint:
         return frozenset((*self.token_ids.end_of_turn, self.token_ids.eos))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Described):
+    """A model that can generate.
+
+    Attributes:
+        model: on its device, in evaluation mode: a model.Denoiser, or of kind ``autoregressive`` a causal model of transformers
+    """
+
+    model: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.model.parameters()).device  # type: ignore[no-any-return]
+
+    @property
+    def network_config(self) -> Any:
+        """See Described."""
+        return (self.model.network if self.kind == "diffusion" else self.model).config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unloaded(Described):
+    """A checkpoint whose weights are still on the disk.
+
+    Attributes:
+        config: of the network
+        place: the device that the weights go to
+        dtype: one of DTYPES, or ``auto``
+    """
+
+    config: Any
+    place: torch.device
+    dtype: str
+
+    @property
+    def network_config(self) -> Any:
+        """See Described."""
+        return self.config
+
+    def load(self) -> Checkpoint:
+        """Loads the weights. Raises SettingsError where they are damaged or do not fit the configuration."""
+        if self.kind == "autoregressive":
+            model = _autoregressive(self.folder, self.name, self.dtype)
+        else:
+            model = _denoiser(self.folder, self.name, self.config, shift=self.shift)
+            model = model if self.dtype == "auto" else model.to(DTYPES[self.dtype])
+        model.requires_grad_(False)
+        values = {field.name: getattr(self, field.name) for field in fields(Described)}
+        return Checkpoint(**values, model=model.to(self.place).eval())
+
+
 def load_checkpoint(
     folder: str, *, device: str = "auto", dtype: str = "auto", kind: str = "auto", mask_token: str | None = None
 ) -> Checkpoint:
-    """Loads a model.
+    """Loads a model: ``open_checkpoint``, then its weights. Arguments and errors are those of the former.
+
+    Raises:
+        SettingsError: also where weights are damaged
+    """
+    return open_checkpoint(folder, device=device, dtype=dtype, kind=kind, mask_token=mask_token).load()
+
+
+def open_checkpoint(
+    folder: str, *, device: str = "auto", dtype: str = "auto", kind: str = "auto", mask_token: str | None = None
+) -> Unloaded:
+    """Reads all of a checkpoint but its weights, and refuses what cannot be loaded.
 
     Args:
         folder: a path, or a name on the hub
@@ -88,36 +154,51 @@ def load_checkpoint(
         SettingsError: the folder holds no such model, or what it holds is damaged
         TokenizerError: the tokenizer cannot be read, or lacks the mask token
     """
-    path = model_folder(folder, "--ckpt")
-    place = _device(device)
+    place = check_device(device)
     if dtype != "auto" and dtype not in DTYPES:
         raise SettingsError(f"--dtype {dtype}: choose from auto, {', '.join(DTYPES)}")
+    if kind == "autoregressive" and mask_token is not None:
+        raise SettingsError(f"--kind autoregressive has no masks: leave --mask-token {mask_token} out")
+    path = model_folder(folder, "--ckpt")
     kind = _kind(path, kind, mask_token)
+    info: dict[str, Any] = {}
+    if kind == "diffusion":
+        info = read_info(path) if (path / INFO).is_file() else {}
+        config = folder_config(path)
+        config.is_causal, config.use_cache = False, False
+    else:
+        config = _causal_config(path, folder)
     tokenizer = _read_tokenizer(path)
     if kind == "autoregressive":
-        model, info = _autoregressive(path, folder, dtype), {}
         token_ids = _token_ids(tokenizer, NO_MASK, path)
+    elif info:
+        token_ids = _told_ids(info, tokenizer, path)
     else:
-        info = read_info(path) if (path / INFO).is_file() else {}
-        token_ids = (
-            _told_ids(info, tokenizer, path) if info else _token_ids(tokenizer, _mask_id(tokenizer, mask_token, path), path)
+        token_ids = _token_ids(tokenizer, _mask_id(tokenizer, mask_token, path), path)
+    if token_ids.mask >= config.vocab_size:
+        raise SettingsError(
+            f"--ckpt {folder} knows {config.vocab_size} tokens and the mask token is {token_ids.mask}: "
+            "the weights are those of another tokenizer"
         )
-        model = _denoiser(path, folder, token_ids, shift=bool(info.get("shift", False)))
-        model = model if dtype == "auto" else model.to(DTYPES[dtype])
-    model.requires_grad_(False)
-    return Checkpoint(
+    weights = [path.glob(pattern) for pattern in ("*.safetensors", *(("*.bin",) if kind == "autoregressive" else ()))]
+    if not any(file.name != TIMESTEP for file in chain.from_iterable(weights)):
+        raise SettingsError(f"--ckpt {folder} holds no *.safetensors files: convert the checkpoint with transformers first")
+    return Unloaded(
         name=folder,
         folder=path,
         kind=kind,
-        model=model.to(place).eval(),
         tokenizer=tokenizer,
         token_ids=token_ids,
         shift=bool(info.get("shift", False)),
         info=info,
+        config=config,
+        place=place,
+        dtype=dtype,
     )
 
 
-def _device(name: str) -> torch.device:
+def check_device(name: str) -> torch.device:
+    """A device by its name. Raises SettingsError where there is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -230,14 +311,7 @@ def _token_ids(tokenizer: Any, mask_id: int, path: Path) -> TokenIds:
     )
 
 
-def _denoiser(path: Path, asked: str, token_ids: TokenIds, *, shift: bool) -> Denoiser:
-    config = folder_config(path)
-    if token_ids.mask >= config.vocab_size:
-        raise SettingsError(
-            f"--ckpt {asked} knows {config.vocab_size} tokens and the mask token is {token_ids.mask}: "
-            "the weights are those of another tokenizer"
-        )
-    config.is_causal, config.use_cache = False, False
+def _denoiser(path: Path, asked: str, config: Any, *, shift: bool) -> Denoiser:
     network = folder_network(path, config, f"--ckpt {asked}")
     denoiser = Denoiser(network, shift=shift, timestep_embedding=(path / TIMESTEP).is_file())
     if denoiser.timestep is not None:
@@ -246,13 +320,26 @@ def _denoiser(path: Path, asked: str, token_ids: TokenIds, *, shift: bool) -> De
     return denoiser
 
 
+def _causal_config(path: Path, asked: str) -> Any:
+    made: Any = AutoConfig
+    try:
+        config = made.from_pretrained(path, trust_remote_code=False)
+    except Exception as error:  # of many kinds: unknown types, values that cannot be
+        raise _not_causal(asked, error) from error
+    return config.get_text_config()
+
+
 def _autoregressive(path: Path, asked: str, dtype: str) -> Any:
     made: Any = AutoModelForCausalLM
     try:
         return made.from_pretrained(path, dtype=DTYPES.get(dtype, "auto"), trust_remote_code=False)
     except Exception as error:  # of many kinds: unknown types, missing files, damaged tensors
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise SettingsError(
-            f"--ckpt {asked} is no diffusion model ({INFO} is missing) and transformers does not load it as a causal one "
-            f"({first_line})"
-        ) from error
+        raise _not_causal(asked, error) from error
+
+
+def _not_causal(asked: str, error: Exception) -> SettingsError:
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return SettingsError(
+        f"--ckpt {asked} is no diffusion model ({INFO} is missing) and transformers does not load it as a causal one "
+        f"({first_line})"
+    )

@@ -4,8 +4,8 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from syntaxdiff.eval import benchmark, loss, programs, reconstruction, study
-from syntaxdiff.eval.checkpoint import load_checkpoint
+from syntaxdiff.eval.checkpoint import open_checkpoint
 from syntaxdiff.eval.compare import compare
 from syntaxdiff.eval.config import EvaluationConfig, Progress
-from syntaxdiff.eval.declaration import STUDIES, read_studies
+from syntaxdiff.eval.declaration import STUDIES, Study, read_studies
 from syntaxdiff.eval.drawing import write_drawing
+from syntaxdiff.eval.effect import INFILLING, effective, refuse_without_effect, unused
 from syntaxdiff.eval.estimate import planned
+from syntaxdiff.eval.generation import GenerationConfig, check_infills
 from syntaxdiff.eval.masks import draw_masks, read_subject
 from syntaxdiff.eval.options import (
     PATH,
@@ -31,14 +33,17 @@ from syntaxdiff.eval.options import (
     benchmark_options,
     generation_config,
     generation_options,
+    given_options,
     model_arguments,
     model_options,
     option,
     running_options,
 )
+from syntaxdiff.eval.outputs import check_file, check_folder
 from syntaxdiff.eval.page import write_page
 from syntaxdiff.eval.problems import DEFAULT_MBPP_SPLIT, MBPP_SPLITS
 from syntaxdiff.eval.programs import DEFAULT_HOLE_TOKENS, FILL
+from syntaxdiff.eval.prompts import check_preset
 from syntaxdiff.eval.report import write_report
 from syntaxdiff.eval.scoreboard import print_comparison, print_results
 from syntaxdiff.eval.shapes import Size
@@ -49,7 +54,7 @@ from syntaxdiff.eval.terminal import print_masks
 from syntaxdiff.pipeline.command import HELP_SETTINGS, OneLineErrors
 from syntaxdiff.pipeline.display import visible
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.shard import SPLITS, write_text
+from syntaxdiff.pipeline.shard import SPLITS, read_manifest, write_text
 from syntaxdiff.train.corruption import CorruptionConfig
 from syntaxdiff.train.noise import Noise
 from syntaxdiff.train.operators import OperatorShares
@@ -134,18 +139,32 @@ def infilling_command(**options: Any) -> None:
 
 def _evaluate(name: str, function: Callable[..., dict[str, Any]], options: dict[str, Any], **arguments: Any) -> None:
     as_json, out = options.pop("as_json"), options.pop("out")
-    workers = options.pop("workers") or os.cpu_count() or 1
+    workers = options.pop("workers")
+    workers = (os.cpu_count() or 1) if workers is None else workers
     running = {key: options.pop(key) for key in ("unsafe", "restart")}
-    config = EvaluationConfig(generation=generation_config(options), **options)
+    config = _evaluation_config(options)
     if out is None:
         out = _default_out(config, name)
+    given = given_options()
     with ProgressBars() as bars, _stopped_by_sigterm():
-        results = function(config, out, workers=workers, on_progress=bars.update, **running, **arguments)
+        results = function(config, out, workers=workers, given=given, on_progress=bars.update, **running, **arguments)
+    if config.ckpt is not None:
+        _tell_unused(given, config.generation, results["settings"]["checkpoint"]["kind"])
     if as_json:
         click.echo(json.dumps(results, indent=1))
     else:
         print_results(results, Console())
         click.echo(f"{out / 'results.json'}  {out / 'samples.jsonl'}")
+
+
+def _evaluation_config(options: dict[str, Any]) -> EvaluationConfig:
+    return EvaluationConfig(generation=generation_config(options), **options)
+
+
+def _tell_unused(given: Collection[str], generation: GenerationConfig, kind: str, **options: Any) -> None:
+    """Says which options had no effect beside the others."""
+    for note in unused(given, asdict(generation), kind, **options):
+        click.echo(f"note: {note}", err=True)
 
 
 @contextlib.contextmanager
@@ -184,6 +203,8 @@ def compare_command(folders: tuple[Path, ...], show: int, as_json: bool) -> None
 
     HumanEval/54, /74 and /133, which the paper discusses, are shown wherever they are.
     """
+    if show < 0:
+        raise SettingsError(f"--show {show}: a whole number from 0")
     comparison = compare(folders)
     if as_json:
         click.echo(json.dumps(comparison.to_dict(), indent=1))
@@ -237,8 +258,15 @@ def generate_command(
         raise SettingsError("give one prompt, or a file of them with --prompts")
     if trace and out is None:
         raise SettingsError("--trace goes into a file: name it with --out")
+    if out is not None:
+        check_file(out)
+    check_preset(preset, "generate", "--preset")
     prompts = [prompt] if prompt is not None else programs.read_prompts(file) if file is not None else []
-    checkpoint = load_checkpoint(ckpt, **model)
+    opened = open_checkpoint(ckpt, **model)
+    refuse_without_effect(given_options(), opened.kind, temperature=config.temperature)
+    _tell_unused(given_options(), config, opened.kind)
+    programs.check_prompts(opened, prompts, config, preset=preset)
+    checkpoint = opened.load()
     with ProgressBars() as bars:
         done = 0
 
@@ -285,8 +313,17 @@ def infill_command(
 ) -> None:
     """Fill the holes of a program in FILE, or on standard input for -."""
     model, config = model_arguments(options), generation_config(options)
+    if out is not None:
+        check_file(out)
+    check_preset(preset, INFILLING, "--preset")
     text = programs.read_program(file)
-    checkpoint = load_checkpoint(ckpt, **model)
+    programs.holes(text, marker, hole_tokens)
+    opened = open_checkpoint(ckpt, **model)
+    check_infills(opened)
+    refuse_without_effect(given_options(), opened.kind, is_infilling=True)
+    _tell_unused(given_options(), config, opened.kind)
+    programs.check_holes(opened, text, marker=marker, hole_tokens=hole_tokens, preset=preset)
+    checkpoint = opened.load()
     filled = programs.infill(checkpoint, text, config, marker=marker, hole_tokens=hole_tokens, preset=preset)
     if out is not None:
         write_text(out, filled.program)
@@ -367,8 +404,14 @@ def reconstruct_command(
     config = reconstruction.ReconstructionConfig(**settings)
     if "ast-token" in config.strategies:
         click.echo("note: ast-token masks code by its table of roles; --mask-rate holds for reasoning and scaffold", err=True)
-    checkpoint = load_checkpoint(ckpt, **model)
     out = out or _beside_the_weights(ckpt, "reconstruction")
+    check_folder(out)
+    if shapes is not None:
+        check_folder(shapes)
+    manifest = read_manifest(data)
+    opened = open_checkpoint(ckpt, **model)
+    reconstruction.check(opened, data, manifest, out, config, restart=restart)
+    checkpoint = opened.load()
     with ProgressBars() as bars, _stopped_by_sigterm():
         result = reconstruction.reconstruct(
             checkpoint, data, out, config, restart=restart, shapes=shapes, on_progress=bars.update
@@ -404,13 +447,22 @@ def loss_command(
     Samples, mask rates and masks are fixed, so models can be compared. random, uniform masks, is the yardstick.
     """
     model = model_arguments(settings)
-    config = loss.LossConfig(strategies=strategies or STRATEGIES, **settings)
-    checkpoint = load_checkpoint(ckpt, **model)
+    config = _loss_config({**settings, "strategies": strategies})
+    if out is not None:
+        check_folder(out)
+    manifest = read_manifest(data)
+    opened = open_checkpoint(ckpt, **model)
+    loss.readable_rows(opened, data, manifest, config)
+    checkpoint = opened.load()
     result = loss.loss(checkpoint, data, config, out)
     if as_json:
         click.echo(json.dumps(result, indent=1))
     else:
         print_losses(result, Console())
+
+
+def _loss_config(settings: dict[str, Any]) -> loss.LossConfig:
+    return loss.LossConfig(**{**settings, "strategies": settings["strategies"] or STRATEGIES})
 
 
 @main.command("study", short_help="The paper's comparison, from data to a page.")
@@ -442,6 +494,8 @@ def study_command(
 
     A study that was cut off, or that --minutes stopped, goes on when the same command is run again; the exit code is then 3.
     """
+    if minutes is not None and not minutes > 0:
+        raise SettingsError(f"--minutes {minutes:g}: a number above 0")
     studies = read_studies(file or STUDIES)
     if size not in studies:
         raise SettingsError(f"there is no study {size}: choose from {', '.join(studies)}")
@@ -449,6 +503,8 @@ def study_command(
     if is_plan:
         click.echo(planned(declared, out))
         return
+
+    _check_evaluations(declared, out)
 
     def say(text: str) -> None:
         click.echo(f"note: {text}", err=True)
@@ -463,6 +519,28 @@ def study_command(
     else:
         print_study(told, Console())
         click.echo(f"{out / study.PAGE}  {out / study.RESULT}  {out / study.TABLES}")
+
+
+def _check_evaluations(declared: Study, out: Path) -> None:
+    """Refuses evaluations of a study that would be refused after its training. Raises SettingsError."""
+    not_settings = {
+        **{name: {"ckpt", "data", "out", "shapes", "restart", "as_json"} for name in ("loss", "reconstruct")},
+        **{name: {"split", "out", "as_json", "workers", "unsafe", "restart"} for name in ("humaneval", "mbpp")},
+    }
+    for job in study.comparison(declared, study.Folders(out=out), None):
+        if job.command[1:3] != ("-m", "syntaxdiff.eval.cli"):
+            continue
+        name, *arguments = job.command[3:]
+        try:
+            options = main.commands[name].make_context(name, arguments).params
+        except click.UsageError as error:
+            raise SettingsError(f"study {declared.name}, {name}: {error.format_message()}") from error
+        options = {key: value for key, value in options.items() if key not in not_settings[name]}
+        if name in ("humaneval", "mbpp"):
+            check_preset(_evaluation_config(options).prompt, name)
+        else:
+            model_arguments(options)
+            _loss_config(options) if name == "loss" else reconstruction.ReconstructionConfig(**options)
 
 
 @main.command("syntax", cls=SectionedCommand, short_help="Whether written programs parse and compile.")
@@ -490,11 +568,23 @@ def syntax_command(
     Of programs that a diffusion model writes here: also whether the decided part holds together after each denoising step.
     """
     model, config = model_arguments(options), generation_config(options)
+    given = given_options()
+    if out is not None:
+        check_file(out)
+    check_preset(preset, "generate", "--preset")
     if file is not None and ckpt is None and prompts is None:
+        useless = {*given} & ({field.name for field in fields(GenerationConfig)} | {"plain", "preset", *model}) - {"language"}
+        if useless:
+            names = ", ".join("--" + name.replace("_", "-") for name in sorted(useless))
+            raise SettingsError(f"--programs are there already: {names} would have no effect, leave it out")
         result = syntax(read_programs(file, field=field, language=config.language), {"file": file.name, "field": field})
     elif file is None and ckpt is not None and prompts is not None:
         texts = programs.read_prompts(prompts)
-        checkpoint = load_checkpoint(ckpt, **model)
+        opened = open_checkpoint(ckpt, **model)
+        refuse_without_effect(given, opened.kind, temperature=config.temperature, used=("language",))
+        _tell_unused(given, config, opened.kind, used=("language",))
+        preset = programs.check_prompts(opened, texts, config, preset=preset)
+        checkpoint = opened.load()
         with ProgressBars() as bars:
             told = iter(range(1, len(texts) + 1))
             written = write_programs(
@@ -504,7 +594,8 @@ def syntax_command(
                 preset=preset,
                 on_done=lambda *_: bars.update(Progress("generating", next(told), len(texts))),
             )
-        result = syntax(written, {"checkpoint": ckpt, "prompts": prompts.name, "preset": preset, "generation": asdict(config)})
+        generation = {**effective(asdict(config), opened.kind), "language": config.language}
+        result = syntax(written, {"checkpoint": ckpt, "prompts": prompts.name, "preset": preset, "generation": generation})
     else:
         raise SettingsError("give --programs FILE, or --ckpt with --prompts FILE")
     if out is not None:
@@ -596,8 +687,11 @@ def masks_command(
     ]
     if "ast-token" in strategies:
         click.echo("note: ast-token masks code by its table of roles; --mask-rate holds for reasoning and scaffold", err=True)
-    subject = read_subject(folder, split, index)
+    for path, option_name in ((html, "--html"), (svg, "--svg")):
+        if path is not None:
+            check_file(path, option_name)
     noise = Noise(rate_B=Noise.fixed(mask_rate, 1).rate_B, ceiling=ceiling)
+    subject = read_subject(folder, split, index)
     draws = [draw_masks(subject, config, noise, seed=seed, epoch=epoch) for config in configs]
     if html is not None:
         write_page(html, subject, configs, noise, seed=seed, epoch=epoch)

@@ -8,14 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from syntaxdiff.eval.effect import effective_settings, told_generation
 from syntaxdiff.eval.results import Sample, read_results
+from syntaxdiff.eval.score import warnings_of
 from syntaxdiff.eval.stats import Interval, bootstrap, mcnemar
 from syntaxdiff.pipeline.errors import SettingsError
 
 STUDIED = ("HumanEval/54", "HumanEval/74", "HumanEval/133")  # the paper's qualitative study
 
 
-NOTED = {"prompt": "prompt", "generation": "way of generating", "dtype": "precision", "hole_tokens": "size of holes"}
+NOTED = {
+    "prompt": "prompt",
+    "samples": "number of candidates per problem",
+    "generation": "way of generating",
+    "dtype": "precision",
+    "hole_tokens": "size of holes",
+}
+ABSENT = {"samples": 1}  # of references
 
 
 class Evaluated(NamedTuple):
@@ -56,7 +65,7 @@ class Comparison:
         task_ids: problems that all have, in the first one's order
         differing: those of them that some solve and some don't
         studied: those of them that the paper shows
-        notes: what a reader must know to judge the figures
+        notes: what a reader must know of the differences
     """
 
     evaluations: tuple[Evaluated, ...]
@@ -66,10 +75,16 @@ class Comparison:
     studied: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings that each score has, with the evaluation's name."""
+        return tuple(f"{one.name}: {warning}" for one in self.evaluations for warning in warnings_of(one.results))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "evaluations": {one.name: one.results["pass_at_1"] for one in self.evaluations},
+            "warnings": {one.name: warnings_of(one.results) for one in self.evaluations},
             "num_problems": len(self.task_ids),
             "pairs": [pair._asdict() for pair in self.pairs],
             "differing": {
@@ -171,10 +186,16 @@ def _notes(evaluations: Sequence[Evaluated], num_common: int) -> list[str]:
         if len(one.answers) > num_common:
             notes.append(f"{one.name} has {len(one.answers)} problems, {num_common} of them in all")
     for one in others:
+        was, now = (effective_settings(evaluation.results["settings"]) for evaluation in (first, one))
         for key, what in NOTED.items():
-            old, new = (evaluation.results["settings"].get(key) for evaluation in (first, one))
-            if old != new:
-                notes.append(f"{one.name} has another {what} than {first.name}: {_difference(old, new)}")
+            old, new = was.get(key, ABSENT.get(key)), now.get(key, ABSENT.get(key))
+            if old == new:
+                continue
+            if key == "generation" and was["checkpoint"]["kind"] != now["checkpoint"]["kind"]:
+                told = f"{told_generation(now) or 'none'}; not {told_generation(was) or 'none'}"
+            else:
+                told = _difference(old, new)
+            notes.append(f"{one.name} has another {what} than {first.name}: {told}")
     return notes
 
 

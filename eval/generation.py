@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from syntaxdiff.eval.cache import CACHES
 from syntaxdiff.eval.canvas import Canvas, Commit, Filler, new_canvas
-from syntaxdiff.eval.checkpoint import Checkpoint
+from syntaxdiff.eval.checkpoint import Checkpoint, Described
 from syntaxdiff.eval.repair import Repair, Repairer, answer_end
 from syntaxdiff.eval.room import canvases_at_a_time
 from syntaxdiff.pipeline.codec import Codec
@@ -139,9 +139,8 @@ def generate(
         from syntaxdiff.eval.autoregressive import generate_left_to_right
 
         return generate_left_to_right(checkpoint, prompts, config, keys=keys, with_trace=with_trace, on_done=on_done)
+    check_prompts(checkpoint, prompts, config)
     mask_id = checkpoint.token_ids.mask
-    if any(mask_id in prompt for prompt in prompts):
-        raise SettingsError(f"a prompt holds the mask token {mask_id}: fill given masks by infilling")
     canvases = [[*prompt, *[mask_id] * config.gen_length] for prompt in prompts]
     stop_ids = checkpoint.end_ids if config.early_stop else frozenset[int]()
 
@@ -170,8 +169,7 @@ def infill(
     Raises:
         SettingsError: the model is autoregressive, or a canvas holds unknown ids or too many
     """
-    if checkpoint.kind == "autoregressive":
-        raise SettingsError(f"{checkpoint.name} writes from left to right and cannot fill gaps: give a diffusion model")
+    check_infills(checkpoint)
 
     def filled(canvas: Canvas) -> tuple[list[int], str, int]:
         ids: list[int] = canvas.ids.tolist()
@@ -259,10 +257,22 @@ def batch_size_of(checkpoint: Checkpoint, longest: int, config: GenerationConfig
     return max(1, count // 2) if config.guidance else count  # which reads every canvas twice
 
 
-def check_sequences(checkpoint: Checkpoint, sequences: Sequence[Sequence[int]]) -> None:
+def check_prompts(checkpoint: Described, prompts: Sequence[Sequence[int]], config: GenerationConfig) -> None:
+    """Raises SettingsError where answers to prompts cannot be written: as ``generate`` does, before the weights are loaded."""
+    if checkpoint.token_ids.mask in {token for prompt in prompts for token in prompt}:
+        raise SettingsError(f"a prompt holds the mask token {checkpoint.token_ids.mask}: fill given masks by infilling")
+    check_sequences(checkpoint, [[*prompt, *[0] * config.gen_length] for prompt in prompts])
+
+
+def check_infills(checkpoint: Described) -> None:
+    """Raises SettingsError where a model fills no masks."""
+    if checkpoint.kind == "autoregressive":
+        raise SettingsError(f"{checkpoint.name} writes from left to right and cannot fill gaps: give a diffusion model")
+
+
+def check_sequences(checkpoint: Described, sequences: Sequence[Sequence[int]]) -> None:
     """Raises SettingsError for ids that the model does not know, and for sequences that are longer than it can read."""
-    network = checkpoint.model.network if checkpoint.kind == "diffusion" else checkpoint.model
-    size, most = network.config.vocab_size, checkpoint.max_positions
+    size, most = checkpoint.vocab_size, checkpoint.max_positions
     for sequence in sequences:
         if sequence and not 0 <= min(sequence) <= max(sequence) < size:
             raise SettingsError(f"a prompt holds ids that are none of {checkpoint.name}'s {size}: tokenise with its tokenizer")

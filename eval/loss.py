@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from syntaxdiff.eval.checkpoint import Checkpoint
+from syntaxdiff.eval.checkpoint import Checkpoint, Described
 from syntaxdiff.eval.reconstruction import check_fit, check_masked, weights_sha256
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.shard import iter_rows, read_manifest, storage_errors, write_text
+from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_rows, read_manifest, storage_errors, write_text
 from syntaxdiff.train.batch import shape_multiple
 from syntaxdiff.train.corruption import CorruptionConfig
 from syntaxdiff.train.step import Stepper
@@ -56,12 +56,7 @@ def loss(checkpoint: Checkpoint, data: Path, config: LossConfig, out: Path | Non
         StorageError: the disk refused
     """
     manifest = read_manifest(data)
-    check_fit(checkpoint, manifest, data)
-    most = checkpoint.max_positions
-    rows = [row for shard in manifest.splits[config.split] for row in iter_rows(data, shard)][: config.num_samples]
-    short = [row for row in rows if most is None or len(row.input_ids) <= most]
-    if not short:
-        raise SettingsError(f"--split {config.split}: {data} holds no samples that the model can read")
+    short, num_too_long = readable_rows(checkpoint, data, manifest, config)
     corruption = CorruptionConfig(max_span_share=config.max_span_share)
     validator = Validator(
         short,
@@ -80,7 +75,7 @@ def loss(checkpoint: Checkpoint, data: Path, config: LossConfig, out: Path | Non
         "checkpoint": {"name": checkpoint.name, "weights_sha256": weights_sha256(checkpoint.model)},
         "data": {"fingerprint": manifest.fingerprint, "split": config.split},
         "num_samples": len(short),
-        "num_too_long": len(rows) - len(short),
+        "num_too_long": num_too_long,
         "max_span_share": config.max_span_share,
         "strategies": {one.strategy: _told(asdict(one)) for one in validator(stepper)},
     }
@@ -89,6 +84,23 @@ def loss(checkpoint: Checkpoint, data: Path, config: LossConfig, out: Path | Non
             out.mkdir(parents=True, exist_ok=True)
         write_text(out / RESULT, json.dumps(result, indent=1) + "\n")
     return result
+
+
+def readable_rows(checkpoint: Described, data: Path, manifest: Manifest, config: LossConfig) -> tuple[list[SampleRow], int]:
+    """The samples, and how many were left out because the model cannot read as long ones; the weights are not needed.
+
+    Raises:
+        SettingsError: the model fills no masks, or the split holds no sample that it can read
+        TokenizerError: shards and checkpoint have different vocabularies
+        ShardError: the shards are damaged
+    """
+    check_fit(checkpoint, manifest, data)
+    most = checkpoint.max_positions
+    rows = [row for shard in manifest.splits[config.split] for row in iter_rows(data, shard)][: config.num_samples]
+    short = [row for row in rows if most is None or len(row.input_ids) <= most]
+    if not short:
+        raise SettingsError(f"--split {config.split}: {data} holds no samples that the model can read")
+    return short, len(rows) - len(short)
 
 
 def _told(validation: dict[str, Any]) -> dict[str, Any]:

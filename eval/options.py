@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from tqdm import tqdm
 
 from syntaxdiff.eval.cache import CACHES
@@ -150,6 +151,12 @@ def generation_options(command: Command) -> Command:
             default=None,
         ),
     )(command)
+
+
+def given_options() -> frozenset[str]:
+    """Names of the parameters that the command line being run gives itself, whatever their values."""
+    context = click.get_current_context()
+    return frozenset(name for name in context.params if context.get_parameter_source(name) == ParameterSource.COMMANDLINE)
 
 
 def generation_config(options: dict[str, Any]) -> GenerationConfig:

@@ -9,11 +9,12 @@ from typing import Any
 
 from syntaxdiff.eval import generation
 from syntaxdiff.eval.canvas import Commit
-from syntaxdiff.eval.checkpoint import Checkpoint
+from syntaxdiff.eval.checkpoint import Checkpoint, Described
+from syntaxdiff.eval.effect import INFILLING
 from syntaxdiff.eval.extraction import extract
 from syntaxdiff.eval.generation import GenerationConfig, OnDone
 from syntaxdiff.eval.problems import Problem
-from syntaxdiff.eval.prompts import AUTO, prompter
+from syntaxdiff.eval.prompts import AUTO, Prompt, Prompter, prompter
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.jsonlines import data_suffix, read_lines, read_rows
 from syntaxdiff.pipeline.shard import write_text
@@ -67,14 +68,8 @@ def generate(
     Raises:
         SettingsError: no prompts are given, the preset does not fit, or a prompt leaves no room for the answer
     """
-    if not prompts:
-        raise SettingsError("there is no prompt: give one, or a file of them with --prompts")
     maker = prompter(checkpoint, preset, "generate")
-    problems = [
-        Problem(task_id=str(number), benchmark="generate", prompt=prompt, entry_point="", solution="")
-        for number, prompt in enumerate(prompts)
-    ]
-    shown = [maker.prompt_of(problem) for problem in problems]
+    problems, shown = _shown(maker, prompts)
     answers = generation.generate(
         checkpoint, [prompt.token_ids for prompt in shown], config, with_trace=with_trace, on_done=on_done
     )
@@ -90,6 +85,23 @@ def generate(
         )
         for problem, prompt, answer in zip(problems, shown, answers, strict=True)
     ]
+
+
+def check_prompts(checkpoint: Described, prompts: Sequence[str], config: GenerationConfig, *, preset: str = AUTO) -> str:
+    """Refuses what ``generate`` would, before the weights are loaded; returns the preset, by its own name."""
+    maker = prompter(checkpoint, preset, "generate")
+    generation.check_prompts(checkpoint, [prompt.token_ids for prompt in _shown(maker, prompts)[1]], config)
+    return maker.preset
+
+
+def _shown(maker: Prompter, prompts: Sequence[str]) -> tuple[list[Problem], list[Prompt]]:
+    if not prompts:
+        raise SettingsError("there is no prompt: give one, or a file of them with --prompts")
+    problems = [
+        Problem(task_id=str(number), benchmark="generate", prompt=prompt, entry_point="", solution="")
+        for number, prompt in enumerate(prompts)
+    ]
+    return problems, [maker.prompt_of(problem) for problem in problems]
 
 
 def infill(
@@ -111,13 +123,8 @@ def infill(
     Raises:
         SettingsError: there is no hole, the preset or the model cannot fill any, or the program is too long
     """
-    parts = text.split(marker)
-    if not marker or len(parts) < 2:
-        raise SettingsError(f"the program has no hole: put {marker or 'a marker'} where something is to be written")
-    if hole_tokens < 1:
-        raise SettingsError(f"--hole-tokens {hole_tokens}: a whole number from 1")
-    maker = prompter(checkpoint, preset, "humaneval-infilling")
-    canvas = maker.canvas_of(parts, [hole_tokens] * (len(parts) - 1))
+    parts = holes(text, marker, hole_tokens)
+    canvas = check_holes(checkpoint, text, marker=marker, hole_tokens=hole_tokens, preset=preset)
     (filled,) = generation.infill(checkpoint, [canvas], config, with_trace=with_trace)
     return Written(
         prompt=text,
@@ -128,6 +135,23 @@ def infill(
         num_forward=filled.num_forward,
         trace=filled.trace,
     )
+
+
+def holes(text: str, marker: str, hole_tokens: int) -> list[str]:
+    """What stands before, between and behind the holes. Raises SettingsError where there are none."""
+    if not marker or marker not in text:
+        raise SettingsError(f"the program has no hole: put {marker or 'a marker'} where something is to be written")
+    if hole_tokens < 1:
+        raise SettingsError(f"--hole-tokens {hole_tokens}: a whole number from 1")
+    return text.split(marker)
+
+
+def check_holes(checkpoint: Described, text: str, *, marker: str, hole_tokens: int, preset: str) -> list[int]:
+    """The ids of a program with masks for its holes; refuses what ``infill`` would, before the weights are loaded."""
+    parts = holes(text, marker, hole_tokens)
+    canvas = prompter(checkpoint, preset, INFILLING).canvas_of(parts, [hole_tokens] * (len(parts) - 1))
+    generation.check_sequences(checkpoint, [canvas])
+    return canvas
 
 
 def read_program(file: Path) -> str:

@@ -12,7 +12,7 @@ from itertools import chain
 from types import SimpleNamespace
 from typing import NamedTuple
 
-from syntaxdiff.eval.checkpoint import Checkpoint
+from syntaxdiff.eval.checkpoint import Described
 from syntaxdiff.eval.problems import Problem
 from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
@@ -74,7 +74,7 @@ class Prompt(NamedTuple):
     in_fence: bool
 
 
-def default_preset(checkpoint: Checkpoint, benchmark: str, problems: Sequence[Problem] = ()) -> str:
+def default_preset(checkpoint: Described, benchmark: str, problems: Sequence[Problem] = ()) -> str:
     """The preset for a checkpoint where none is named.
 
     With a chat template the fence is opened for the model: the reasoning that it may have learned to write first is longer
@@ -98,7 +98,7 @@ class Prompter:
         shots: solved problems, for presets that show some
     """
 
-    checkpoint: Checkpoint
+    checkpoint: Described
     preset: str
     template: Template | None
     shots: tuple[Problem, ...] = ()
@@ -185,7 +185,17 @@ class Prompter:
         return ids
 
 
-def prompter(checkpoint: Checkpoint, preset: str, benchmark: str, problems: Sequence[Problem] = ()) -> Prompter:
+def check_preset(preset: str, benchmark: str, option: str = "--prompt") -> None:
+    """Raises SettingsError where there is no such preset, or not for a benchmark."""
+    if preset == AUTO:
+        return
+    if preset not in PRESETS:
+        raise SettingsError(f"{option} {preset}: choose from {AUTO}, {', '.join(PRESETS)}")
+    if benchmark == "humaneval-infilling" and preset not in INFILLING_PRESETS:
+        raise SettingsError(f"{option} {preset} is for whole answers: infilling takes {' or '.join(INFILLING_PRESETS)}")
+
+
+def prompter(checkpoint: Described, preset: str, benchmark: str, problems: Sequence[Problem] = ()) -> Prompter:
     """What makes the prompts of a benchmark for a checkpoint.
 
     Args:
@@ -196,12 +206,9 @@ def prompter(checkpoint: Checkpoint, preset: str, benchmark: str, problems: Sequ
         SettingsError: there is no such preset, or it cannot be had for this checkpoint or benchmark
         TokenizerError: the chat template cannot be used
     """
+    check_preset(preset, benchmark)
     if preset == AUTO:
         preset = default_preset(checkpoint, benchmark, problems)
-    if preset not in PRESETS:
-        raise SettingsError(f"--prompt {preset}: choose from {AUTO}, {', '.join(PRESETS)}")
-    if benchmark == "humaneval-infilling" and preset not in INFILLING_PRESETS:
-        raise SettingsError(f"--prompt {preset} is for whole answers: infilling takes {' or '.join(INFILLING_PRESETS)}")
     wanted = PRESETS[preset]
     shots = tuple(problem for problem in problems if problem.task_id in SHOTS) if wanted.has_shots else ()
     if wanted.has_shots and len(shots) < len(SHOTS):
@@ -225,7 +232,7 @@ def digest_of_problems(problems: Sequence[Problem]) -> str:
     return digest("\n".join(f"{name}={value!r}" for name, value in chain.from_iterable(fields)))
 
 
-def _with_mask(checkpoint: Checkpoint) -> SimpleNamespace:
+def _with_mask(checkpoint: Described) -> SimpleNamespace:
     """What a template is read with. LLaDA's own tokenizer declares no mask token, and a causal model has none."""
     tokenizer, mask_id = checkpoint.tokenizer, checkpoint.token_ids.mask
     return SimpleNamespace(

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 
-from syntaxdiff.eval.checkpoint import Checkpoint
+from syntaxdiff.eval.checkpoint import Checkpoint, Described
 from syntaxdiff.eval.compiler import Compiler
 from syntaxdiff.eval.config import OnProgress, Progress
 from syntaxdiff.eval.generation import GenerationConfig, step_rule
@@ -138,7 +138,7 @@ def reconstruct(
     codec = Codec(data / TOKENIZER, "hf")
     check_fit(checkpoint, manifest, data)
     rows, too_long = chosen_rows(data, manifest, config, checkpoint.max_positions)
-    head = _head(checkpoint, manifest, config, rows, too_long)
+    head = _head(checkpoint.name, weights_sha256(checkpoint.model), manifest, config, rows, too_long)
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     cells = {} if restart else finished_cells(out / RESULT, head)
@@ -182,6 +182,20 @@ def reconstruct(
     return _write(out / RESULT, head, cells)
 
 
+def check(
+    checkpoint: Described, data: Path, manifest: Manifest, out: Path, config: ReconstructionConfig, *, restart: bool
+) -> None:
+    """Refuses what ``reconstruct`` would, before the weights are loaded; their digest is compared when they are.
+
+    Raises:
+        as ``reconstruct``
+    """
+    check_fit(checkpoint, manifest, data)
+    rows, too_long = chosen_rows(data, manifest, config, checkpoint.max_positions)
+    if not restart:
+        finished_cells(out / RESULT, _head(checkpoint.name, None, manifest, config, rows, too_long))
+
+
 def _counter(stage: str, total: int, on_progress: OnProgress | None) -> Callable[[int], None]:
     """What is told how many more samples are done, and tells how far the stage is."""
     done = 0
@@ -195,7 +209,7 @@ def _counter(stage: str, total: int, on_progress: OnProgress | None) -> Callable
     return more
 
 
-def check_fit(checkpoint: Checkpoint, manifest: Manifest, data: Path) -> None:
+def check_fit(checkpoint: Described, manifest: Manifest, data: Path) -> None:
     """Raises SettingsError where a model cannot fill masks, TokenizerError where its ids are not those of the shards."""
     if checkpoint.kind != "diffusion":
         raise SettingsError(f"{checkpoint.name} writes from left to right and fills no masks: give a diffusion model")
@@ -357,13 +371,18 @@ def _grid(config: ReconstructionConfig) -> list[tuple[str, float]]:
 
 
 def _head(
-    checkpoint: Checkpoint, manifest: Manifest, config: ReconstructionConfig, rows: Sequence[SampleRow], too_long: int
+    name: str,
+    sha256: str | None,
+    manifest: Manifest,
+    config: ReconstructionConfig,
+    rows: Sequence[SampleRow],
+    too_long: int,
 ) -> dict[str, Any]:
-    """What a result is of: equal heads, equal cells."""
+    """What a result is of: equal heads, equal cells. ``sha256`` is that of the weights, None where they are not loaded yet."""
     settings = {name: value for name, value in asdict(config).items() if name not in _GRID}
     return {
         "version": RESULT_VERSION,
-        "checkpoint": {"name": checkpoint.name, "weights_sha256": weights_sha256(checkpoint.model)},
+        "checkpoint": {"name": name, "weights_sha256": sha256},
         "data": {"fingerprint": manifest.fingerprint, "split": config.split},
         "settings": {**settings, "shape_nodes": list(config.shape_nodes)},
         "num_samples": len(rows),
@@ -399,7 +418,8 @@ def finished_cells(path: Path, head: dict[str, Any]) -> dict[tuple[str, float], 
     if not is_same_version:
         raise SettingsError(f"{path} was written by another version of syntaxdiff: {advice}")
     for name in now:
-        if name != "name" and was.get(name) != now[name]:
+        is_unknown = name == "weights_sha256" and now[name] is None
+        if name != "name" and not is_unknown and was.get(name) != now[name]:
             option = _OPTIONS.get(name, name)
             raise SettingsError(f"{path} is of another {option} ({was.get(name)}, now {now[name]}): {advice}")
     return cells

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from syntaxdiff.eval.benchmark_chapter import benchmark_chapter
+from syntaxdiff.eval.checkpoint import check_device
 from syntaxdiff.eval.findings import Benchmark, Findings, Training, read_findings
-from syntaxdiff.eval.markup import Html, chapter, element, joined, table
+from syntaxdiff.eval.markup import Content, Html, chapter, element, joined, table, told_share
+from syntaxdiff.eval.outputs import check_file
 from syntaxdiff.eval.reconstruction_chapter import reconstruction_chapter, syntax_chapter
 from syntaxdiff.eval.replay import Shards, mask_panels, replay_panels, shards_of
+from syntaxdiff.eval.score import warnings_of
 from syntaxdiff.eval.training_chapter import training_chapter
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import write_text
@@ -38,6 +41,8 @@ def write_report(folders: Sequence[Path], html: Path, *, replays: int = 0, devic
     """
     if replays < 0:
         raise SettingsError(f"--replay {replays}: a whole number from 0")
+    check_device(device)
+    check_file(html, "--html")
     findings = read_findings(folders)
     notes = list(findings.notes)
     chapters = []
@@ -84,9 +89,13 @@ def _by_benchmark(benchmarks: Sequence[Benchmark]) -> list[list[Benchmark]]:
     return list(groups.values())
 
 
+def _small_warnings(warnings: Sequence[str]) -> list[Html]:
+    return [element("div", element("small", warning), class_="warning") for warning in warnings]
+
+
 def _overview(findings: Findings, notes: Sequence[str]) -> Html:
-    """What each folder is, and its most important figure."""
-    rows = []
+    """What each folder is, and its most important figure with the warnings that its chapter has."""
+    rows: list[tuple[Content, ...]] = []
     for run in findings.trainings:
         loss = run.info.get("validation_loss")
         steps = run.steps[-1]["step"] if run.steps else 0
@@ -98,7 +107,7 @@ def _overview(findings: Findings, notes: Sequence[str]) -> Html:
                 one.name,
                 " ".join(filter(None, (results["benchmark"], results["split"]))),
                 f"{results['num_problems']} problems",
-                f"pass@1 {score['value']:.1%}" if score["value"] is not None else "",
+                joined(("pass@1 ", told_share(score), *_small_warnings(warnings_of(results)))) if told_share(score) else "",
             )
         )
     for measured in findings.reconstructions:
@@ -107,8 +116,8 @@ def _overview(findings: Findings, notes: Sequence[str]) -> Html:
             (measured.name, "reconstruction", f"{measured.result['num_samples']} samples", f"{cells} strategies and rates")
         )
     for measured in findings.syntaxes:
-        share = measured.result["parses"]["value"]
-        told = "" if share is None else f"{share:.1%} parse"
+        parses = told_share(measured.result["parses"])
+        told = joined(("parse ", parses)) if parses else ""
         rows.append((measured.name, "syntax", f"{measured.result['num_programs']} programs", told))
     return joined(
         (table(("folder", "what", "size", "result"), rows), *(element("p", note, class_="warning") for note in notes))

@@ -7,6 +7,7 @@
 What the keys mean is in docs/evaluation.md.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -14,11 +15,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from syntaxdiff.eval.effect import effective_settings
 from syntaxdiff.eval.steps import Cell
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.jsonlines import read_json_lines
 from syntaxdiff.pipeline.shard import storage_errors, write_text
 
+LATE = ("dtype",)  # a setting that is known when the weights are there
 SETTINGS, SAMPLES, RESULTS = "settings.json", "samples.jsonl", "results.json"
 
 
@@ -91,16 +94,23 @@ class ResultsFolder:
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if restart:
+                refuse_other_results(folder, settings, restart=True)
                 for name in (RESULTS, SAMPLES, SETTINGS):
                     (folder / name).unlink(missing_ok=True)
-        if (folder / SAMPLES).exists() and not (folder / SETTINGS).exists():
-            raise SettingsError(f"{folder} holds samples of something else: give another --out, or --restart to replace them")
-        if (folder / SETTINGS).exists():
-            _refuse_other_settings(folder, _read_json(folder / SETTINGS), settings)
+        is_begun = (folder / SETTINGS).exists()
+        refuse_other_results(folder, settings)
+        if is_begun:
             self.samples = _finished(_read_samples(folder / SAMPLES), num_samples)
             self._rewrite()  # without what a cut left at the end
-        else:
-            write_text(folder / SETTINGS, _to_json(settings))
+        write_text(folder / SETTINGS, _to_json(settings))  # as this version tells them
+
+    @property
+    def earlier_machine(self) -> dict[str, Any] | None:
+        """What wrote the answers that are there, as far as results of an earlier run say so."""
+        if not (self.folder / RESULTS).is_file():
+            return None
+        machine: dict[str, Any] | None = _read_json(self.folder / RESULTS).get("machine")
+        return machine
 
     @property
     def finished(self) -> set[str]:
@@ -142,8 +152,32 @@ def read_results(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
     return _read_json(folder / RESULTS), _read_samples(folder / SAMPLES)
 
 
-def _refuse_other_settings(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def refuse_other_results(folder: Path, settings: dict[str, Any], *, restart: bool = False) -> None:
+    """Refuses a folder that was begun with other settings.
+
+    Args:
+        settings: some or all of those that decide the samples; what an earlier version kept of settings without effect is
+            passed over
+        restart: what an evaluation left there may go, whatever its settings
+
+    Raises:
+        SettingsError: the first that differs, or that the folder holds samples of something else
+        SourceError: its settings cannot be read
+    """
+    if not (folder / SETTINGS).exists():
+        if (folder / SAMPLES).exists() and not restart:
+            raise SettingsError(f"{folder} holds samples of something else: give another --out, or --restart to replace them")
+        return
+    if restart:
+        with contextlib.suppress(SourceError):  # damaged: that is what --restart is for
+            if "benchmark" not in _read_json(folder / SETTINGS):
+                raise SettingsError(f"{folder} holds the {SETTINGS} of a training run: give another --out")
+        return
+    before = effective_settings(_read_json(folder / SETTINGS))
+    now: dict[str, Any] = json.loads(json.dumps(settings))
     for name in dict.fromkeys((*before, *now)):
+        if name in LATE and name not in now:
+            continue
         old, new = before.get(name), now.get(name)
         if old == new:
             continue

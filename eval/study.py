@@ -27,6 +27,7 @@ from syntaxdiff.eval.declaration import START, Options, Study
 from syntaxdiff.eval.findings import METRICS, read_metrics
 from syntaxdiff.eval.jobs import Job, OnJobs, Runner
 from syntaxdiff.eval.measures import FORMAT, RunMeasures, measured_runs, summarized
+from syntaxdiff.eval.outputs import check_folder
 from syntaxdiff.eval.study_page import write_study_page
 from syntaxdiff.eval.study_sources import usable_sources
 from syntaxdiff.eval.study_tables import markdown
@@ -103,6 +104,7 @@ def study(
         JobFailedError: a command failed
         StorageError: the disk refused
     """
+    check_folder(out)
     folders = Folders(out=out)
     runner = Runner(
         folder=out / "jobs",

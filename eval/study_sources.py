@@ -51,6 +51,8 @@ def _place(source: Source) -> str | None:
 def _rename(path: Path, source: Source, renamed: Path) -> None:
     """A file of rows as chats of one turn, which prep knows."""
     lines = []
+    assert source.prompt_field is not None  # Source
+    assert source.response_field is not None
     for place, row in read_json_lines(path, what="a row of JSON", advice="the study expects other rows"):
         try:
             turns = (("user", row[source.prompt_field]), ("assistant", row[source.response_field]))

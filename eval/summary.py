@@ -26,6 +26,7 @@ def summarize(
     settings: dict[str, Any],
     machine: dict[str, Any] | None,
     isolation: dict[str, Any],
+    is_complete: bool,
     seconds: float,
 ) -> dict[str, Any]:
     """What ``results.json`` holds.
@@ -38,6 +39,7 @@ def summarize(
         checkpoint: its name
         settings: that decided the samples
         machine: that wrote the last of them; None for references
+        is_complete: whether these are all problems of the benchmark
         seconds: of the whole run
     """
     chosen = [sample for sample in samples if sample.is_chosen]
@@ -50,7 +52,7 @@ def summarize(
         "benchmark": problems[0].benchmark,
         "split": settings["split"],
         "checkpoint": checkpoint,
-        "is_complete": settings["limit"] is None,
+        "is_complete": is_complete,
         "num_problems": len(problems),
         "num_candidates": num_candidates,
         "pass_at_1": _share([sample.has_passed for sample in chosen]),

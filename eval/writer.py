@@ -12,10 +12,20 @@ from typing import Any
 
 import torch
 
-from syntaxdiff.eval.checkpoint import Checkpoint, load_checkpoint
+from syntaxdiff.eval.checkpoint import Checkpoint, Described, Unloaded
 from syntaxdiff.eval.config import EvaluationConfig, OnProgress, Progress
+from syntaxdiff.eval.effect import INFILLING, REFERENCE, effective
 from syntaxdiff.eval.extraction import Extracted, extract
-from syntaxdiff.eval.generation import Generated, GenerationConfig, OnDone, batch_size_of, generate, infill
+from syntaxdiff.eval.generation import (
+    Generated,
+    GenerationConfig,
+    OnDone,
+    batch_size_of,
+    check_prompts,
+    check_sequences,
+    generate,
+    infill,
+)
 from syntaxdiff.eval.likelihood import log_likelihood
 from syntaxdiff.eval.problems import Problem, read_problems
 from syntaxdiff.eval.prompts import Prompt, digest, prompter
@@ -26,7 +36,6 @@ from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.export import PROGRAMS_ALONE
 
 TOO_LONG = "too-long"  # a prompt that leaves no room for the answer: nothing was written
-REFERENCE = "reference"  # in the place of a checkpoint's name
 HOLE = "<hole>"  # in a stored prompt, where the masks stood
 _FINGERPRINT_BYTES = 1 << 20  # of both ends of a file of weights
 
@@ -40,6 +49,9 @@ class References:
         self.settings: dict[str, Any] = {"checkpoint": {"kind": REFERENCE}}
         self.machine: dict[str, Any] | None = None
 
+    def load(self) -> None:
+        """There is nothing to load."""
+
     def write(self, folder: ResultsFolder, on_progress: OnProgress) -> None:
         """The solutions of the problems that are not finished."""
         for problem in self._problems:
@@ -52,46 +64,60 @@ class References:
 class Model:
     """Writes a checkpoint's answers."""
 
-    def __init__(self, benchmark: str, split: str | None, problems: Sequence[Problem], config: EvaluationConfig) -> None:
-        assert config.ckpt is not None  # EvaluationConfig
+    def __init__(
+        self, benchmark: str, split: str | None, problems: Sequence[Problem], config: EvaluationConfig, checkpoint: Unloaded
+    ) -> None:
+        """Makes the prompts; the weights are not needed for that.
+
+        Raises:
+            SettingsError: prompts of this preset cannot be had for the checkpoint, or none leaves room for an answer
+            TokenizerError: the chat template cannot be used, or the tokenizer loses text
+        """
         self._problems, self._config = problems, config
-        self._is_infilling = benchmark == "humaneval-infilling"
-        if self._is_infilling and config.samples > 1:
-            raise SettingsError("--samples is for whole answers: a hole is filled once")
-        self._checkpoint = load_checkpoint(
-            config.ckpt, device=config.device, dtype=config.dtype, kind=config.kind, mask_token=config.mask_token
-        )
-        self.name = self._checkpoint.name
+        self._is_infilling = benchmark == INFILLING
+        self._opened = checkpoint
+        self.name = checkpoint.name
         shown = problems
         if benchmark == "mbpp" and split != "plus":
             whole = "sanitized" if split is not None and split.startswith("sanitized") else "full"
             shown = read_problems(benchmark, split=whole, file=config.problems)  # it holds those that serve as examples
-        self._prompter = prompter(self._checkpoint, config.prompt, benchmark, shown)
+        self._prompter = prompter(checkpoint, config.prompt, benchmark, shown)
+        self._prompts = {
+            problem.task_id: self._canvas(problem) if self._is_infilling else self._prompter.prompt_of(problem)
+            for problem in problems
+        }
+        fitting = [prompt.token_ids for prompt in self._prompts.values() if self._fits(prompt)]
+        if not fitting:
+            raise SettingsError(f"no prompt leaves {checkpoint.name} room for an answer: lower --gen-length")
+        if self._is_infilling:
+            check_sequences(checkpoint, fitting)
+        else:
+            check_prompts(checkpoint, fitting, config.generation)
         text = self._prompter.text_with(benchmark)
-        self.machine = _machine(self._checkpoint)
+        self.machine: dict[str, Any] | None = None
         self.settings: dict[str, Any] = {
-            "checkpoint": _identity(self._checkpoint),
+            "checkpoint": _identity(checkpoint),
             "prompt": {"preset": self._prompter.preset, "text": text, "sha256": digest(text)},
             "samples": config.samples,
-            "generation": _decisive(config.generation),
-            "dtype": self.machine["dtype"],
+            "generation": effective(_decisive(config.generation), checkpoint.kind, is_infilling=self._is_infilling),
         }
-        if config.samples > 1:
+        if config.samples > 1 and checkpoint.kind == "diffusion":
             self.settings["likelihood_samples"] = config.likelihood_samples
         if self._is_infilling:
             self.settings["hole_tokens"] = config.hole_tokens or REFERENCE
+
+    def load(self) -> None:
+        """Loads the weights, whose precision is the last of the settings."""
+        self._checkpoint = self._opened.load()
+        self.settings["dtype"] = _dtype(self._checkpoint)
 
     def write(self, folder: ResultsFolder, on_progress: OnProgress) -> None:
         """Answers to the problems that are not finished, each on the disk as soon as it is there."""
         left = [problem for problem in self._problems if problem.task_id not in folder.finished]
         count = self._config.samples
         done = len(self._problems) - len(left)
-        shown = [
-            (problem, self._canvas(problem) if self._is_infilling else self._prompter.prompt_of(problem)) for problem in left
-        ]
+        shown = [(problem, self._prompts[problem.task_id]) for problem in left]
         fitting = [(problem, prompt) for problem, prompt in shown if self._fits(prompt)]
-        if shown and not fitting and not folder.samples:
-            raise SettingsError(f"no prompt leaves {self._config.ckpt} room for an answer: lower --gen-length")
         for problem, prompt in shown:
             if not self._fits(prompt):
                 unanswered = _sample(problem, prompt, "", Extracted("", TOO_LONG))
@@ -116,10 +142,11 @@ class Model:
             on_progress(Progress("generating", total["answers"], len(self._problems) * count, note))
             last = time.monotonic()  # what it took to choose and to store is no generation
 
-        self._generate(left, prompts, on_done)
+        if left:
+            self._generate(left, prompts, on_done)
 
     def _fits(self, prompt: Prompt) -> bool:
-        most = self._checkpoint.max_positions
+        most = self._opened.max_positions
         room = 0 if self._is_infilling else self._config.generation.gen_length
         return most is None or len(prompt.token_ids) + room <= most
 
@@ -129,9 +156,10 @@ class Model:
         keys = [f"{problem.task_id}/{number}" for problem in problems for number in range(config.samples)]
         ids = [prompt.token_ids for prompt in prompts for _ in range(config.samples)]
         longest = max(map(len, ids), default=1) + (0 if self._is_infilling else config.generation.gen_length)
-        self.machine["batch_size"] = batch_size_of(self._checkpoint, longest, config.generation)
+        batch_size = batch_size_of(self._checkpoint, longest, config.generation)
+        self.machine = {**_machine(self._checkpoint), "batch_size": min(batch_size, len(ids))}
         write = infill if self._is_infilling else generate
-        settled = replace(config.generation, batch_size=self.machine["batch_size"])
+        settled = replace(config.generation, batch_size=batch_size)
         write(self._checkpoint, ids, settled, keys=keys, with_trace=config.trace, on_done=on_done)
 
     def _samples(self, problem: Problem, prompt: Prompt, answers: list[Generated], seconds: float) -> list[Sample]:
@@ -221,12 +249,16 @@ def _machine(checkpoint: Checkpoint) -> dict[str, Any]:
     device = checkpoint.device
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "dtype": str(next(checkpoint.model.parameters()).dtype).removeprefix("torch."),
+        "dtype": _dtype(checkpoint),
         "threads": torch.get_num_threads(),
     }
 
 
-def _identity(checkpoint: Checkpoint) -> dict[str, Any]:
+def _dtype(checkpoint: Checkpoint) -> str:
+    return str(next(checkpoint.model.parameters()).dtype).removeprefix("torch.")
+
+
+def _identity(checkpoint: Described) -> dict[str, Any]:
     """What tells a checkpoint from others, wherever it lies: step, and a digest of both ends of its files of weights."""
     content = sha256((checkpoint.folder / "config.json").read_bytes())
     for path in sorted((*checkpoint.folder.glob("*.safetensors"), *checkpoint.folder.glob("*.bin"))):

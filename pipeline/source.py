@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 from syntaxdiff.pipeline.errors import SourceError
-from syntaxdiff.pipeline.files import DATA_SUFFIXES, DataFiles, PythonFiles, common_root, data_suffix
+from syntaxdiff.pipeline.files import DATA_SUFFIXES, DataFiles, PythonFiles, common_root
 from syntaxdiff.pipeline.hub import HubDataset, HubOptions, SavedDataset
+from syntaxdiff.pipeline.jsonlines import data_suffix
 from syntaxdiff.pipeline.shard import MANIFEST, REJECTS, SPLITS, TOKENIZER, WORK_FOLDER
 from syntaxdiff.pipeline.snippets import interpreter, python_files, stdlib_files
 from syntaxdiff.pipeline.unit import Source

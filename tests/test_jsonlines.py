@@ -29,7 +29,7 @@ IN_STRINGS = "a\u2028b\u2029c\x85d\x7fe"  # as JSON may have them in a string, u
 ESCAPED = "f\x0bg\x0ch\x1ci\x1dj\x1ek\rl"  # which json.dumps escapes
 NASTY = IN_STRINGS + ESCAPED
 COMPRESSIONS = {"plain": None, "gzip": "gzip", "zstd": "zstd"}
-ARGUMENTS = {"what": "a row", "advice": "name another file"}
+ARGUMENTS: Any = {"what": "a row", "advice": "name another file"}
 
 
 def write(path: Path, rows: list[dict[str, Any]], *, compression: str | None = None, blank: str = " ") -> Path:
@@ -109,7 +109,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_long_lines_are_read_past(tmp_path: Path) -> None:
     """A line over the bound is None, and the next begins where it ends; compression is told without reading past it."""
-    stream = io.BufferedReader(io.BytesIO(b"ab\n" + b"c" * 50 + b"\nd"))
+    stream: Any = io.BufferedReader(io.BytesIO(b"ab\n" + b"c" * 50 + b"\nd"))
     assert codec_of_content(stream) is None
     assert list(bounded_lines(stream, 10)) == [b"ab\n", None, b"d"]
 
