@@ -13,6 +13,7 @@ from typing import Any
 
 from syntaxdiff.eval import loss, reconstruction, results
 from syntaxdiff.eval.declaration import START, Study
+from syntaxdiff.eval.score import warnings_of
 from syntaxdiff.eval.stats import mean_over_seeds
 
 FORMAT = 1
@@ -20,6 +21,7 @@ TRAINED = ("steps", "corrupted_tokens", "mask_rate")
 OF_SAMPLES = ("token_accuracy", "cross_entropy", "exact_spans", "equal_trees", "parses", "compiles")
 OF_SPANS = ("exact_spans", "token_accuracy")
 LOWER_IS_BETTER = ("loss", "cross_entropy")
+BENCHMARKS = ("humaneval", "mbpp")
 LEAST_SPANS = 20  # of a kind or depth, in one cell, for its share to be kept
 
 Measures = dict[str, float]
@@ -32,6 +34,7 @@ class RunMeasures:
     Attributes:
         trained: steps, corrupted tokens and the realised mask rate
         counts: how many programs, samples or spans a measure comes from, where it is a share
+        warnings: of the scores of its benchmarks, by benchmark (score.py)
     """
 
     arm: str
@@ -39,6 +42,7 @@ class RunMeasures:
     trained: dict[str, float]
     measures: Measures
     counts: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
 
 
 def measured_runs(
@@ -50,8 +54,22 @@ def measured_runs(
         for seed in declared.seeds:
             folder = folder_of(arm, seed)
             measures, counts = measures_of(folder / "eval", None if arm == START else declared.arms[arm].options["strategy"])
-            runs.append(RunMeasures(arm=arm, seed=seed, trained=training_of(folder), measures=measures, counts=counts))
+            runs.append(
+                RunMeasures(
+                    arm=arm,
+                    seed=seed,
+                    trained=training_of(folder),
+                    measures=measures,
+                    counts=counts,
+                    warnings=_warnings(folder / "eval"),
+                )
+            )
     return runs
+
+
+def _warnings(folder: Path) -> dict[str, list[str]]:
+    paths = {benchmark: folder / benchmark / results.RESULTS for benchmark in BENCHMARKS}
+    return {benchmark: warnings_of(_read(path)) for benchmark, path in paths.items() if path.is_file()}
 
 
 def measures_of(folder: Path, own: str | None) -> tuple[Measures, dict[str, int]]:
@@ -87,7 +105,7 @@ def measures_of(folder: Path, own: str | None) -> tuple[Measures, dict[str, int]
                 if spans["exact_spans"]["of"] >= LEAST_SPANS:
                     for measure in OF_SPANS:
                         keep(f"{where}/{label}/{name}/{measure}", spans[measure])
-    for benchmark in ("humaneval", "mbpp"):
+    for benchmark in BENCHMARKS:
         if (path := folder / benchmark / results.RESULTS).is_file():
             scores = _read(path)
             for name in ("pass_at_1", "parses", "compiles"):
@@ -103,7 +121,16 @@ def runs_of(told: dict[str, Any]) -> list[RunMeasures]:
         for seed in told["declared"]["seeds"]:
             run = kept.get(seed, outcome["runs"][0])  # the start is one model for all seeds
             trained = {name: run[name] for name in TRAINED}
-            runs.append(RunMeasures(arm=arm, seed=seed, trained=trained, measures=run["measures"], counts=told["counts"]))
+            runs.append(
+                RunMeasures(
+                    arm=arm,
+                    seed=seed,
+                    trained=trained,
+                    measures=run["measures"],
+                    counts=told["counts"],
+                    warnings=told.get("warnings", {}),
+                )
+            )
     return runs
 
 
@@ -136,9 +163,12 @@ def summarized(declared: dict[str, Any], runs: Sequence[RunMeasures]) -> dict[st
             },
         }
     counts: dict[str, int] = {}
+    warnings: dict[str, list[str]] = {}
     for run in runs:
         counts |= run.counts
-    return {"arms": arms, "counts": counts}
+        for benchmark, found in run.warnings.items():
+            warnings[benchmark] = list(dict.fromkeys((*warnings.get(benchmark, ()), *found)))
+    return {"arms": arms, "counts": counts, "warnings": warnings}
 
 
 def _distinct(arm: str, runs: Sequence[RunMeasures]) -> Sequence[RunMeasures]:

@@ -194,7 +194,7 @@ def benchmark_options(*, has_samples: bool = True) -> Callable[[Command], Comman
         ),
     )
     return _together(
-        option(problems, "--problems", type=PATH, help="File of the problems, JSON lines or an array, plain or gzip."),
+        option(problems, "--problems", type=PATH, help="File of the problems, JSON lines or an array, plain or compressed."),
         option(problems, "--limit", type=int, help="The first N problems alone: to try something out."),
         option(
             problems, "--reference", is_flag=True, help="Run the benchmark's own solutions, no model: checks this installation."

@@ -90,7 +90,7 @@ def _by_benchmark(benchmarks: Sequence[Benchmark]) -> list[list[Benchmark]]:
 
 
 def _small_warnings(warnings: Sequence[str]) -> list[Html]:
-    return [element("div", element("small", warning), class_="warning") for warning in warnings]
+    return [element("div", warning, class_="warning") for warning in warnings]
 
 
 def _overview(findings: Findings, notes: Sequence[str]) -> Html:

@@ -13,7 +13,17 @@ from syntaxdiff.eval.markup import Content, Html, chapter, charts, element, join
 from syntaxdiff.eval.plots import Point, Series, interval_chart, line_chart
 from syntaxdiff.eval.replay import Shards, masked_sample
 from syntaxdiff.eval.report import PLACE, TEMPLATE
-from syntaxdiff.eval.study_tables import BETTER, WORSE, Table, groups_of, mask_rates, masks_restored, middle_rate, tables
+from syntaxdiff.eval.study_tables import (
+    BETTER,
+    WORSE,
+    Table,
+    groups_of,
+    mask_rates,
+    masks_restored,
+    middle_rate,
+    named_warnings,
+    tables,
+)
 from syntaxdiff.pipeline.shard import read_manifest, write_text
 from syntaxdiff.train.corruption import CorruptionConfig
 
@@ -34,9 +44,9 @@ def write_study_page(told: dict[str, Any], data: Path, html: Path) -> None:
     claims, arms, *others = tables(told)
     parts = (
         _question(told),
-        chapter("Answer", _answered(claims)),
+        chapter("Answer", *_warned(told), _answered(claims)),
         chapter("What the arms mask", _drawn(arms), _masked(told, data)),
-        chapter("Figures", _charts(told)),
+        chapter("Figures", *_warned(told), _charts(told)),
         chapter("Tables", *(_drawn(one) for one in others)),
         _circumstances(told),
     )
@@ -83,6 +93,10 @@ def _question(told: dict[str, Any]) -> Html:
     )
 
 
+def _warned(told: dict[str, Any]) -> list[Html]:
+    return [element("p", warning, class_="warning") for warning in named_warnings(told)]
+
+
 def _answered(claims: Table) -> Html:
     """The claims, with the words coloured."""
 
@@ -112,7 +126,9 @@ def _charts(told: dict[str, Any]) -> Html:
     drawn = [
         _by_arm("Validation loss under uniform masks, nats a token", told, {"loss": "loss/random"}, percent=False),
         _by_arm(
-            "Programs written for HumanEval", told, {"parse": "humaneval/parses", "compile": "humaneval/compiles"}, percent=True
+            f"Programs written for HumanEval{_of(told, 'humaneval/parses')}",
+            told,
+            {"parse": "humaneval/parses", "compile": "humaneval/compiles"},
         ),
     ]
     for masks in masks_restored(told):
@@ -131,6 +147,11 @@ def _charts(told: dict[str, Any]) -> Html:
         for label, what in (("kind", "node kind"), ("depth", "depth"), ("length", "length in tokens"))
     ]
     return charts(*drawn)
+
+
+def _of(told: dict[str, Any], name: str) -> str:
+    """How many programs a share is of, as an addition to a title."""
+    return f", {told['counts'][name]} per model" if name in told["counts"] else ""
 
 
 def _point(x: float, mean: dict[str, Any]) -> Point:

@@ -13,9 +13,11 @@ from rich.table import Table as TerminalTable
 
 from syntaxdiff.eval.declaration import START
 from syntaxdiff.eval.measures import LEAST_SPANS, LOWER_IS_BETTER, is_better, is_certain
+from syntaxdiff.eval.score import first_problems
 
 GROUPS = {"kind": "node kind", "depth": "depth"}
 GROUPS_SHOWN = 12
+NAMES = {"humaneval": "HumanEval", "mbpp": "MBPP"}
 BETTER, WORSE, OPEN, UNTOLD = "better", "worse", "not shown", "one seed"
 
 
@@ -128,6 +130,18 @@ def claims_of(told: dict[str, Any]) -> Iterator[tuple[Claim, str]]:
             yield claim, name
 
 
+def warnings_on(told: dict[str, Any], benchmark: str) -> list[str]:
+    """The warnings of a benchmark's scores; where an older study kept none, what its declaration says."""
+    kept: list[str] = told.get("warnings", {}).get(benchmark, [])
+    limit = (told["declared"]["evaluate"].get(benchmark) or {}).get("limit")
+    return kept or ([first_problems(limit)] if limit is not None else [])
+
+
+def named_warnings(told: dict[str, Any]) -> list[str]:
+    """The warnings of all benchmarks that were measured."""
+    return [f"{NAMES[benchmark]}: {warning}" for benchmark in NAMES for warning in warnings_on(told, benchmark)]
+
+
 def verdict(name: str, difference: dict[str, Any] | None) -> str:
     """Whether a difference is for the better, for the worse, or not shown."""
     if difference is None:
@@ -149,13 +163,16 @@ def claims_table(told: dict[str, Any]) -> Table:
             difference = differences[reference].get(name)
             word = verdict(name, difference)
             cells.append(f"{word}: {told_difference(name, difference)}" if difference is not None else "")
-        rows.append((claim.claim, claim.says, told_mean(name, told["arms"][method]["means"].get(name)), *cells))
+        benchmark = name.partition("/")[0]
+        count = told["counts"].get(f"{benchmark}/parses")
+        says = f"{claim.says} ({count} programs per model)" if benchmark in NAMES and count else claim.says
+        rows.append((claim.claim, says, told_mean(name, told["arms"][method]["means"].get(name)), *cells))
     return Table(
         title=f"What the paper claims of {method}, and what was measured",
         remark=f"Differences of {method} from each reference, mean over seeds with an interval of 95 %; shares in percentage "
         f'points. "{OPEN}": the interval holds 0. Masks at rate {middle_rate(told):g}. The intervals say how far training anew '
         f"moves a figure, not how far other programs would; the {len(rows) * len(references)} comparisons are not corrected "
-        "for their number.",
+        "for their number." + "".join(f" {warning}" for warning in named_warnings(told)),
         head=("claim", "measure", method, *(f"less {reference}" for reference in references)),
         rows=rows,
     )
@@ -279,7 +296,7 @@ def written_tables(told: dict[str, Any]) -> Iterator[Table]:
             rows.append((name, *cells, told_difference(f"{benchmark}/parses", difference)))
         yield Table(
             title=f"Programs written for {benchmark}",
-            remark=f"Of {count} programs a model.",
+            remark=" ".join((f"Of {count} programs per model.", *warnings_on(told, benchmark))),
             head=("arm", *(title for title, _ in columns), f"parse, less {reference}"),
             rows=rows,
         )

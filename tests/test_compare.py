@@ -2,18 +2,23 @@
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluations import config, judged, write_problems
+from evaluations import config, judged, row, write_problems
+from pages import Page
 from rich.console import Console
 from tiny_checkpoint import export_tiny
 
 from syntaxdiff.eval.benchmark import humaneval
 from syntaxdiff.eval.compare import compare
 from syntaxdiff.eval.generation import GenerationConfig
+from syntaxdiff.eval.report import write_report
+from syntaxdiff.eval.results import read_results
+from syntaxdiff.eval.score import warnings_of
 from syntaxdiff.eval.scoreboard import print_comparison, print_results
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 
@@ -136,3 +141,55 @@ def test_the_table_of_one_evaluation(folders: tuple[Path, Path]) -> None:
     assert "75.0%  3/4  [30.1%, 95.4%]" in text.getvalue()
     assert "3 passed, 1 wrong" in text.getvalue()
     assert "isolation" in text.getvalue()
+
+
+@pytest.fixture(scope="module")
+def partial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first two of four problems, of which the second one's reference fails."""
+    root = tmp_path_factory.mktemp("partial")
+    rows = [row(54), row(55) | {"canonical_solution": "    return x\n"}, row(74), row(75)]
+    (root / "problems.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    humaneval(config(root / "problems.jsonl", limit=2), root / "out")
+    return root / "out"
+
+
+def warned(folder: Path) -> list[str]:
+    """The warnings of a score, of which there are some."""
+    warnings = warnings_of(read_results(folder)[0])
+    assert len(warnings) == 2
+    return warnings
+
+
+def test_warnings_stand_with_the_score_wherever_it_is_shown(partial: Path, folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Table, comparison as text and as JSON, and both places of the page have count, interval and every warning."""
+    results, _ = read_results(partial)
+    told = io.StringIO()
+    print_results(results, Console(file=told, width=200))
+    compared = printed((folders[0], partial), show=0, width=250)
+    as_json = json.loads(json.dumps(compare((folders[0], partial)).to_dict()))
+    assert list(as_json["warnings"].values()) == [[], warned(partial)]
+    write_report([partial], tmp_path / "page.html")
+    overview, chapter = Page((tmp_path / "page.html").read_text("utf-8")).text.split("Verdicts")[0].split("without failing")
+    assert warnings_of(results)[0] == "The first 2 problems only: not a score of the benchmark."
+    for text in (told.getvalue(), compared, overview):
+        assert re.search(r"50\.0%\s+1/2\s+\[9\.5%,\s90\.5%\]", text)
+    for text in (told.getvalue(), compared, overview, chapter):
+        for warning in warned(partial):
+            assert warning in text
+
+
+def test_a_limit_that_leaves_nothing_out_is_no_warning(tmp_path: Path) -> None:
+    """All problems are a score of the benchmark, however they were asked for."""
+    problems = write_problems(tmp_path)
+    assert humaneval(config(problems, limit=9), tmp_path / "all")["is_complete"]
+    assert not humaneval(config(problems, limit=3), tmp_path / "some")["is_complete"]
+
+
+def test_programs_that_were_not_isolated_are_a_warning(partial: Path) -> None:
+    """What was not held from the host stands with the score, as do prompts without room."""
+    results, _ = read_results(partial)
+    results["isolation"]["guarantees"]["network"] = False
+    results["extraction"]["too-long"] = 3
+    warnings = warnings_of(results)
+    assert any("not isolated" in warning and "network" in warning for warning in warnings)
+    assert any(warning.startswith("3 prompts left no room") for warning in warnings)

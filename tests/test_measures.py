@@ -178,6 +178,25 @@ def test_tables_tell_every_arm() -> None:
     assert losses_table(told).rows[0][3:] == ("", told_difference("loss/random", from_first))
 
 
+def test_warnings_of_scores_stand_in_tables_and_page(tmp_path: Path) -> None:
+    """A study of the first problems says so with each figure of theirs, also one of an earlier version without warnings."""
+    build_shards(tmp_path)
+    told = told_of("cpu", {}, noise=0.1)
+    assert told["declared"]["evaluate"]["humaneval"]["limit"] == 40
+    warning = "The first 40 problems only: not a score of the benchmark."
+    assert f"HumanEval: {warning}" in claims_table(told).remark
+    assert any("(40 programs per model)" in row[1] for row in claims_table(told).rows)
+    assert any(warning in table.remark for table in tables(told) if table.title == "Programs written for humaneval")
+    write_study_page(told, tmp_path / "data", tmp_path / "report.html")
+    assert Page((tmp_path / "report.html").read_text("utf-8")).text.count(f"HumanEval: {warning}") >= 3
+    told["warnings"] = {"humaneval": ["The reference fails here."]}
+    assert "HumanEval: The reference fails here." in claims_table(told).remark
+    kept = summarized(told["declared"], runs_of(json.loads(json.dumps(told))))
+    assert kept["warnings"] == told["warnings"]
+    del told["declared"]["evaluate"]["humaneval"]["limit"], told["warnings"]
+    assert "HumanEval:" not in claims_table(told).remark
+
+
 def test_a_start_that_was_not_validated_has_no_unigram_entropy(tmp_path: Path) -> None:
     """Tables and page leave out what the start's run did not measure."""
     build_shards(tmp_path)
