@@ -25,6 +25,14 @@ NOTED = {
     "hole_tokens": "size of holes",
 }
 ABSENT = {"samples": 1}  # of references
+FOLLOWS = {  # settings that only matter, or only not, because of another one
+    "num_steps": "schedule",
+    "threshold": "schedule",
+    "factor": "schedule",
+    "cache_refresh": "cache",
+    "language": "syntax_repair",
+    "seed": "temperature",
+}
 
 
 class Evaluated(NamedTuple):
@@ -204,7 +212,8 @@ def _difference(old: Any, new: Any) -> str:
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return f"{_named(new)}, not {_named(old)}"
     names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
-    words = [f"{name} {_named(new.get(name))}, not {_named(old.get(name))}" for name in names if name not in ("text", "sha256")]
+    told = [name for name in names if name not in ("text", "sha256") and FOLLOWS.get(name) not in names]
+    words = [f"{name} {_named(new.get(name))}, not {_named(old.get(name))}" for name in told]
     return "; ".join(words) or "its text"
 
 

@@ -175,7 +175,10 @@ class Runner:
         seconds += self._time_before(job)
         if process.returncode != 0 or not job.makes.exists():
             self._keep_time(job, seconds)
-            lines = [line for line in self._log(job).read_text("utf-8", errors="replace").splitlines() if line.strip()]
+            log = self._log(job).read_text(
+                "utf-8", errors="replace"
+            )  # a carriage return, of a progress bar, is a line feed too
+            lines = [line for line in log.split("\n") if line.strip()]
             errors = [line for line in lines[-LOG_LINES_TOLD:] if line.startswith("error:")]
             ended = f"it ended with {process.returncode} and left no {job.makes}"
             why = errors[-1].removeprefix("error:").strip() if errors else ended

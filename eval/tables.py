@@ -42,7 +42,8 @@ def print_reconstruction(result: dict[str, Any], console: Console) -> None:
         return
     originals = cells[0]["all"]
     console.print(
-        f"of the originals, {percent(originals['originals_parse'])} parse and {percent(originals['originals_compile'])} compile"
+        f"of {originals['originals_parse']['of']:,} originals, {with_interval(originals['originals_parse'])} parse; of "
+        f"{originals['originals_compile']['of']:,}, {with_interval(originals['originals_compile'])} compile"
     )
     _print_overview(console, "Masked tokens and spans restored", cells, _OF_PARTS)
     _print_overview(console, "Whole programs restored", cells, _OF_PROGRAMS)
@@ -77,7 +78,7 @@ def _print_spans(console: Console, title: str, cells: Sequence[dict[str, Any]], 
     rows = []
     for group in groups:
         shares = [cell[key].get(group, {}).get("exact_spans") for cell in cells]
-        told = (f"{percent(share)} of {share['of']:,}" if share and share["of"] else "-" for share in shares)
+        told = (f"{with_interval(share)} of {share['of']:,}" if share and share["of"] else "-" for share in shares)
         rows.append(((group, *told), ""))
     header = ("", *(f"{cell['strategy']} {cell['mask_rate']:g}" for cell in cells))
     _print_wide(console, f"{title}: exact, of how many", header, rows, num_repeated=1)
