@@ -53,6 +53,7 @@ class Assembled:
     programs_alone: int
     readings: dict[str, int]
     unused_fields: dict[str, int]
+    inexact_samples: int
 
     @property
     def fingerprint(self) -> str:
@@ -94,6 +95,7 @@ def assemble(parts: Sequence[Path], plan: Plan, folder: Path, shard_rows: int) -
         programs_alone=counts["is_program_alone"],
         readings=_named(counts, "reading"),
         unused_fields=_named(counts, "unused"),
+        inexact_samples=counts["is_inexact"],
     )
 
 
@@ -114,7 +116,7 @@ def _samples(parts: Sequence[Path], plan: Plan, fate: Fate, languages: set[str],
     for table, fates in _with_fates(parts, plan):
         samples = table.filter(pa.array(fates == fate))
         languages.update(samples["language"].unique().to_pylist())
-        for flag in ("has_error", "is_program_alone"):
+        for flag in ("has_error", "is_program_alone", "is_inexact"):
             counts[flag] += pc.sum(samples[flag]).as_py() or 0
         counts.update(f"reading {name}" for name in samples["reading"].to_pylist() if name)
         counts.update(f"unused {name}" for name in pc.list_flatten(samples["unused"]).to_pylist())

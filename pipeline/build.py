@@ -17,6 +17,7 @@ from syntaxdiff.pipeline.assembly import Assembled, assemble
 from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import RowError, SettingsError, SourceError
+from syntaxdiff.pipeline.facts import node_kinds_of, token_ids_of
 from syntaxdiff.pipeline.grammar import load_grammar
 from syntaxdiff.pipeline.grouping import NONE
 from syntaxdiff.pipeline.hub import HubDataset, HubOptions, SavedDataset
@@ -30,9 +31,7 @@ from syntaxdiff.pipeline.shard import (
     SPLITS,
     TOKENIZER,
     WORK_FOLDER,
-    LanguageKinds,
     Manifest,
-    TokenIds,
     file_sha256,
     read_manifest,
     storage_errors,
@@ -301,9 +300,6 @@ def _manifest(
     assembled: Assembled,
     grouping: dict[str, Any],
 ) -> Manifest:
-    after_end = [index + 1 for index, piece in enumerate(template.middle) if piece.token_id in _end_ids(template)]
-    header = template.middle[max(after_end, default=0) :]
-    header = header[1:] if header and not header[0].text.strip() else header  # the line end of the user's turn
     return Manifest(
         settings=settings,
         rows_read=assembled.rows_read,
@@ -314,16 +310,10 @@ def _manifest(
             "sha256": codec.sha256,
             "engine": codec.engine_name,
             "byte_level": codec.is_byte_level,
+            "inexact_samples": assembled.inexact_samples,
         },
-        token_ids=TokenIds(
-            mask=tokenizer.mask_token_id,
-            pad=tokenizer.pad_token_id,
-            eos=tokenizer.eos_token_id,
-            bos=tokenizer.bos_token_id,
-            end_of_turn=_end_ids(template),
-            assistant_header=codec.piece_ids(header),
-        ),
-        languages={name: _kinds(name) for name in assembled.languages},
+        token_ids=token_ids_of(tokenizer, template, codec),
+        languages={name: node_kinds_of(name) for name in assembled.languages},
         splits=assembled.splits,
         samples_with_error=assembled.samples_with_error,
         programs_alone=assembled.programs_alone,
@@ -333,15 +323,6 @@ def _manifest(
         fingerprint=assembled.fingerprint,
         versions={name: version(name) for name in ("pyarrow", "tokenizers", "transformers", "tree-sitter")},
     )
-
-
-def _end_ids(template: Template) -> tuple[int, ...]:
-    return tuple(piece.token_id for piece in template.end if piece.token_id is not None)
-
-
-def _kinds(language: str) -> LanguageKinds:
-    grammar = load_grammar(language)
-    return LanguageKinds(node_kinds=grammar.node_kinds, named=tuple(grammar.named.tolist()), grammar=grammar.origin)
 
 
 HINTS = {

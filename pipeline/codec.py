@@ -52,6 +52,8 @@ class Codec:
         self.is_byte_level = _is_byte_level(spec)
         vocabulary = backend.get_vocab()
         self.vocab_size = max(vocabulary.values()) + 1
+        self._is_known = np.zeros(self.vocab_size, dtype=bool)
+        self._is_known[list(vocabulary.values())] = True
         self._added = {token["id"]: token["content"] for token in spec["added_tokens"]}
         self._unknown = vocabulary.get(spec["model"].get("unk_token") or "", -1)
         self._backend = backend
@@ -60,6 +62,8 @@ class Codec:
         if self.is_byte_level:
             self._piece_bytes = _bytes_by_id(vocabulary, self._added, self.vocab_size)
             self._num_bytes = np.array([len(piece) for piece in self._piece_bytes], dtype=np.int64)
+            self._piece_start = np.cumsum(self._num_bytes) - self._num_bytes
+            self._all_pieces = np.frombuffer(b"".join(self._piece_bytes), dtype=np.uint8)
             self._engine = make_engine(engine, backend, self._reference, proven=proven)
         elif engine not in ("auto", "hf"):
             raise TokenizerError(f"--engine {engine} needs a byte-level vocabulary, this one is not: use --engine hf")
@@ -134,8 +138,40 @@ class Codec:
     def decode(self, ids: Sequence[int] | np.ndarray) -> bytes:
         """The bytes that ids stand for; exact for byte-level vocabularies, the tokenizer's own rendering for others."""
         if self.is_byte_level:
-            return b"".join(self._piece_bytes[int(token_id)] for token_id in ids)
+            return self._joined_pieces(np.asarray(ids, dtype=np.int64))
         return str(self._backend.decode([int(token_id) for token_id in ids], skip_special_tokens=False)).encode()
+
+    def _joined_pieces(self, ids: npt.NDArray[np.integer[Any]]) -> bytes:
+        if len(ids) and not 0 <= ids.min() <= ids.max() < self.vocab_size:
+            raise IndexError(f"ids from {ids.min()} to {ids.max()}, the vocabulary has {self.vocab_size}")
+        num_bytes = self._num_bytes[ids]
+        end_byte = np.cumsum(num_bytes)
+        shift = np.repeat(self._piece_start[ids] - (end_byte - num_bytes), num_bytes)
+        return bytes(self._all_pieces[np.arange(len(shift)) + shift])
+
+    def spellings(self, runs: Sequence[npt.NDArray[np.int32]]) -> list[tuple[str, ...]]:
+        """The texts that ids may have been made from, for runs of a sequence between two special tokens.
+
+        One for a byte-level vocabulary (none where the ids are not UTF-8). For others what the tokenizer decodes, and the same
+        with a space more or less at its beginning, because such tokenizers set or take one there. Whether a text gives the
+        ids again is for the caller to find out.
+        """
+        if self.is_byte_level:
+            return [_utf8(self._joined_pieces(ids)) for ids in runs]
+        decoded = self._backend.decode_batch([ids.tolist() for ids in runs], skip_special_tokens=False)
+        return [(text, f" {text}", *([text[1:]] if text.startswith(" ") else [])) for text in decoded]
+
+    def unknown(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """Positions of the ids that no token of the vocabulary has."""
+        inside = (ids >= 0) & (ids < self.vocab_size)
+        return np.flatnonzero(~(inside & self._is_known[np.where(inside, ids, 0)]))
+
+
+def _utf8(text: bytes) -> tuple[str, ...]:
+    try:
+        return (text.decode(),)
+    except UnicodeDecodeError:
+        return ()
 
 
 def _leading_unicode_forms(normalizer: dict[str, Any] | None) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ PART_SCHEMA = pa.schema(
         ("is_program_alone", pa.bool_()),  # a sample of a program with neither problem nor reasoning before it
         ("reading", pa.string()),  # of response.READINGS, empty where the program had a field of its own
         ("unused", pa.list_(pa.string())),  # fields of the row with text that were not used
+        ("is_inexact", pa.bool_()),  # a sample whose ids do not spell its text
     ]
 )
 KEY_COLUMNS = ("reason", "content", "problem", "key", "key_kind", "length")  # what the assembly plans by
@@ -200,6 +201,7 @@ def _part_table(
         pa.array([record is not None and not record.prompt and not record.reasoning for record, _ in rows], pa.bool_()),
         pa.array([record.reading if record else None for record, _ in rows], pa.string()),
         pa.array([record.unused if record else None for record, _ in rows], pa.list_(pa.string())),
+        pa.array([isinstance(outcome, Sample) and not outcome.is_exact for _, outcome in rows], pa.bool_()),
     ]
     return pa.table(columns, schema=PART_SCHEMA)
 
@@ -235,17 +237,22 @@ _worker: Worker | SyntaxdiffError | None = None
 
 
 def start_worker(recipe: Recipe) -> None:
-    """Initialiser of a worker process: it leaves Ctrl-C to the main process, and ends when that one does."""
+    """Initialiser of a worker process."""
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    follow_parent()
     try:
         _worker = Worker(recipe)
         gc.freeze()  # vocabulary and grammars stay: no collection walks them again
     except SyntaxdiffError as error:  # raised where the main process listens: in the first piece of work
         _worker = error
+
+
+def follow_parent() -> None:
+    """Makes a worker process leave Ctrl-C to the main process, and end when that one does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
 
 def _end_with(sentinel: int) -> None:

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -173,22 +173,29 @@ def _units(sources: list[Source], resume: dict[str, Any] | None) -> Iterator[tup
 
 
 @contextmanager
-def _pool(config: BuildConfig, recipe: Recipe) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes; what is still to do is dropped when the block ends."""
+def worker_pool(
+    workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...], advice: str
+) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes; what is still to do is dropped when the block ends.
+
+    Args:
+        workers: number of processes
+        initializer: called with ``arguments`` in each process as it starts
+        advice: what a user can do where a process ended early
+
+    Raises:
+        StorageError: a process ended early
+    """
     # The workers are the parallelism; `true` with one thread was measured to be faster than `false`.
     environment = {"TOKENIZERS_PARALLELISM": "true", "RAYON_NUM_THREADS": "1"}
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)  # a spawned process reads them as it starts
-    pool = ProcessPoolExecutor(
-        config.workers, multiprocessing.get_context("spawn"), initializer=start_worker, initargs=(recipe,)
-    )
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=initializer, initargs=arguments)
     try:
         yield pool
     except BrokenProcessPool as error:
-        raise StorageError(
-            "a worker process ended early. If it was for want of memory, run the same command again with fewer --workers, it "
-            "goes on; a script that calls build() must do so under `if __name__ == '__main__':`"
-        ) from error
+        raise StorageError(f"a worker process ended early. {advice}") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         for name, value in before.items():
@@ -196,3 +203,11 @@ def _pool(config: BuildConfig, recipe: Recipe) -> Iterator[ProcessPoolExecutor]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _pool(config: BuildConfig, recipe: Recipe) -> AbstractContextManager[ProcessPoolExecutor]:
+    advice = (
+        "If it was for want of memory, run the same command again with fewer --workers, it goes on; a script that calls "
+        "build() must do so under `if __name__ == '__main__':`"
+    )
+    return worker_pool(config.workers, start_worker, (recipe,), advice)

@@ -40,6 +40,7 @@ class Sample:
     source: str
     truncated: bool
     has_error: bool
+    is_exact: bool  # the ids spell the text: always with a byte-level vocabulary, with others not where they merge characters
 
 
 class Run(NamedTuple):
@@ -78,7 +79,7 @@ class Tokens(NamedTuple):
     """Tokens of a whole sequence with the region of each, and the run of text that holds reasoning and code.
 
     ``run`` are that run's tokens with their bytes in ``text``, ``first_token`` the index of the first of them; ``reasoning``
-    and ``code`` are half-open byte intervals of ``text``.
+    and ``code`` are half-open byte intervals of ``text``. ``kept_text`` is the text without what was cut out of it.
     """
 
     ids: npt.NDArray[np.int32]
@@ -88,6 +89,20 @@ class Tokens(NamedTuple):
     text: bytes
     reasoning: tuple[int, int]
     code: tuple[int, int]
+    kept_text: bytes
+
+
+class Encoded(NamedTuple):
+    """A record with the parts of its sequence, and the tokens of each run of text among them (None where it is refused)."""
+
+    record: Record
+    parts: Sequence[Part]
+    runs: Sequence[TokenBytes | None]
+
+    @property
+    def answer(self) -> int:
+        """Index of the run that holds reasoning and code."""
+        return next(i for i, part in enumerate(self.parts) if isinstance(part, Run) and Region.CODE in part.piece_region)
 
 
 def make_samples(
@@ -104,12 +119,15 @@ def make_samples(
     """
     if overlength not in OVERLENGTH:
         raise SettingsError(f"--overlength {overlength}: choose one of {', '.join(OVERLENGTH)}")
+    encoded = encode_records(records, codec, template)
+    return [assemble_sample(one, max_length, overlength, codec) for one in encoded]
+
+
+def encode_records(records: Sequence[Record], codec: Codec, template: Template) -> list[Encoded]:
+    """Records with the tokens of their sequences, in their order."""
     sequences = [parts_of(_pieces(record, codec, template)) for record in records]
-    encoded = _encode(sequences, codec)
-    return [
-        _make_sample(record, parts, runs, max_length, overlength)
-        for record, parts, runs in zip(records, sequences, encoded, strict=True)
-    ]
+    runs = encode_parts(sequences, codec)
+    return [Encoded(*one) for one in zip(records, sequences, runs, strict=True)]
 
 
 def _pieces(record: Record, codec: Codec, template: Template) -> list[Piece]:
@@ -118,7 +136,7 @@ def _pieces(record: Record, codec: Codec, template: Template) -> list[Piece]:
     return template.pieces(normal(record.prompt), normal(record.reasoning), normal(record.code), fence)
 
 
-def _encode(sequences: Sequence[Sequence[Part]], codec: Codec) -> list[list[TokenBytes | None]]:
+def encode_parts(sequences: Sequence[Sequence[Part]], codec: Codec) -> list[list[TokenBytes | None]]:
     """Tokens of every run of every sequence, encoded in two batches: runs that open their sequence, and the others."""
     results: list[list[TokenBytes | None]] = [[None] * len(parts) for parts in sequences]
     for opens_sequence in (True, False):
@@ -134,15 +152,19 @@ def _encode(sequences: Sequence[Sequence[Part]], codec: Codec) -> list[list[Toke
     return results
 
 
-def _make_sample(
-    record: Record,
-    parts: Sequence[Part],
-    runs: Sequence[TokenBytes | None],
-    max_length: int,
-    overlength: str,
+def assemble_sample(
+    encoded: Encoded, max_length: int, overlength: str = "drop", codec: Codec | None = None
 ) -> Sample | RowError:
+    """The sample of a record whose text is tokenised: regions, length, tree, spans.
+
+    Args:
+        encoded: as from ``encode_records``
+        max_length, overlength: as of ``make_samples``
+        codec: finds out whether the ids spell the text; without it they are taken to
+    """
+    record = encoded.record
     try:
-        tokens = _join(parts, runs)
+        tokens = _join(encoded.parts, encoded.runs)
         excess = len(tokens.ids) - max_length
         if excess > 0:
             if overlength == "drop":
@@ -166,7 +188,20 @@ def _make_sample(
         source=record.source,
         truncated=excess > 0,
         has_error=tree.has_error,
+        is_exact=codec is None or codec.is_byte_level or _is_exact(encoded, tokens, codec),
     )
+
+
+def _is_exact(encoded: Encoded, tokens: Tokens, codec: Codec) -> bool:
+    """Whether the ids decode to the text that they were made from, a cut in its reasoning left out."""
+    runs = {
+        index: (part.text, run.ids)
+        for index, (part, run) in enumerate(zip(encoded.parts, encoded.runs, strict=True))
+        if isinstance(part, Run) and run is not None
+    }
+    runs[encoded.answer] = (tokens.kept_text.decode(errors="replace"), tokens.run.ids)
+    spelled = codec.spellings([ids for _, ids in runs.values()])
+    return all(text in texts for (text, _), texts in zip(runs.values(), spelled, strict=True))
 
 
 def _join(parts: Sequence[Part], runs: Sequence[TokenBytes | None]) -> Tokens:
@@ -190,14 +225,14 @@ def _join(parts: Sequence[Part], runs: Sequence[TokenBytes | None]) -> Tokens:
             lengths = np.array([*borders, len(tokens.ids)]) - np.array([0, *borders])
             regions.append(np.repeat(part.piece_region, lengths))
             if Region.CODE in part.piece_region:
-                extents = _extent(part, Region.REASONING), _extent(part, Region.CODE)
-                answer = (tokens, num_tokens, part.text_bytes, *extents)
+                extents = extent_of(part, Region.REASONING), extent_of(part, Region.CODE)
+                answer = (tokens, num_tokens, part.text_bytes, *extents, part.text_bytes)
         num_tokens += len(ids[-1])
     assert answer is not None  # template.pieces always holds code
     return Tokens(np.concatenate(ids), np.concatenate(regions), *answer)
 
 
-def _extent(run: Run, region: Region) -> tuple[int, int]:
+def extent_of(run: Run, region: Region) -> tuple[int, int]:
     """Byte interval of the one piece of a run that is of a region; empty where there is none."""
     found = np.flatnonzero(run.piece_region == region)
     if len(found) == 0:
@@ -240,7 +275,9 @@ def _trim_reasoning(tokens: Tokens, excess: int) -> Tokens:
     in_all = np.ones(len(tokens.ids), dtype=bool)
     in_all[tokens.first_token :][: len(in_run)] = in_run
     run = TokenBytes(tokens.run.ids[in_run], tokens.run.start_byte[in_run], tokens.run.end_byte[in_run])
-    return tokens._replace(ids=tokens.ids[in_all], region=tokens.region[in_all], run=run)
+    cut = slice(*tokens.run.start_byte[[cut_start, cut_end]].tolist())
+    kept_text = tokens.text[: cut.start] + tokens.text[cut.stop :]
+    return tokens._replace(ids=tokens.ids[in_all], region=tokens.region[in_all], run=run, kept_text=kept_text)
 
 
 def _seam(text: bytes, anchor: npt.NDArray[np.int64], candidates: range, reach: int) -> int:

@@ -120,7 +120,8 @@ class Manifest:
         settings: the build's configuration, as far as it decides bytes
         rows_read: rows of the sources, all of them accounted for: samples of both splits and rejects
         rejected: number of rows by reason
-        tokenizer: name, vocab_size (ids that the model needs), sha256 of tokenizer.json, engine
+        tokenizer: name, vocab_size (ids that the model needs), sha256 of tokenizer.json, engine, byte_level, and
+            inexact_samples: samples whose ids do not spell their text (0 with a byte-level vocabulary; not in older builds)
         samples_with_error: samples of both splits whose program's tree holds an error
         programs_alone: samples of both splits that have neither problem nor reasoning; None where an older build did not count
         readings: samples of both splits by how the program was found in a response; None where an older build did not count

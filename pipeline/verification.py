@@ -1,242 +1,506 @@
-"""Does a folder of shards hold what the contract says? Every file, every column, every invariant, every sample.
+"""Does a folder of shards hold what the contract says? Every file, every column, every sample.
 
-Besides the columns' own rules, each program is decoded from its ids, parsed again, and its spans, roles and leaf kinds
-computed anew: they must be those that are stored. That needs a byte-level vocabulary; others are checked by the rules alone.
+Each sample is made again from its own ids, as checker.py says, and compared. Here is what goes beyond one sample: files, the
+manifest, what samples must not share, worker processes, and what could not be checked.
 """
 
-import hashlib
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from syntaxdiff.pipeline.alignment import anchors
+from syntaxdiff.pipeline.checker import Checker, Contract, FileReport, GroupReport, check_file
 from syntaxdiff.pipeline.codec import Codec
-from syntaxdiff.pipeline.errors import ShardError
-from syntaxdiff.pipeline.grammar import LANGUAGES, load_grammar
-from syntaxdiff.pipeline.record import Record
-from syntaxdiff.pipeline.sample import Sample, make_samples
+from syntaxdiff.pipeline.errors import ShardError, SyntaxdiffError
+from syntaxdiff.pipeline.facts import node_kinds_of, token_ids_of
+from syntaxdiff.pipeline.fault import Fault, first_difference, shown
+from syntaxdiff.pipeline.part import follow_parent
+from syntaxdiff.pipeline.pool import worker_pool
 from syntaxdiff.pipeline.shard import (
+    MANIFEST,
     REJECT_SCHEMA,
     REJECTS,
     SPLITS,
     TOKENIZER,
+    WORK_FOLDER,
     Manifest,
-    Region,
-    Role,
-    SampleRow,
     ShardFile,
-    file_sha256,
-    iter_row_groups,
-    iter_rows,
     read_manifest,
 )
-from syntaxdiff.pipeline.spans import MIN_SPAN_TOKENS, code_tree, nesting
 from syntaxdiff.pipeline.template import read_template
 from syntaxdiff.pipeline.tokenizer import load_tokenizer
 
-Array: TypeAlias = npt.NDArray[Any]
+__all__ = ["Fault", "Report", "Verified", "examine", "verify"]
+
+READING_ORDER = tuple(reversed(SPLITS))  # validation first: its statements are what training must not hold
+ALWAYS_UNCHECKED = (
+    "the order of the samples",
+    "the source's own ids, at the beginning of sample_id",
+    "source, source_id and detail of the rejects",
+    "the manifest's settings and versions, as far as no sample depends on them",
+)
 
 
-class Fault(NamedTuple):
-    """The first thing found wrong: in which file, in which sample (empty where the file itself is at fault), and what."""
+class Verified(NamedTuple):
+    """State of a running verification: samples and tokens checked so far, and samples of all shards."""
 
-    file: str
-    sample_id: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {f'sample {self.sample_id}: ' if self.sample_id else ''}{self.what}"
+    samples: int
+    tokens: int
+    total: int
 
 
-class BrokenInvariantError(Exception):
-    """An invariant that does not hold."""
+OnProgress: TypeAlias = Callable[[Verified], None]
 
 
-def _hold(condition: bool | np.bool_, what: str) -> None:
-    if not condition:
-        raise BrokenInvariantError(what)
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Outcome of a verification.
+
+    Attributes:
+        fault: the first thing found wrong, None where there is none
+        samples, tokens: of both splits, as the manifest says
+        not_checked: what the folder's own ids, tokenizer and grammars cannot show, a phrase each
+    """
+
+    fault: Fault | None
+    samples: int
+    tokens: int
+    not_checked: tuple[str, ...]
 
 
-def verify(folder: Path, on_shard: Callable[[str], None] | None = None) -> Fault | None:
-    """Checks a folder of shards; the first fault found, or None.
+def verify(folder: Path, on_progress: OnProgress = lambda verified: None, *, workers: int = 1) -> Fault | None:
+    """Checks a folder of shards; the first fault found, or None. Arguments and errors are those of ``examine``."""
+    return examine(folder, on_progress, workers=workers).fault
+
+
+def examine(folder: Path, on_progress: OnProgress = lambda verified: None, *, workers: int = 1) -> Report:
+    """Checks a folder of shards.
+
+    The fault is the same whatever the number of workers: files come first, then the manifest, then samples in their order.
 
     Args:
         folder: of the shards
-        on_shard: called with each shard's name when it is through
+        on_progress: called after every row group, from this process
+        workers: processes; with one, everything is done in this process
 
     Raises:
         ShardError: there is no complete folder of shards to check
+        TokenizerError, SettingsError: the tokenizer's files or a grammar are missing
     """
     manifest = read_manifest(folder)
+    _check_types(manifest)
+    seen = _Seen()
+    with closing(_faults(folder, manifest, seen, on_progress, workers)) as faults:
+        fault = next(faults, None)
+    return Report(
+        fault=fault,
+        samples=sum(manifest.num_samples(split) for split in SPLITS),
+        tokens=sum(manifest.num_tokens(split) for split in SPLITS),
+        not_checked=() if fault else _not_checked(manifest, seen),
+    )
+
+
+@dataclass
+class _Seen:
+    """What samples were found to be, in reading order: keys by row group, and counts."""
+
+    groups: list[tuple[ShardFile, int, str, GroupReport]] = field(default_factory=list)  # with first row, and split
+    counts: Counter[str] = field(default_factory=Counter)
+    languages: set[str] = field(default_factory=set)
+    suspects: list[Fault] = field(default_factory=list)
+
+
+def _faults(
+    folder: Path, manifest: Manifest, seen: _Seen, on_progress: OnProgress, workers: int
+) -> Generator[Fault, None, None]:
+    """Everything that is wrong, in the order in which it is looked for; the first is what counts."""
+    yield from _missing_files(folder, manifest)
+    yield from _folder_faults(folder, manifest)
+    codec = Codec(folder / TOKENIZER, "auto")
+    if codec.sha256 != manifest.tokenizer.get("sha256"):
+        what = "the checksum is not the manifest's: the tokenizer was changed"
+        yield Fault(f"{TOKENIZER}/tokenizer.json", "", what)
+    tokenizer = load_tokenizer(str(folder / TOKENIZER))
+    template = read_template(tokenizer)
+    yield from _tokenizer_faults(manifest, codec, token_ids_of(tokenizer, template, codec))
+    yield from _grammar_faults(manifest)
+    inexact = manifest.tokenizer.get("inexact_samples")
+    contract = Contract(
+        folder=folder,
+        tokenizer_folder=folder / TOKENIZER,
+        engine=codec.engine_choice,
+        template=template,
+        manifest=manifest,
+        sources=_sources(manifest),
+        is_strict=codec.is_byte_level or inexact == 0,
+    )
+    with closing(_tasks(contract, codec, workers)) as tasks:
+        yield from _shard_faults(contract, tasks, seen, on_progress)
+    yield from _shared_faults(folder, seen)
+    yield from _count_faults(manifest, seen, inexact)
+    yield from _file_facts(folder, manifest)
+
+
+# --------------------------------------------------------------------------------------------------- the folder, the manifest
+
+
+def _missing_files(folder: Path, manifest: Manifest) -> Iterator[Fault]:
     for split in SPLITS:
-        for shard in manifest.splits[split]:
-            fault = _file_fault(folder, shard)
-            if fault is not None:
-                return fault
-    fault = _folder_fault(folder, manifest)
-    if fault is not None:
-        return fault
-    codec = Codec(folder / TOKENIZER, "hf")
-    if codec.sha256 != manifest.tokenizer["sha256"]:
-        return Fault(f"{TOKENIZER}/tokenizer.json", "", "the checksum is not the manifest's: the tokenizer was changed")
-    checker = _Checker(manifest, codec, _empty_prompt(folder, codec))
-    for split in reversed(SPLITS):  # validation first: its prompts are what training must not hold
-        for shard in manifest.splits[split]:
-            for row in iter_rows(folder, shard):
-                try:
-                    checker.check(row, split)
-                except BrokenInvariantError as broken:
-                    return Fault(shard.file, row.sample_id, str(broken))
-            if on_shard is not None:
-                on_shard(shard.file)
-    return None
+        for shard in manifest.splits.get(split, ()):
+            if not (folder / shard.file).is_file():
+                yield Fault(shard.file, "", "the file is missing")
 
 
-def _file_fault(folder: Path, shard: ShardFile) -> Fault | None:
-    path = folder / shard.file
-    if not path.is_file():
-        return Fault(shard.file, "", "the file is missing")
-    if file_sha256(path) != shard.sha256:
-        return Fault(shard.file, "", "the checksum is not the manifest's: the file was changed or damaged")
-    rows = tokens = 0
+def _manifest_fault(what: str, key: str, expected: Any, found: Any) -> Fault:
+    return Fault(MANIFEST, "", what, None, key, shown(expected), shown(found))
+
+
+def _folder_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+    """The manifest must know every shard and agree with itself; rejects and samples must account for every row."""
+    if set(manifest.splits) != set(SPLITS):
+        yield _manifest_fault("other splits", "splits", sorted(SPLITS), sorted(manifest.splits))
+    known = {shard.file for shards in manifest.splits.values() for shard in shards}
+    inside = [path for split in SPLITS for path in (folder / split).rglob("*.parquet")]
+    found = {path.relative_to(folder).as_posix() for path in [*inside, *folder.rglob("shard-*.parquet")]}
+    strangers = sorted(name for name in found - known if not name.startswith(f"{WORK_FOLDER}/"))
+    if strangers:
+        yield Fault(strangers[0], "", "the manifest does not know this shard")
+    yield from _layout_faults(manifest)
+    yield from _reject_faults(folder, manifest)
+
+
+def _layout_faults(manifest: Manifest) -> Iterator[Fault]:
+    settings = manifest.settings
+    shard_rows = settings["shard_rows"]
+    for split in SPLITS:
+        shards = manifest.splits[split]
+        for number, shard in enumerate(shards):
+            name = f"{split}/shard-{number:05d}.parquet"
+            if shard.file != name:
+                yield _manifest_fault("a shard out of order", f"splits.{split}[{number}].file", name, shard.file)
+            is_last = number == len(shards) - 1
+            if not 0 < shard.rows <= shard_rows or (shard.rows < shard_rows and not is_last):
+                key = f"splits.{split}[{number}].rows"
+                yield _manifest_fault("a shard has other rows than settings.shard_rows asks for", key, shard_rows, shard.rows)
+    samples = sum(manifest.num_samples(split) for split in SPLITS)
+    limit, held_out = settings.get("limit"), settings.get("validation_size")
+    if limit is not None and samples > limit:
+        yield _manifest_fault("more samples than settings.limit", "splits", f"at most {limit}", samples)
+    if held_out is not None and manifest.num_samples("validation") != held_out:
+        what = "not as many validation samples as settings.validation_size"
+        yield _manifest_fault(what, "splits.validation", held_out, manifest.num_samples("validation"))
+    strangers = set(manifest.languages) - set(settings["languages"])
+    if strangers:
+        yield _manifest_fault("a language not in settings.languages", "languages", settings["languages"], min(strangers))
+
+
+def _reject_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
     try:
-        for table in iter_row_groups(folder, shard):
-            rows += table.num_rows
-            tokens += sum(table["length"].to_pylist())
-    except ShardError as error:
-        return Fault(shard.file, "", str(error))
-    if (rows, tokens) != (shard.rows, shard.tokens):
-        return Fault(shard.file, "", f"{rows} rows and {tokens} tokens, the manifest says {shard.rows} and {shard.tokens}")
-    return None
-
-
-def _folder_fault(folder: Path, manifest: Manifest) -> Fault | None:
-    """Rejects and samples must account for every row; no shard may be there that the manifest does not know."""
-    known = {shard.file for split in SPLITS for shard in manifest.splits[split]}
-    found = {path.relative_to(folder).as_posix() for split in SPLITS for path in (folder / split).glob("*.parquet")}
-    if found - known:
-        return Fault(min(found - known), "", "the manifest does not know this shard")
-    try:
-        rejects = pq.read_table(folder / REJECTS, columns=["reason"])
-        schema = pq.read_schema(folder / REJECTS)
+        rejects = pq.read_table(folder / REJECTS)
+        rejects.validate(full=True)
     except (OSError, pa.ArrowException) as error:
-        return Fault(REJECTS, "", f"cannot be read ({error})")
+        yield Fault(REJECTS, "", f"cannot be read ({error})")
+        return
+    if not rejects.schema.equals(REJECT_SCHEMA):
+        yield Fault(REJECTS, "", "the columns are not those of the schema")
+        return
     counts = {str(item["values"]): item["counts"] for item in rejects["reason"].value_counts().to_pylist()}
-    if not schema.equals(REJECT_SCHEMA) or counts != manifest.rejected:
-        return Fault(REJECTS, "", f"holds {counts or 'nothing'}, the manifest says {manifest.rejected or 'nothing'}")
+    if counts != manifest.rejected:
+        yield Fault(REJECTS, "", f"holds {counts or 'nothing'}, the manifest says {manifest.rejected or 'nothing'}")
+    sources = _sources(manifest)
+    for name in ("source", "source_id", "reason"):  # a duplicate has no detail
+        nulls = np.flatnonzero(rejects[name].is_null().to_numpy())
+        if len(nulls):
+            yield Fault(REJECTS, "", "a column is null", int(nulls[0]), name)
+    for row, source in enumerate(rejects["source"].to_pylist() if sources else ()):
+        if source not in sources:
+            yield Fault(REJECTS, "", "an unknown source", row, "source", ", ".join(sorted(sources)), shown(source))
     samples = sum(manifest.num_samples(split) for split in SPLITS)
     if samples + rejects.num_rows != manifest.rows_read:
         what = f"{samples} samples and {rejects.num_rows} rejects do not make up the {manifest.rows_read} rows read"
-        return Fault("manifest.json", "", what)
-    return None
+        yield Fault(MANIFEST, "", what, None, "rows_read")
 
 
-def _empty_prompt(folder: Path, codec: Codec) -> bytes:
-    """Hash of the prompt of a sample without a statement: the template alone."""
-    template = read_template(load_tokenizer(str(folder / TOKENIZER)))
-    record = Record(prompt="", reasoning="", code="x", language=LANGUAGES[0], source="", source_id="", problem="")
-    sample = make_samples([record], codec, template, max_length=1 << 30)[0]
-    assert isinstance(sample, Sample)  # nothing in it can be rejected
-    return _prompt_hash(sample.input_ids, sample.region_end)
+def _sources(manifest: Manifest) -> frozenset[str]:
+    """Names of the sources; none where the manifest does not say all."""
+    sources = manifest.settings.get("sources")
+    if not isinstance(sources, list) or not all(isinstance(one, dict) and "name" in one for one in sources):
+        return frozenset()
+    return frozenset(str(one["name"]) for one in sources)
 
 
-def _prompt_hash(input_ids: Array, region_end: Array) -> bytes:
-    return hashlib.blake2b(input_ids[: region_end[0] if len(region_end) else 0].tobytes(), digest_size=16).digest()
+def _tokenizer_faults(manifest: Manifest, codec: Codec, token_ids: Any) -> Iterator[Fault]:
+    """The manifest's word of the tokenizer must be what the tokenizer is."""
+    told = manifest.tokenizer
+    expected = {"vocab_size": codec.vocab_size, "byte_level": codec.is_byte_level, "name": manifest.settings["tokenizer"]}
+    for name, value in expected.items():
+        if told.get(name, value if name == "byte_level" else None) != value:
+            yield _manifest_fault("not that of the tokenizer's folder", f"tokenizer.{name}", value, told.get(name))
+    for name, value in vars(token_ids).items():
+        if getattr(manifest.token_ids, name) != value:
+            found = getattr(manifest.token_ids, name)
+            yield _manifest_fault("not that of the tokenizer's folder", f"token_ids.{name}", value, found)
+    if codec.is_byte_level and told.get("inexact_samples", 0) != 0:
+        what = "a byte-level vocabulary has none"
+        yield _manifest_fault(what, "tokenizer.inexact_samples", 0, told["inexact_samples"])
 
 
-class _Checker:
-    """Holds what must be compared between samples: ids seen, and prompts of the validation split (16 bytes each)."""
+def _grammar_faults(manifest: Manifest) -> Iterator[Fault]:
+    """Node kinds must be those of the installed grammar, where that is the one that the build had."""
+    for language, told in manifest.languages.items():
+        ours = node_kinds_of(language)
+        if ours.grammar != told.grammar:
+            if len(told.named) != len(told.node_kinds):
+                what = "node_kinds and named differ in length"
+                yield _manifest_fault(what, f"languages.{language}.named", len(told.node_kinds), len(told.named))
+            continue
+        for name in ("node_kinds", "named"):
+            expected, found = (np.array(getattr(kinds, name), dtype=object) for kinds in (ours, told))
+            broken = first_difference(f"not that of {ours.grammar}", f"languages.{language}.{name}", expected, found)
+            if broken is not None:
+                yield Fault(MANIFEST, "", broken.what, None, broken.column, broken.expected, broken.found)
 
-    def __init__(self, manifest: Manifest, codec: Codec, empty_prompt: bytes) -> None:
-        self._manifest = manifest
-        self._codec = codec
-        self._empty_prompt = empty_prompt
-        self._seen: set[bytes] = set()
-        self._validation_prompts: set[bytes] = set()
 
-    def check(self, row: SampleRow, split: str) -> None:
-        """Raises BrokenInvariantError at the first invariant that does not hold."""
-        _hold(all(value is not None for value in row), "a column is null")
-        self._check_identity(row, split)
-        self._check_tokens(row)
-        region = self._check_regions(row)
-        code = np.flatnonzero(region == Region.CODE)
-        self._check_spans(row, code)
-        if self._codec.is_byte_level:
-            self._check_tree(row, code)
+# --------------------------------------------------------------------------------------------------------------- the samples
 
-    def _check_identity(self, row: SampleRow, split: str) -> None:
-        key = hashlib.blake2b(row.sample_id.encode(), digest_size=16).digest()
-        _hold(bool(row.sample_id) and key not in self._seen, "sample_id is empty or not unique")
-        self._seen.add(key)
-        prompt = _prompt_hash(row.input_ids, row.region_end)
-        if split == "validation":
-            self._validation_prompts.add(prompt)
-        elif prompt != self._empty_prompt:  # without a statement, problems are told apart by keys that shards don't hold
-            _hold(prompt not in self._validation_prompts, "its problem is in the validation split too")
 
-    def _check_tokens(self, row: SampleRow) -> None:
-        vocab_size = self._manifest.tokenizer["vocab_size"]
-        _hold(row.length == len(row.input_ids) > 0, f"length is {row.length}, input_ids holds {len(row.input_ids)}")
-        _hold(row.length <= self._manifest.settings["max_length"], "longer than max_length")
-        _hold(((row.input_ids >= 0) & (row.input_ids < vocab_size)).all(), "an id outside the vocabulary")
-        _hold(not (row.input_ids == self._manifest.token_ids.mask).any(), "the mask token is among the clean ids")
+class _Task(NamedTuple):
+    """A shard file to check, or one of its row groups."""
 
-    def _check_regions(self, row: SampleRow) -> Array:
-        """The region of every token, from runs that are whole and in order."""
-        ends, labels = row.region_end.astype(np.int64), row.region_label
-        _hold(len(ends) == len(labels) > 0 and ends[-1] == row.length, "the region runs do not end at length")
-        lengths = np.diff(ends, prepend=0)
-        _hold((lengths > 0).all() and (np.diff(labels.astype(int)) != 0).all(), "a region run is empty or not maximal")
-        _hold(labels.max() <= max(Region), "an unknown region label")
-        _hold(labels[0] == Region.PROMPT, "the sequence does not open with the prompt")
-        for once in (Region.PROMPT, Region.REASONING, Region.CODE):
-            _hold((labels == once).sum() <= 1, f"{once.name.lower()} is in several runs")
-        _hold((labels == Region.CODE).any() and labels[-1] == Region.SCAFFOLD, "there is no code, or nothing after it")
-        return np.repeat(labels, lengths)
+    split: str
+    shard: ShardFile
+    group: int | None = None
+    first_row: int = 0
 
-    def _check_spans(self, row: SampleRow, code: Array) -> None:
-        kinds = self._manifest.languages.get(row.language)
-        if kinds is None:
-            raise BrokenInvariantError(f"language {row.language!r} is not in the manifest")
-        _hold(len(row.role) == len(row.leaf_kind) == len(code), "role or leaf_kind is not one a code token")
-        _hold((row.role <= max(Role)).all(), "an unknown role")
-        _hold((row.leaf_kind < len(kinds.node_kinds)).all(), "a leaf kind outside the manifest's list")
-        start, end = row.span_start.astype(np.int64), row.span_end.astype(np.int64)
-        same = {len(column) for column in (start, end, row.span_kind, row.span_arity, row.span_parent)}
-        _hold(len(same) == 1, "span columns of different lengths")
-        _hold((row.span_kind < len(kinds.node_kinds)).all(), "a span kind outside the manifest's list")
-        _hold((end - start >= MIN_SPAN_TOKENS).all(), f"a span of under {MIN_SPAN_TOKENS} tokens")
-        _hold(len(start) == 0 or (start.min() >= code[0] and end.max() <= code[-1] + 1), "a span outside the code")
-        forward = (np.diff(start) > 0) | ((np.diff(start) == 0) & (np.diff(end) < 0))
-        _hold(forward.all(), "spans are not in pre-order, or one is there twice")
-        parent, depth = nesting(start, end)
-        _hold(np.array_equal(parent, row.span_parent), "span_parent is not the smallest span around")
-        inner = parent >= 0
-        _hold((end[inner] <= end[parent[inner]]).all(), "spans cross")
-        _hold(depth == row.span_depth, f"span_depth is {row.span_depth}, the spans nest {depth} deep")
 
-    def _check_tree(self, row: SampleRow, code: Array) -> None:
-        """Decodes the code, parses it again, and compares."""
-        if self._manifest.languages[row.language].grammar != load_grammar(row.language).origin:
-            return  # another grammar may rightly see other nodes
-        ids = row.input_ids[code[0] : code[-1] + 1]
-        text = self._codec.decode(ids)
-        end_byte = np.cumsum(self._codec.num_bytes(ids))
-        start_byte = end_byte - self._codec.num_bytes(ids)
-        tree = code_tree(text, row.language, anchors(start_byte, end_byte, text))
-        spans = tree.spans.shifted(int(code[0]))
-        _hold(tree.has_error == row.has_error, "has_error is not what the parser says")
-        for name, ours, theirs in (
-            ("span intervals", np.stack([spans.start, spans.end]), np.stack([row.span_start, row.span_end])),
-            ("span_kind", spans.kind, row.span_kind),
-            ("span_arity", spans.arity, row.span_arity),
-            ("role", tree.role, row.role),
-            ("leaf_kind", tree.leaf_kind, row.leaf_kind),
-        ):
-            _hold(np.array_equal(ours, theirs), f"{name} is not what the parsed program gives")
+_Outcome: TypeAlias = FileReport | GroupReport
+_checker: Checker | SyntaxdiffError | None = None
+
+
+def _start_checker(contract: Contract) -> None:
+    """Initialiser of a worker process."""
+    global _checker
+    follow_parent()
+    try:
+        _checker = Checker(contract)
+    except SyntaxdiffError as error:  # raised where the main process listens: in the first piece of work
+        _checker = error
+
+
+def _work(folder: Path, task: _Task) -> _Outcome:
+    if isinstance(_checker, SyntaxdiffError):
+        raise _checker
+    assert _checker is not None  # _start_checker came first
+    return _run(folder, task, _checker)
+
+
+def _run(folder: Path, task: _Task, checker: Checker) -> _Outcome:
+    if task.group is None:
+        return check_file(folder, task.shard)
+    return checker.check(task.shard, task.group, task.first_row)
+
+
+def _tasks(contract: Contract, codec: Codec, workers: int) -> Generator[tuple[_Task, _Outcome], None, None]:
+    """All files, then all row groups, in reading order, each with what was found."""
+    manifest, folder = contract.manifest, contract.folder
+    files = [_Task(split, shard) for split in READING_ORDER for shard in manifest.splits[split]]
+    groups: list[_Task] = []  # filled while the files are checked
+
+    def noted(done: Iterator[tuple[_Task, _Outcome]]) -> Iterator[tuple[_Task, _Outcome]]:
+        for task, outcome in done:
+            first_row = 0
+            for number, rows in enumerate(outcome.group_rows if isinstance(outcome, FileReport) else ()):
+                groups.append(_Task(task.split, task.shard, number, first_row))
+                first_row += rows
+            yield task, outcome
+
+    if workers == 1:
+        yield from noted((task, check_file(folder, task.shard)) for task in files)
+        checker = Checker(contract, codec)
+        yield from ((task, _run(folder, task, checker)) for task in groups)
+        return
+    advice = (
+        "If it was for want of memory, run the same command again with fewer --workers; a script that calls verify() with "
+        "workers must do so under `if __name__ == '__main__':`"
+    )
+    with worker_pool(workers, _start_checker, (contract,), advice) as pool:
+        for tasks in (files, groups):
+            pending: deque[tuple[_Task, Future[_Outcome]]] = deque()
+
+            def done() -> Iterator[tuple[_Task, _Outcome]]:
+                for task in tasks:  # noqa: B023 (used up before the next)
+                    pending.append((task, pool.submit(_work, folder, task)))  # noqa: B023
+                    if len(pending) == 2 * workers + 1:  # noqa: B023
+                        first, future = pending.popleft()  # noqa: B023
+                        yield first, future.result()
+                while pending:  # noqa: B023
+                    first, future = pending.popleft()  # noqa: B023
+                    yield first, future.result()
+
+            yield from noted(done())
+
+
+def _shard_faults(
+    contract: Contract, tasks: Iterator[tuple[_Task, _Outcome]], seen: _Seen, on_progress: OnProgress
+) -> Iterator[Fault]:
+    """What is wrong with files and samples, and what samples share; the samples' facts are noted in ``seen``."""
+    total = sum(contract.manifest.num_samples(split) for split in SPLITS)
+    samples = tokens = 0
+    for task, outcome in tasks:
+        if isinstance(outcome, FileReport):
+            if outcome.fault is not None:
+                yield outcome.fault
+            continue
+        seen.groups.append((task.shard, task.first_row, task.split, outcome))
+        seen.counts += outcome.counts
+        seen.languages |= outcome.languages
+        seen.suspects += outcome.suspects
+        if outcome.fault is not None:
+            yield from _shared_faults(contract.folder, seen)
+            yield outcome.fault
+        samples, tokens = samples + outcome.counts["samples"], tokens + outcome.counts["tokens"]
+        on_progress(Verified(samples, tokens, total))
+
+
+def _shared_faults(folder: Path, seen: _Seen) -> Iterator[Fault]:
+    """The first sample that shares with an earlier one what no two samples may share."""
+    if not seen.groups:
+        return
+    ids, contents, prompts = (np.concatenate([getattr(group, name) for *_, group in seen.groups]) for name in _KEYS)
+    held_out = np.concatenate([np.full(len(group.id_key), split == "validation") for _, _, split, group in seen.groups])
+    has_prompt = prompts != 0
+    leaks = ~held_out & has_prompt & np.isin(prompts, prompts[held_out & has_prompt])
+    found = [
+        ("sample_id is empty or not unique", "sample_id", _repeated(ids)),
+        ("its problem is in the validation split too", "input_ids", leaks),
+        ("its problem, reasoning and program are those of an earlier sample", "input_ids", _repeated(contents)),
+    ]
+    places = [(int(np.argmax(is_faulty)), order) for order, (_, _, is_faulty) in enumerate(found) if is_faulty.any()]
+    if places:
+        index, order = min(places)
+        what, column, _ = found[order]
+        for shard, first_row, _, group in seen.groups:
+            if index < len(group.id_key):
+                sample_id = _sample_id(folder, shard, first_row + index)
+                yield Fault(shard.file, sample_id, what, first_row + index, column)
+                return
+            index -= len(group.id_key)
+
+
+_KEYS = ("id_key", "content_key", "prompt_key")
+
+
+def _repeated(keys: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """For each key whether it stood before."""
+    is_repeated = np.ones(len(keys), dtype=bool)
+    is_repeated[np.unique(keys, return_index=True)[1]] = False
+    return is_repeated
+
+
+def _sample_id(folder: Path, shard: ShardFile, row: int) -> str:
+    with pq.ParquetFile(folder / shard.file) as parquet:
+        return str(parquet.read(columns=["sample_id"])["sample_id"][row].as_py())
+
+
+def _count_faults(manifest: Manifest, seen: _Seen, inexact: int | None) -> Iterator[Fault]:
+    """What the manifest counts must be what was counted."""
+    counts, unsure = seen.counts, len(seen.suspects)
+    if inexact is not None and not inexact - counts["truncated"] <= unsure <= inexact:
+        if unsure > inexact:
+            first = seen.suspects[0]
+            what = f"{first.what}; so are {unsure} samples, the manifest counts {inexact} whose ids do not spell their text"
+            yield first._replace(what=what)
+        yield _manifest_fault("not the samples whose ids do not spell their text", "tokenizer.inexact_samples", unsure, inexact)
+    if counts["has_error"] != manifest.samples_with_error:
+        what = "not the samples that have has_error"
+        yield _manifest_fault(what, "samples_with_error", counts["has_error"], manifest.samples_with_error)
+    alone = counts["programs_alone"]
+    if manifest.programs_alone is not None and not alone <= manifest.programs_alone <= alone + counts["unread"]:
+        what = "not the samples that have neither problem nor reasoning"
+        yield _manifest_fault(what, "programs_alone", alone, manifest.programs_alone)
+    if seen.languages != set(manifest.languages):
+        yield _manifest_fault(
+            "not the languages of the samples", "languages", sorted(seen.languages), sorted(manifest.languages)
+        )
+
+
+def _file_facts(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+    for split in SPLITS:
+        for number, shard in enumerate(manifest.splits[split]):
+            size = (folder / shard.file).stat().st_size
+            if size != shard.bytes:
+                yield _manifest_fault("not the size of the file", f"splits.{split}[{number}].bytes", size, shard.bytes)
+    lines = [f"{shard.file} {shard.sha256}\n" for split in SPLITS for shard in manifest.splits[split]]
+    fingerprint = sha256("".join(lines).encode()).hexdigest()
+    if fingerprint != manifest.fingerprint:
+        what = "not the hash of the shards' names and checksums"
+        yield _manifest_fault(what, "fingerprint", fingerprint, manifest.fingerprint)
+
+
+def _check_types(manifest: Manifest) -> None:
+    """Raises ShardError where a value that the checks need is missing or of another type."""
+    shards = [shard for shards in manifest.splits.values() for shard in shards]
+    needed: list[tuple[str, Any, type]] = [
+        ("settings.max_length", manifest.settings.get("max_length"), int),
+        ("settings.shard_rows", manifest.settings.get("shard_rows"), int),
+        ("settings.overlength", manifest.settings.get("overlength"), str),
+        ("settings.languages", manifest.settings.get("languages"), list),
+        ("settings.tokenizer", manifest.settings.get("tokenizer"), str),
+        ("rejected", manifest.rejected, dict),
+        *((f"{shard.file}: {name}", getattr(shard, name), int) for shard in shards for name in ("rows", "tokens")),
+        *(("splits: file", shard.file, str) for shard in shards),
+    ]
+    optional = {
+        "settings.limit": manifest.settings.get("limit"),
+        "settings.validation_size": manifest.settings.get("validation_size"),
+        "tokenizer.inexact_samples": manifest.tokenizer.get("inexact_samples"),
+        "programs_alone": manifest.programs_alone,
+    }
+    needed += [(name, value, int) for name, value in optional.items() if value is not None]
+    for name, value, kind in needed:
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ShardError(f"{MANIFEST} is damaged ({name} is {shown(value)}): build the shards again")
+
+
+# --------------------------------------------------------------------------------------------------------- what stays open
+
+
+def _not_checked(manifest: Manifest, seen: _Seen) -> tuple[str, ...]:
+    """What the folder itself cannot show, a phrase each."""
+    counts = seen.counts
+    phrases = list(ALWAYS_UNCHECKED)
+    if len(_sources(manifest)) != 1:
+        phrases.append("which of several sources a sample is from")
+    if counts["without_statement"]:
+        phrases.append(
+            f"whether the problems of {counts['without_statement']:,} samples without statement are on one side only"
+        )
+    if counts["truncated"]:
+        phrases.append(
+            f"the words of {counts['truncated']:,} samples with reasoning cut out, and the tokens around the cut: the hash in "
+            "sample_id covers what was cut"
+        )
+    if seen.suspects:
+        cause = "as the build counted" if "inexact_samples" in manifest.tokenizer else "or were changed"
+        phrases.append(
+            f"more than the rules that columns keep among themselves, of {len(seen.suspects):,} samples whose ids do not spell "
+            f"their text in this vocabulary ({cause})"
+        )
+    for language, told in manifest.languages.items():
+        samples = counts[f"grammar of {language}"]
+        if samples:
+            phrases.append(
+                f"spans, kinds, roles, leaf kinds and has_error of {samples:,} {language} samples: {told.grammar} made them, "
+                f"{node_kinds_of(language).grammar} is installed"
+            )
+    if manifest.programs_alone is None:
+        phrases.append("programs_alone: an older build did not count them")
+    return tuple(phrases)
