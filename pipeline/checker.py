@@ -161,22 +161,26 @@ class Checker:
 
     def check(self, shard: ShardFile, group: int, first_row: int) -> GroupReport:
         """Checks one row group; ``first_row`` is the position of its first row in the file."""
-        gathered = _Group()
         try:
             with pq.ParquetFile(self._contract.folder / shard.file) as parquet:
                 table = parquet.read_row_group(group)
             table.validate(full=True)
         except (OSError, pa.ArrowException) as error:
-            return gathered.report(Fault(shard.file, "", f"row group {group} cannot be read ({error})", first_row))
+            return _Group().report(Fault(shard.file, "", f"row group {group} cannot be read ({error})", first_row))
+        return self.check_table(table, shard.file, first_row)
+
+    def check_table(self, table: pa.Table, file: str = "", first_row: int = 0) -> GroupReport:
+        """Checks rows of SAMPLE_SCHEMA; ``file`` and ``first_row`` are where a fault is said to be."""
+        gathered = _Group()
         num_whole, null_column = _rows_without_null(table)
         rows = rows_of(table if num_whole == table.num_rows else table.take(pa.array(range(num_whole), pa.int64())))
-        fault = self._rows_fault(rows, shard.file, first_row, gathered)
+        fault = self._rows_fault(rows, file, first_row, gathered)
         if fault is None and num_whole < table.num_rows:
             sample_id = table["sample_id"][num_whole].as_py() or ""
             gathered.id_key.append(_key(sample_id))
             gathered.content_key.append(0)
             gathered.prompt_key.append(0)
-            fault = Fault(shard.file, sample_id, "a column is null", first_row + num_whole, null_column)
+            fault = Fault(file, sample_id, "a column is null", first_row + num_whole, null_column)
         return gathered.report(fault)
 
     def _rows_fault(self, rows: Sequence[SampleRow], file: str, first_row: int, gathered: _Group) -> Fault | None:

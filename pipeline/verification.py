@@ -35,10 +35,10 @@ from syntaxdiff.pipeline.shard import (
     ShardFile,
     read_manifest,
 )
-from syntaxdiff.pipeline.template import read_template
+from syntaxdiff.pipeline.template import Template, read_template
 from syntaxdiff.pipeline.tokenizer import load_tokenizer
 
-__all__ = ["Fault", "Report", "Verified", "examine", "verify"]
+__all__ = ["Fault", "Report", "Verified", "contract_of", "examine", "verify"]
 
 READING_ORDER = tuple(reversed(SPLITS))  # validation first: its statements are what training must not hold
 ALWAYS_UNCHECKED = (
@@ -118,6 +118,19 @@ class _Seen:
     suspects: list[Fault] = field(default_factory=list)
 
 
+def contract_of(folder: Path, manifest: Manifest, codec: Codec, template: Template) -> Contract:
+    """What the samples of a folder are held to."""
+    return Contract(
+        folder=folder,
+        tokenizer_folder=folder / TOKENIZER,
+        engine=codec.engine_choice,
+        template=template,
+        manifest=manifest,
+        sources=_sources(manifest),
+        is_strict=codec.is_byte_level or manifest.tokenizer.get("inexact_samples") == 0,
+    )
+
+
 def _faults(
     folder: Path, manifest: Manifest, seen: _Seen, on_progress: OnProgress, workers: int
 ) -> Generator[Fault, None, None]:
@@ -132,20 +145,11 @@ def _faults(
     template = read_template(tokenizer)
     yield from _tokenizer_faults(manifest, codec, token_ids_of(tokenizer, template, codec))
     yield from _grammar_faults(manifest)
-    inexact = manifest.tokenizer.get("inexact_samples")
-    contract = Contract(
-        folder=folder,
-        tokenizer_folder=folder / TOKENIZER,
-        engine=codec.engine_choice,
-        template=template,
-        manifest=manifest,
-        sources=_sources(manifest),
-        is_strict=codec.is_byte_level or inexact == 0,
-    )
+    contract = contract_of(folder, manifest, codec, template)
     with closing(_tasks(contract, codec, workers)) as tasks:
         yield from _shard_faults(contract, tasks, seen, on_progress)
     yield from _shared_faults(folder, seen)
-    yield from _count_faults(manifest, seen, inexact)
+    yield from _count_faults(manifest, seen)
     yield from _file_facts(folder, manifest)
 
 
@@ -410,9 +414,10 @@ def _sample_id(folder: Path, shard: ShardFile, row: int) -> str:
         return str(parquet.read(columns=["sample_id"])["sample_id"][row].as_py())
 
 
-def _count_faults(manifest: Manifest, seen: _Seen, inexact: int | None) -> Iterator[Fault]:
+def _count_faults(manifest: Manifest, seen: _Seen) -> Iterator[Fault]:
     """What the manifest counts must be what was counted."""
     counts, unsure = seen.counts, len(seen.suspects)
+    inexact = manifest.tokenizer.get("inexact_samples")
     if inexact is not None and not inexact - counts["truncated"] <= unsure <= inexact:
         if unsure > inexact:
             first = seen.suspects[0]
