@@ -24,8 +24,8 @@ class Fault(NamedTuple):
         place = [self.file] + ([f"row {self.row}"] if self.row is not None else [])
         place += [f"sample {_short(self.sample_id)}"] if self.sample_id else []
         place += [f"column {self.column}" if self.row is not None else self.column] if self.column else []
-        values = f" (expected {self.expected}, found {self.found})" if self.expected or self.found else ""
-        return f"{': '.join([', '.join(place), self.what])}{values}"
+        values = [f"{name} {value}" for name, value in (("expected", self.expected), ("found", self.found)) if value]
+        return f"{', '.join(place)}: {self.what}" + (f" ({', '.join(values)})" if values else "")
 
 
 class BrokenInvariantError(Exception):

@@ -1,21 +1,26 @@
 """A fault of any kind in a folder of shards is found, and the sample named."""
 
+import hashlib
 import json
+import os
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from folders import programs, run_prep, write_jsonl
+from folders import programs, run_prep, start_prep, write_jsonl
 
 from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import ShardError
-from syntaxdiff.pipeline.shard import SAMPLE_SCHEMA, TableWriter, file_sha256
-from syntaxdiff.pipeline.verification import Fault, verify
+from syntaxdiff.pipeline.shard import SAMPLE_SCHEMA, SPLITS, TableWriter, file_sha256
+from syntaxdiff.pipeline.verification import Fault, examine, verify
 
 BROKEN_ROW = 3
 
@@ -55,7 +60,11 @@ def rewrite(folder: Path, edit: Callable[[list[dict[str, Any]]], None]) -> str:
 
     def agree(manifest: dict[str, Any]) -> None:
         shard = manifest["splits"]["train"][0]
-        shard.update(rows=len(rows), tokens=sum(row["length"] or 0 for row in rows), sha256=file_sha256(path))
+        tokens = sum(row["length"] or 0 for row in rows)
+        shard.update(rows=len(rows), tokens=tokens, sha256=file_sha256(path), bytes=path.stat().st_size)
+        shards = [shard for split in SPLITS for shard in manifest["splits"][split]]
+        lines = "".join(f"{shard['file']} {shard['sha256']}\n" for shard in shards)
+        manifest["fingerprint"] = hashlib.sha256(lines.encode()).hexdigest()
 
     edit_manifest(folder, agree)
     return sample_id
@@ -206,3 +215,154 @@ def test_the_command_exits_with_one_at_a_fault(shards: Path) -> None:
     assert found.returncode == 1
     assert sample_id in found.stderr
     assert run_prep("verify", shards / "nothing").returncode == 2
+
+
+def test_a_fault_says_row_column_expected_and_found(shards: Path) -> None:
+    """The line names shard, row, sample and column, what stands there and what should."""
+    sample_id = rewrite(shards, lambda rows: rows[BROKEN_ROW]["role"].__setitem__(0, 3))
+    fault = verify(shards)
+    assert fault is not None
+    assert (fault.row, fault.column, fault.found) == (BROKEN_ROW, "role[0]", "3")
+    where = f"train/shard-00000.parquet, row {BROKEN_ROW}, sample {sample_id}, column role[0]: "
+    assert str(fault).startswith(where)
+    assert str(fault).endswith(f"(expected {fault.expected}, found 3)")
+
+
+def test_the_first_fault_is_the_same_with_any_number_of_workers(tmp_path: Path) -> None:
+    """Of faults in several row groups and files, the one reported does not depend on who is done first."""
+    source = write_jsonl(tmp_path / "rows.jsonl", programs(420))
+    config = BuildConfig(src=(str(source),), out=tmp_path / "data", tokenizer="train:400", validation_size=0, shard_rows=300)
+    build(config)
+    assert verify(tmp_path / "data", workers=2) is None
+
+    def break_two(rows: list[dict[str, Any]]) -> None:
+        rows[140].update(has_error=True)  # in the second row group
+        rows[290]["role"][0] = 3
+
+    sample_id = rewrite(tmp_path / "data", break_two)
+    faults = [verify(tmp_path / "data", workers=workers) for workers in (1, 2, 3)]
+    assert faults[0] is not None
+    assert (faults[0].row, faults[0].column) == (140, "has_error")
+    assert faults == faults[:1] * 3
+    assert sample_id != faults[0].sample_id
+
+
+def test_progress_ends_with_all_samples(built: Path) -> None:
+    """The progress that is reported ends with the samples and tokens that the manifest has."""
+    seen = []
+    report = examine(built, seen.append)
+    assert seen[-1] == (report.samples, report.tokens, report.samples)
+
+
+TOLD = {"tokenizer": "name vocab_size sha256 byte_level", "token_ids": "mask pad eos bos end_of_turn assistant_header"}
+IN_MANIFEST = [(part, name) for part, names in TOLD.items() for name in names.split()] + [
+    *(("languages", "python", name) for name in ("node_kinds", "named")),
+    *(("splits", "train", 0, name) for name in ("file", "rows", "tokens", "bytes", "sha256")),
+    *((name,) for name in ("rows_read", "samples_with_error", "programs_alone", "fingerprint", "rejected", "languages")),
+    *(("settings", name) for name in ("languages", "tokenizer", "shard_rows", "max_length")),
+    ("settings", "sources", 0, "name"),
+]
+
+
+def changed(value: Any) -> Any:
+    """A value of the same type that is another."""
+    if isinstance(value, bool) or value is None:
+        return not value
+    if isinstance(value, int):
+        return value - 1
+    if isinstance(value, str):
+        return value[:-1] + ("0" if value[-1:] != "0" else "1")
+    if isinstance(value, list):
+        return value[:-1] + ([changed(value[-1])] if value else [7])
+    return {changed(name): one for name, one in value.items()} or {"x": 1}
+
+
+@pytest.mark.parametrize("path", IN_MANIFEST, ids=lambda path: ".".join(map(str, path)))
+def test_a_changed_value_of_the_manifest_is_found(shards: Path, path: tuple[Any, ...]) -> None:
+    """What the manifest says of tokenizer, grammars, files and counts must be so."""
+    others: dict[Any, Any] = {"max_length": 40, "shard_rows": 5, "languages": ["cpp"]}
+
+    def change(manifest: dict[str, Any]) -> None:
+        place: Any = manifest
+        for name in path[:-1]:
+            place = place[name]
+        place[path[-1]] = others[path[-1]] if path[0] == "settings" and path[-1] in others else changed(place[path[-1]])
+
+    edit_manifest(shards, change)
+    fault = verify(shards)
+    assert fault is not None
+
+
+def test_an_older_manifest_is_no_fault(shards: Path) -> None:
+    """What older builds did not write is not asked for."""
+
+    def age(manifest: dict[str, Any]) -> None:
+        del manifest["programs_alone"], manifest["tokenizer"]["inexact_samples"], manifest["tokenizer"]["byte_level"]
+
+    edit_manifest(shards, age)
+    report = examine(shards)
+    assert report.fault is None
+    assert any("programs_alone" in phrase for phrase in report.not_checked)
+
+
+def test_another_grammar_is_said_and_no_fault(shards: Path) -> None:
+    """Where the build had another version of a grammar, trees may differ: it is said, and the rest is held to."""
+    edit_manifest(shards, lambda manifest: manifest["languages"]["python"].update(grammar="tree-sitter-python 0.1"))
+    report = examine(shards)
+    assert report.fault is None
+    assert any(f"{report.samples} python samples: tree-sitter-python 0.1" in phrase for phrase in report.not_checked)
+    rewrite(shards, lambda rows: rows[BROKEN_ROW]["span_parent"].__setitem__(-1, -1))
+    assert "smallest span around" in str(verify(shards))
+    rewrite(shards, lambda rows: rows[BROKEN_ROW]["region_end"].__setitem__(0, rows[BROKEN_ROW]["region_end"][0] - 1))
+    assert verify(shards) is not None
+
+
+def test_the_same_content_under_another_id_is_found(shards: Path) -> None:
+    """Two samples of one problem, reasoning and program are a fault, whatever their own ids."""
+
+    def copy(rows: list[dict[str, Any]]) -> None:
+        rows[BROKEN_ROW] = rows[0] | {"sample_id": f"other{rows[0]['sample_id'][-13:]}"}
+
+    rewrite(shards, copy)
+    assert "those of an earlier sample" in str(verify(shards))
+
+
+def test_a_shard_in_a_folder_below_is_found(shards: Path) -> None:
+    """Shards that lie around anywhere in the folder are said."""
+    (shards / "test").mkdir()
+    shutil.copy(shards / "train" / "shard-00000.parquet", shards / "test")
+    assert "test/shard-00000.parquet: the manifest does not know" in str(verify(shards))
+
+
+def test_a_reject_of_no_source_is_found(shards: Path) -> None:
+    """Rejects without a reason or source, or from a source that the build had not, are a fault."""
+    path = shards / "rejects.parquet"
+    rejects = pq.read_table(path).to_pylist()
+    assert rejects
+    for source in (None, "elsewhere"):
+        changed_rows = [rejects[0] | {"source": source}, *rejects[1:]]
+        pq.write_table(pa.Table.from_pylist(changed_rows, schema=pq.read_schema(path)), path)
+        fault = verify(shards)
+        assert fault is not None
+        assert (fault.file, fault.column) == ("rejects.parquet", "source")
+
+
+def test_the_command_says_what_was_not_checked(built: Path) -> None:
+    """Without a fault it prints what was checked and what was not, and exits with 0."""
+    done = run_prep("verify", built, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert "every column follows from ids and tokenizer" in done.stdout
+    assert "not checked: the order of the samples" in done.stdout
+
+
+def test_ctrl_c_leaves_no_processes(built: Path) -> None:
+    """Interrupted while its workers start, the command ends and they with it."""
+    process = start_prep("verify", built, "--workers", "2")
+    children: list[psutil.Process] = []
+    deadline = time.monotonic() + 120
+    while len(children) < 2 and process.poll() is None and time.monotonic() < deadline:
+        children = psutil.Process(process.pid).children(recursive=True)
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=120)
+    assert psutil.wait_procs(children, timeout=30)[1] == []
