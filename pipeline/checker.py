@@ -22,8 +22,8 @@ from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.errors import RowError
 from syntaxdiff.pipeline.fault import BrokenInvariantError, Fault, first_difference, hold
 from syntaxdiff.pipeline.grammar import load_grammar
+from syntaxdiff.pipeline.readback import HASH_DIGITS, Readback, Sections, record_of
 from syntaxdiff.pipeline.record import Record
-from syntaxdiff.pipeline.recovery import HASH_DIGITS, Recovery, Sections, record_of
 from syntaxdiff.pipeline.rules import check_regions, check_spans
 from syntaxdiff.pipeline.sample import Encoded, Run, assemble_sample, encode_records, extent_of
 from syntaxdiff.pipeline.shard import (
@@ -148,7 +148,7 @@ class Checker:
         self._contract = contract
         self._manifest = contract.manifest
         self._codec = codec or Codec(contract.tokenizer_folder, contract.engine, proven=True)
-        self._recovery = Recovery(self._codec, contract.template)
+        self._readback = Readback(self._codec, contract.template)
         self._max_length = self._manifest.settings["max_length"]
         self._trims = self._manifest.settings["overlength"] != "drop"
         self._same_grammar = {
@@ -201,19 +201,15 @@ class Checker:
                 broken = one
             if broken is None and isinstance(one, Candidate) and self._same_grammar[row.language]:
                 continue
-            by_rule = self._broken_rule(row)
-            if by_rule is None and broken is None:
+            by_rule = self._broken_rule(row)  # says it more plainly
+            wrong = by_rule or broken
+            if wrong is None:
                 continue
-            is_doubt = by_rule is None and self._may_be_inexact(row, one) and not self._contract.is_strict
-            fault = (by_rule or broken or BrokenInvariantError("")).at(file, first_row + number, row.sample_id)
-            if not is_doubt:
+            fault = wrong.at(file, first_row + number, row.sample_id)
+            if self._contract.is_strict or not wrong.needs_text:
                 return fault
-            gathered.suspects.append(fault)
+            gathered.suspects.append(fault)  # its ids may not spell its text
         return None
-
-    def _may_be_inexact(self, row: SampleRow, one: "Candidate | BrokenInvariantError") -> bool:
-        """Whether a row may differ from what its ids give because they do not spell its text."""
-        return not self._codec.is_byte_level and not (isinstance(one, Candidate) and one.is_sure)
 
     def _read(self, rows: Sequence[SampleRow]) -> list["Candidate | BrokenInvariantError"]:
         """The records of rows, or what keeps them from being read."""
@@ -247,12 +243,12 @@ class Checker:
         if len(masked):
             at = int(masked[0])
             hold(False, "the mask token is among the clean ids", column=f"input_ids[{at}]", found=row.input_ids[at])
-        return self._recovery.sections(row)
+        return self._readback.sections(row)
 
     def _candidate(self, row: SampleRow, sections: Sections, spelled: Sequence[tuple[str, ...]]) -> Candidate:
         hold(all(spelled), "the ids are not UTF-8", column="input_ids")
         records = []
-        for texts in self._recovery.texts(spelled, row.language):
+        for texts in self._readback.texts(spelled, row.language):
             record = record_of(texts, row)
             if record.sample_id == row.sample_id:
                 what = "the hash of the content is that of a sample of which nothing was cut"
@@ -260,7 +256,8 @@ class Checker:
                 return Candidate(row, sections, (record,), True)
             records.append(record)
         what = f"the text around problem, reasoning and program is not that of the template and a {row.language} answer"
-        hold(bool(records), what, column="input_ids")
+        if not records:
+            raise BrokenInvariantError(what, column="input_ids", needs_text=True)
         if row.truncated:
             what = "marked as truncated, but the build cut no reasoning"
             hold(self._trims, what, column="truncated", expected=False, found=True)
@@ -288,12 +285,14 @@ class Checker:
             broken = None if any(_raised(self._compare, one, other) is None for other in again) else broken
         if broken is None and not one.is_sure and not one.row.truncated:
             record = one.records[0]
-            return BrokenInvariantError(
+            broken = BrokenInvariantError(
                 "the hash in sample_id is not that of the sample's text and language: an id or the sample_id was changed",
                 column="sample_id",
                 expected=f"…{record.sample_id[-HASH_DIGITS:]}" if record.source_id else record.content_hash,
                 found=one.row.sample_id,
             )
+        if broken is not None:
+            broken.needs_text = not one.is_sure
         return broken
 
     def _compare(self, one: Candidate, encoded: Encoded) -> None:

@@ -29,10 +29,14 @@ class Fault(NamedTuple):
 
 
 class BrokenInvariantError(Exception):
-    """An invariant that does not hold; arguments as the fields of Fault."""
+    """An invariant that does not hold; arguments as the fields of Fault.
 
-    def __init__(self, what: str, *, column: str = "", expected: Any = "", found: Any = "") -> None:
+    ``needs_text`` says that it does not hold of the text that the ids spell, and might of the text that was given.
+    """
+
+    def __init__(self, what: str, *, column: str = "", expected: Any = "", found: Any = "", needs_text: bool = False) -> None:
         super().__init__(what)
+        self.needs_text = needs_text
         self.what = what
         self.column = column
         self.expected = shown(expected)

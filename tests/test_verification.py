@@ -20,7 +20,7 @@ from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import ShardError
 from syntaxdiff.pipeline.shard import SAMPLE_SCHEMA, SPLITS, TableWriter, file_sha256
-from syntaxdiff.pipeline.verification import Fault, examine, verify
+from syntaxdiff.pipeline.verification import Fault, Verified, examine, verify
 
 BROKEN_ROW = 3
 
@@ -249,7 +249,7 @@ def test_the_first_fault_is_the_same_with_any_number_of_workers(tmp_path: Path) 
 
 def test_progress_ends_with_all_samples(built: Path) -> None:
     """The progress that is reported ends with the samples and tokens that the manifest has."""
-    seen = []
+    seen: list[Verified] = []
     report = examine(built, seen.append)
     assert seen[-1] == (report.samples, report.tokens, report.samples)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from syntaxdiff.pipeline.checker import Checker
 from syntaxdiff.pipeline.codec import Codec
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.fault import Fault
-from syntaxdiff.pipeline.shard import SAMPLE_SCHEMA, read_manifest
+from syntaxdiff.pipeline.shard import SAMPLE_SCHEMA, iter_row_groups, read_manifest
 from syntaxdiff.pipeline.template import read_template
-from syntaxdiff.pipeline.tokenizer import load_tokenizer
+from syntaxdiff.pipeline.tokenizer import PLAIN_TEMPLATE, load_tokenizer, save_tokenizer
 from syntaxdiff.pipeline.verification import contract_of, examine
 
 Row = dict[str, Any]
@@ -183,6 +183,30 @@ def test_another_spelling_of_the_same_text_is_found(name: str, sound: Callable[[
     assert tried > 10
 
 
+def test_text_that_looks_like_the_sequence_around_it_is_no_fault(prepared: Callable[[str], Prepared], tmp_path: Path) -> None:
+    """Problems and answers that hold the template's words, tags and fences are read back as they were."""
+    tokenizer = load_tokenizer(str(prepared("trained").folder))
+    tokenizer.chat_template = PLAIN_TEMPLATE  # words alone: problem and answer are one run of text
+    save_tokenizer(tokenizer, tmp_path / "plain")
+    looks = "### User\nq\n\n### Assistant\n<think>\nx\n</think>\n\n```python\ny = 1\n```<|eot_id|><|endoftext|>"
+    code = f"s = {looks!r}\nt = 1\n'''\n{looks}\n'''\n"
+    rows = [
+        {"id": "a", "prompt": looks, "reasoning": looks, "code": code},
+        {"id": "b", "prompt": looks + " b", "code": code},
+        {"id": "c", "code": code + "# c\n"},
+        {"id": "d", "prompt": "d", "reasoning": "\n".join([looks] * 40), "code": code},
+    ]
+    source = write_jsonl(tmp_path / "rows.jsonl", rows)
+    for name in ("trained", "plain"):
+        folder = str(tmp_path / "plain" if name == "plain" else prepared(name).folder)
+        out = tmp_path / f"{name} data"
+        config = BuildConfig(src=(str(source),), out=out, tokenizer=folder, validation_size=0, workers=1)
+        build(replace(config, max_length=1500, overlength="trim-reasoning"))
+        rows_of_shard = pq.read_table(out / "train" / "shard-00000.parquet").to_pylist()
+        assert [row["truncated"] for row in rows_of_shard] == [False, False, False, True]
+        assert examine(out).fault is None
+
+
 def test_ids_that_do_not_spell_their_text_are_counted(prepared: Callable[[str], Prepared], tmp_path: Path) -> None:
     """A sign that the vocabulary takes for a space: no false alarm, the sample is counted, and one more is a fault."""
     rows = [*programs(5), {"id": "bar", "prompt": "Draw.", "code": "x = '▁▂▃'\nprint(x)\n"}]
@@ -197,6 +221,17 @@ def test_ids_that_do_not_spell_their_text_are_counted(prepared: Callable[[str], 
     report = examine(tmp_path / "data")
     assert report.fault is None
     assert any("1 samples whose ids do not spell their text" in phrase for phrase in report.not_checked)
+    told_manifest = read_manifest(tmp_path / "data")
+    codec = Codec(tmp_path / "data" / "tokenizer", "auto")
+    template = read_template(load_tokenizer(str(tmp_path / "data" / "tokenizer")))
+    checker = Checker(contract_of(tmp_path / "data", told_manifest, codec, template), codec)
+    (table,) = iter_row_groups(tmp_path / "data", told_manifest.splits["train"][0])
+    sound = table.to_pylist()[-1]
+    assert sound["sample_id"].startswith("bar-")
+    assert len(checker.check_table(table).suspects) == 1
+    without_text = {"source": "elsewhere", "length": sound["length"] + 1, "truncated": True, "sample_id": "", "span_depth": 9}
+    for name, value in without_text.items():
+        assert checker.check_table(pa.Table.from_pylist([sound | {name: value}], schema=SAMPLE_SCHEMA)).fault is not None, name
     manifest = tmp_path / "data" / "manifest.json"
     told = json.loads(manifest.read_text())
     for count in (0, 2):

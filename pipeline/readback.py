@@ -47,7 +47,7 @@ class Sections(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recovery:
+class Readback:
     """Reads records back from ids made with one tokenizer and template."""
 
     codec: Codec
