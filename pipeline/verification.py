@@ -4,12 +4,15 @@ Each sample is made again from its own ids, as checker.py says, and compared. He
 manifest, what samples must not share, worker processes, and what could not be checked.
 """
 
+import gc
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from importlib.metadata import version
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -84,7 +87,7 @@ def verify(folder: Path, on_progress: OnProgress = lambda verified: None, *, wor
 def examine(folder: Path, on_progress: OnProgress = lambda verified: None, *, workers: int = 1) -> Report:
     """Checks a folder of shards.
 
-    The fault is the same whatever the number of workers: files come first, then the manifest, then samples in their order.
+    The fault is the same whatever the number of workers: what is there, the manifest, files, then samples in their order.
 
     Args:
         folder: of the shards
@@ -118,6 +121,14 @@ class _Seen:
     suspects: list[Fault] = field(default_factory=list)
 
 
+def _codec_of(folder: Path, manifest: Manifest) -> Codec:
+    """The folder's tokenizer. Its engine is proven anew where the build's was another, or of another version."""
+    codec = Codec(folder / TOKENIZER, "auto", proven=True)
+    is_proven = codec.engine_name == manifest.tokenizer.get("engine") and codec.sha256 == manifest.tokenizer.get("sha256")
+    is_proven = is_proven and manifest.versions.get("tokenizers") == version("tokenizers")
+    return codec if is_proven or codec.engine_choice == "hf" else Codec(folder / TOKENIZER, "auto")
+
+
 def contract_of(folder: Path, manifest: Manifest, codec: Codec, template: Template) -> Contract:
     """What the samples of a folder are held to."""
     return Contract(
@@ -137,17 +148,25 @@ def _faults(
     """Everything that is wrong, in the order in which it is looked for; the first is what counts."""
     yield from _missing_files(folder, manifest)
     yield from _folder_faults(folder, manifest)
-    codec = Codec(folder / TOKENIZER, "auto")
-    if codec.sha256 != manifest.tokenizer.get("sha256"):
-        what = "the checksum is not the manifest's: the tokenizer was changed"
-        yield Fault(f"{TOKENIZER}/tokenizer.json", "", what)
-    tokenizer = load_tokenizer(str(folder / TOKENIZER))
-    template = read_template(tokenizer)
-    yield from _tokenizer_faults(manifest, codec, token_ids_of(tokenizer, template, codec))
-    yield from _grammar_faults(manifest)
-    contract = contract_of(folder, manifest, codec, template)
-    with closing(_tasks(contract, codec, workers)) as tasks:
-        yield from _shard_faults(contract, tasks, seen, on_progress)
+    shards = [(split, shard) for split in READING_ORDER for shard in manifest.splits[split]]
+    with _processes(workers, folder / TOKENIZER) as processes:
+        files = processes.files(folder, [shard for _, shard in shards])
+        codec = _codec_of(folder, manifest)
+        if codec.sha256 != manifest.tokenizer.get("sha256"):
+            what = "the checksum is not the manifest's: the tokenizer was changed"
+            yield Fault(f"{TOKENIZER}/tokenizer.json", "", what)
+        tokenizer = load_tokenizer(str(folder / TOKENIZER))
+        template = read_template(tokenizer)
+        yield from _tokenizer_faults(manifest, codec, token_ids_of(tokenizer, template, codec))
+        yield from _grammar_faults(manifest)
+        tasks: list[_Task] = []
+        for (split, shard), report in zip(shards, files, strict=True):
+            if report.fault is not None:
+                yield report.fault
+            first_rows = list(accumulate(report.group_rows, initial=0))[:-1]
+            tasks += [_Task(split, shard, group, first_row) for group, first_row in enumerate(first_rows)]
+        contract = contract_of(folder, manifest, codec, template)
+        yield from _sample_faults(contract, tasks, processes.groups(contract, codec, tasks), seen, on_progress)
     yield from _shared_faults(folder, seen)
     yield from _count_faults(manifest, seen)
     yield from _file_facts(folder, manifest)
@@ -277,100 +296,104 @@ def _grammar_faults(manifest: Manifest) -> Iterator[Fault]:
 
 
 class _Task(NamedTuple):
-    """A shard file to check, or one of its row groups."""
+    """A row group to check."""
 
     split: str
     shard: ShardFile
-    group: int | None = None
-    first_row: int = 0
+    group: int
+    first_row: int
 
 
-_Outcome: TypeAlias = FileReport | GroupReport
-_checker: Checker | SyntaxdiffError | None = None
+_codec: Codec | SyntaxdiffError | None = None  # of a worker process
+_checker: Checker | None = None
 
 
-def _start_checker(contract: Contract) -> None:
-    """Initialiser of a worker process."""
-    global _checker
+def _start_codec(tokenizer_folder: Path) -> None:
+    """Initialiser of a worker process: it loads the tokenizer while the main process proves the engine."""
+    global _codec
     follow_parent()
     try:
-        _checker = Checker(contract)
-    except SyntaxdiffError as error:  # raised where the main process listens: in the first piece of work
-        _checker = error
+        _codec = Codec(tokenizer_folder, "auto", proven=True)
+        gc.freeze()  # vocabulary and grammars stay: no collection walks them again
+    except SyntaxdiffError as error:  # raised where the main process listens: in the first row group
+        _codec = error
 
 
-def _work(folder: Path, task: _Task) -> _Outcome:
-    if isinstance(_checker, SyntaxdiffError):
-        raise _checker
-    assert _checker is not None  # _start_checker came first
-    return _run(folder, task, _checker)
+def _check_group(contract: Contract, task: _Task) -> GroupReport:
+    """Checks a row group in a worker process."""
+    global _checker
+    if _checker is None:
+        if isinstance(_codec, SyntaxdiffError):
+            raise _codec
+        is_proven = _codec is not None and _codec.engine_choice == contract.engine
+        _checker = Checker(contract, _codec if is_proven else None)
+    return _checker.check(task.shard, task.group, task.first_row)
 
 
-def _run(folder: Path, task: _Task, checker: Checker) -> _Outcome:
-    if task.group is None:
-        return check_file(folder, task.shard)
-    return checker.check(task.shard, task.group, task.first_row)
+class _Here:
+    """Does the work in this process, when its result is asked for."""
 
+    def files(self, folder: Path, shards: Sequence[ShardFile]) -> Iterator[FileReport]:
+        """Reports of shard files, in order."""
+        return (check_file(folder, shard) for shard in shards)
 
-def _tasks(contract: Contract, codec: Codec, workers: int) -> Generator[tuple[_Task, _Outcome], None, None]:
-    """All files, then all row groups, in reading order, each with what was found."""
-    manifest, folder = contract.manifest, contract.folder
-    files = [_Task(split, shard) for split in READING_ORDER for shard in manifest.splits[split]]
-    groups: list[_Task] = []  # filled while the files are checked
-
-    def noted(done: Iterator[tuple[_Task, _Outcome]]) -> Iterator[tuple[_Task, _Outcome]]:
-        for task, outcome in done:
-            first_row = 0
-            for number, rows in enumerate(outcome.group_rows if isinstance(outcome, FileReport) else ()):
-                groups.append(_Task(task.split, task.shard, number, first_row))
-                first_row += rows
-            yield task, outcome
-
-    if workers == 1:
-        yield from noted((task, check_file(folder, task.shard)) for task in files)
+    def groups(self, contract: Contract, codec: Codec, tasks: Sequence[_Task]) -> Iterator[GroupReport]:
+        """Reports of row groups, in order."""
         checker = Checker(contract, codec)
-        yield from ((task, _run(folder, task, checker)) for task in groups)
+        return (checker.check(task.shard, task.group, task.first_row) for task in tasks)
+
+
+class _Pool:
+    """Does the work in other processes, ahead of what is asked for."""
+
+    def __init__(self, pool: ProcessPoolExecutor, workers: int) -> None:
+        self._pool = pool
+        self._ahead = 2 * workers + 1
+
+    def files(self, folder: Path, shards: Sequence[ShardFile]) -> Iterator[FileReport]:
+        """Reports of shard files, in order; the work begins at once."""
+        futures = [self._pool.submit(check_file, folder, shard) for shard in shards]
+        return (future.result() for future in futures)
+
+    def groups(self, contract: Contract, codec: Codec, tasks: Sequence[_Task]) -> Iterator[GroupReport]:
+        """Reports of row groups, in order."""
+        pending: deque[Future[GroupReport]] = deque()
+        for task in tasks:
+            pending.append(self._pool.submit(_check_group, contract, task))
+            if len(pending) == self._ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+@contextmanager
+def _processes(workers: int, tokenizer_folder: Path) -> Iterator[_Here | _Pool]:
+    if workers == 1:
+        yield _Here()
         return
     advice = (
         "If it was for want of memory, run the same command again with fewer --workers; a script that calls verify() with "
         "workers must do so under `if __name__ == '__main__':`"
     )
-    with worker_pool(workers, _start_checker, (contract,), advice) as pool:
-        for tasks in (files, groups):
-            pending: deque[tuple[_Task, Future[_Outcome]]] = deque()
-
-            def done() -> Iterator[tuple[_Task, _Outcome]]:
-                for task in tasks:  # noqa: B023 (used up before the next)
-                    pending.append((task, pool.submit(_work, folder, task)))  # noqa: B023
-                    if len(pending) == 2 * workers + 1:  # noqa: B023
-                        first, future = pending.popleft()  # noqa: B023
-                        yield first, future.result()
-                while pending:  # noqa: B023
-                    first, future = pending.popleft()  # noqa: B023
-                    yield first, future.result()
-
-            yield from noted(done())
+    with worker_pool(workers, _start_codec, (tokenizer_folder,), advice) as pool:
+        yield _Pool(pool, workers)
 
 
-def _shard_faults(
-    contract: Contract, tasks: Iterator[tuple[_Task, _Outcome]], seen: _Seen, on_progress: OnProgress
+def _sample_faults(
+    contract: Contract, tasks: Sequence[_Task], reports: Iterator[GroupReport], seen: _Seen, on_progress: OnProgress
 ) -> Iterator[Fault]:
-    """What is wrong with files and samples, and what samples share; the samples' facts are noted in ``seen``."""
+    """What is wrong with samples, and what they share; their facts are noted in ``seen``."""
     total = sum(contract.manifest.num_samples(split) for split in SPLITS)
     samples = tokens = 0
-    for task, outcome in tasks:
-        if isinstance(outcome, FileReport):
-            if outcome.fault is not None:
-                yield outcome.fault
-            continue
-        seen.groups.append((task.shard, task.first_row, task.split, outcome))
-        seen.counts += outcome.counts
-        seen.languages |= outcome.languages
-        seen.suspects += outcome.suspects
-        if outcome.fault is not None:
+    for task, report in zip(tasks, reports, strict=True):
+        seen.groups.append((task.shard, task.first_row, task.split, report))
+        seen.counts += report.counts
+        seen.languages |= report.languages
+        seen.suspects += report.suspects
+        if report.fault is not None:
             yield from _shared_faults(contract.folder, seen)
-            yield outcome.fault
-        samples, tokens = samples + outcome.counts["samples"], tokens + outcome.counts["tokens"]
+            yield report.fault
+        samples, tokens = samples + report.counts["samples"], tokens + report.counts["tokens"]
         on_progress(Verified(samples, tokens, total))
 
 
