@@ -75,7 +75,11 @@ def told_generation(settings: Mapping[str, Any]) -> str:
         parts = [f"from left to right, at most {config['gen_length']} tokens"]
         parts += [] if config["temperature"] else ["the most probable token each"]
     else:
-        parts = [f"{_length(settings)} {_blocks(config)}", f"{_schedule(config)}, {config['confidence']}", _cache(config)]
+        parts = [
+            f"{_length(settings)} in blocks of {config['block_length']}",
+            f"{_schedule(config)}, {config['confidence']}",
+            _cache(config),
+        ]
         parts += ["no early stop"] if config.get("early_stop") is False else []
     flags = ("temperature", "guidance", "syntax_repair", "language", "forbid_eos", "lower_eos", "seed")
     for name in flags:
@@ -90,13 +94,6 @@ def _length(settings: Mapping[str, Any]) -> str:
         return f"at most {settings['generation']['gen_length']} tokens"
     size = settings.get("hole_tokens")
     return "holes of the reference's length" if size in (None, REFERENCE) else f"holes of {size} tokens"
-
-
-def _blocks(config: Mapping[str, Any]) -> str:
-    length = config["gen_length"]
-    return (
-        "in one block" if length is not None and length <= config["block_length"] else f"in blocks of {config['block_length']}"
-    )
 
 
 def _schedule(config: Mapping[str, Any]) -> str:

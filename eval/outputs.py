@@ -19,12 +19,10 @@ def check_file(path: Path, option: str = "--out") -> None:
     """Refuses a file that cannot be written.
 
     Raises:
-        SettingsError: there is a folder of that name, or none to put the file in
-        StorageError: the disk refuses it
+        SettingsError: there is a folder of that name
+        StorageError: the disk refuses it, or there is no folder to put it in
     """
     if path.is_dir():
         raise SettingsError(f"{option} {path} is a folder: name a file in it")
-    if not path.parent.is_dir():
-        raise SettingsError(f"{option} {path}: there is no folder {path.parent}: make it, or name another place")
     with storage_errors(path), tempfile.TemporaryFile(dir=path.parent):
         pass

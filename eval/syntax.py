@@ -116,7 +116,7 @@ def read_programs(path: Path, *, field: str = "program", language: str = COMPILE
         SourceError: the file cannot be read, or a row lacks the field
         SettingsError: there is no such language
     """
-    rows = read_json_lines(path, what="a row of JSON", advice="name a file such as samples.jsonl")
+    rows = read_json_lines(path, what="a row", advice="it cannot be read as JSON lines, name a file such as samples.jsonl")
     if not rows:
         raise SourceError(f"{path} holds no rows: name a file such as samples.jsonl")
     found = []

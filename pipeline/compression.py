@@ -8,10 +8,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 BUFFER_BYTES = 1 << 16
-DAMAGE = (EOFError, zlib.error, pa.ArrowException)  # what reading a damaged file raises, beside OSError
+DAMAGE = (EOFError, zlib.error)  # what reading a damaged file raises, beside OSError
 CODEC_OF_SUFFIX = {".gz": "gzip", ".zst": "zstd"}
 _CODEC_OF_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # no JSON begins with these
 
@@ -103,6 +101,8 @@ class _Zstd(io.RawIOBase):
         self._open()
 
     def _open(self) -> None:
+        import pyarrow as pa  # programs are run, and other files read, without it
+
         self._raw.seek(0)
         self._stream = pa.CompressedInputStream(_Borrowed(self._raw), "zstd")
         left = self._position

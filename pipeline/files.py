@@ -34,7 +34,7 @@ from syntaxdiff.pipeline.unit import (
 )
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
-DAMAGE = (*compression.DAMAGE, UnicodeDecodeError, OverflowError)
+DAMAGE = (*compression.DAMAGE, UnicodeDecodeError, OverflowError, pa.ArrowException)
 SKETCH_BYTES = 1 << 16
 
 T = TypeVar("T")

@@ -69,7 +69,7 @@ def read_lines(path: Path, *, advice: str) -> list[bytes]:
     try:
         with path.open("rb") as raw:
             return decompressed(raw, codec_of_content(raw)).read().split(b"\n")
-    except (OSError, *DAMAGE) as error:
+    except (OSError, ValueError, *DAMAGE) as error:  # errors of pyarrow are among these
         raise SourceError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}): {advice}") from error
 
 

@@ -68,7 +68,6 @@ def settings_of(kind: str, benchmark: str = "humaneval", **changes: Any) -> dict
         (settings_of("autoregressive"), "from left to right, at most 64 tokens", "block confidence cache seed guidance step"),
         (settings_of("autoregressive", temperature=0.5, seed=7), "temperature 0.5, seed 7", "probable block"),
         (settings_of("diffusion"), "blocks of 32, all above confidence 0.9, low-confidence, dual cache", "seed language step"),
-        (settings_of("diffusion", gen_length=32), "at most 32 tokens in one block", "blocks of"),
         (settings_of("diffusion", schedule="fixed", cache="none", cache_refresh=4), "one token a step", "above again dual"),
         (settings_of("diffusion", schedule="fixed", num_steps=9), "9 steps", "above"),
         (settings_of("diffusion", schedule="factor", factor=1.5), "by factor 1.5", "above"),
@@ -142,7 +141,7 @@ def test_a_comparison_of_kinds_tells_both_in_words(folders: dict[str, Path], tmp
     for model in ("causal", "diffusion"):
         evaluated(folders, model, tmp_path / model)
     (note,) = compare([tmp_path / "causal", tmp_path / "diffusion"]).notes
-    assert "at most 8 tokens in one block" in note
+    assert "at most 8 tokens in blocks of 32" in note
     assert "not from left to right" in note
 
 

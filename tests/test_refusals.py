@@ -95,7 +95,7 @@ def nothing_slow(monkeypatch: pytest.MonkeyPatch) -> None:
         ("generate x --ckpt {tiny} --preset mbpp-tests", "which these problems lack"),
         ("generate x --ckpt {tiny} --gen-length 600", "lower --gen-length"),
         ("generate x --ckpt {tiny} --out {bare}", "is a folder"),
-        ("generate x --ckpt {tiny} --out {root}/nowhere/programs.jsonl", "there is no folder"),
+        ("generate x --ckpt {tiny} --out {root}/nowhere/programs.jsonl", "programs.jsonl cannot be written"),
         ("generate --ckpt {tiny} --prompts {root}/absent", "cannot be read"),
         ("infill {program} --ckpt {root}/absent", "no such folder"),
         ("infill {program} --ckpt {causal}", "cannot fill gaps"),
@@ -115,7 +115,7 @@ def nothing_slow(monkeypatch: pytest.MonkeyPatch) -> None:
         ("loss --ckpt {tiny} --data {bare}", "manifest.json"),
         ("loss --ckpt {tiny} --data {bare} --out {file}", "cannot be written"),
         ("masks {bare} --html {bare}", "--html {bare} is a folder"),
-        ("masks {bare} --svg {root}/nowhere/x.svg", "--svg {root}/nowhere/x.svg: there is no folder"),
+        ("masks {bare} --svg {root}/nowhere/x.svg", "nowhere/x.svg cannot be written"),
         # what reads results
         ("report {training} --html {bare}", "--html {bare} is a folder"),
         ("report {training} --device wrong", "--device wrong"),

@@ -265,7 +265,7 @@ def test_any_mixture(run: Path, results: Path, tmp_path: Path) -> None:
     try:
         beneath.symlink_to(results / "bad")
         page = page_of([run, results / "good", results / "bad"], tmp_path / "r.html")
-        assert page.text.count("50.0% 2/4") == 1
+        assert page.text.count("50.0% 2/4") == 2  # at the top and in its chapter
         alone = page_of([run], tmp_path / "alone.html")
         assert "50.0% 2/4" in alone.text
     finally:
@@ -333,7 +333,7 @@ def test_bad_input_is_one_line_and_leaves_the_old_page(run: Path, results: Path,
         ([cut], SourceError, "cut off: run it again"),
         ([old], SourceError, "version 0, this syntaxdiff reads 1"),
         ([torn], SourceError, "cannot be read"),
-        ([bad], SourceError, "line 1, is no record"),
+        ([bad], SourceError, "line 1, is not a record"),
     ):
         with pytest.raises(error, match=text) as caught:
             write_report(folders, html)
