@@ -9,6 +9,7 @@ import array
 import builtins
 import collections
 import errno
+import io
 import json
 import os
 import traceback
@@ -106,7 +107,9 @@ def _run_tests(job: dict[str, Any], client: "Client") -> None:
 def _place(error: BaseException, tests: str) -> str:
     """The line of the tests that an exception came from."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _TESTS]
-    return tests.splitlines()[lines[-1] - 1].strip()[:300] if lines and lines[-1] else ""
+    if not lines or not lines[-1]:
+        return ""
+    return io.StringIO(tests, newline=None).readlines()[lines[-1] - 1].strip()[:300]  # lines as Python counts them
 
 
 class Client:

@@ -91,6 +91,7 @@ def test_a_program_behaves_as_if_it_stood_beside_its_tests(sandbox: Sandbox, pro
 @pytest.mark.parametrize(
     ("program", "tests", "status", "detail"),
     [
+        ("def f(): return 2", "s = '''\x0c\u2028\x85'''\nassert f() == 1", Status.WRONG, "assert f() == 1"),
         ("def f(): return 4", "assert True\nassert f() == 5, 'five'", Status.WRONG, "assert f() == 5, 'five': five"),
         ("def f(): return None", "assert len(f()) == 5", Status.ERROR, "in the tests: assert len(f()) == 5"),
         ("def f(): return 1 / 0", "f()", Status.ERROR, "ZeroDivisionError: division by zero"),
