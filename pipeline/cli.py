@@ -236,6 +236,8 @@ def print_build(folder: Path, manifest: Manifest) -> None:
             "are --languages and --code-field (for programs alone) or --response-field (for fenced ones) right?",
             err=True,
         )
+    if manifest.rejected.get("solution-not-in-answer", 0) > samples * ERROR_SHARE:
+        click.echo("note: --ignore-solution finds programs by their fences where `solution` holds another text", err=True)
     if manifest.rejected.get("too-long", 0) > samples * ERROR_SHARE and manifest.settings["overlength"] == "drop":
         click.echo("note: --overlength trim-reasoning keeps rows that are too long, --max-length takes longer ones", err=True)
 

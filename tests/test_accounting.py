@@ -48,6 +48,8 @@ def test_programs_are_counted_by_how_they_were_found(tmp_path: Path) -> None:
     assert manifest.readings == {"block": 1, "longer-block": 1, "solution-text": 1}
     assert manifest.rejected == {"solution-not-in-answer": 1}
     assert verify(out) is None
+    again = ["build", "--src", str(tmp_path / "rows.jsonl"), "--tokenizer", "train:400", "--validation-size", "1"]
+    assert "--ignore-solution" in CliRunner().invoke(main, [*again, "--out", str(out)]).output
 
 
 def test_fields_with_text_that_were_not_used_are_counted(tmp_path: Path) -> None:
