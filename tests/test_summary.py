@@ -240,7 +240,17 @@ def test_nothing_has_no_distribution(folder: Path) -> None:
 def test_json_keys_are_those_documented(summary: Summary) -> None:
     """The JSON has the documented keys, survives a round trip, and its rejects and samples add up to the rows read."""
     told = summary.to_dict()
-    assert list(told) == ["schema_version", "fingerprint", "accounting", "rejects", "splits", "all"]
+    assert list(told) == [
+        "schema_version",
+        "fingerprint",
+        "accounting",
+        "rejects",
+        "readings",
+        "grouping",
+        "unused_fields",
+        "splits",
+        "all",
+    ]
     assert list(told["splits"]) == list(SPLITS)
     keys = ["samples", "tokens", "length", "regions", "roles", "spans", "code_coverage", "flags", "languages", "sources"]
     inner = ["count", "per_sample", "length", "length_histogram", "depth", "sample_depth", "kinds"]
