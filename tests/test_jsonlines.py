@@ -18,9 +18,10 @@ from syntaxdiff.eval.programs import read_program, read_prompts
 from syntaxdiff.eval.results import read_results
 from syntaxdiff.eval.study_sources import _rename
 from syntaxdiff.eval.syntax import read_programs
+from syntaxdiff.pipeline.compression import codec_of_content
 from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.hub import HubOptions
-from syntaxdiff.pipeline.jsonlines import bounded_lines, codec_of_content, read_json_lines, read_rows
+from syntaxdiff.pipeline.jsonlines import bounded_lines, read_json_lines, read_rows
 from syntaxdiff.pipeline.source import open_source
 from syntaxdiff.train.progress import METRICS, Progress
 from syntaxdiff.train.progress import read_metrics as read_own_metrics
