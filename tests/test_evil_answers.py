@@ -10,6 +10,15 @@ from syntaxdiff.eval.execution import Sandbox, golden
 from syntaxdiff.eval.problems import Problem, read_problems
 from syntaxdiff.eval.verdict import Job, Limits, Status
 
+# Tried on all problems of both benchmarks; half a minute each.
+EVERYWHERE = (
+    "array without elements, seven axes",
+    "array without elements, one axis",
+    "array without elements, of texts",
+    "array that is always true",
+    "NaN in a list",
+    "equal to everything in a list",
+)
 # Counts any answer as right that has an outcome when it is compared, as its authors do.
 ANY_ANSWER = ("Mbpp/164",)
 
@@ -45,7 +54,7 @@ def test_the_programs_run(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in ANSWERS if "elements" in name or "NaN" in name or "equal" in name])
+@pytest.mark.parametrize("name", EVERYWHERE)
 def test_what_is_no_answer_passes_no_problem_of_the_benchmarks(sandbox: Sandbox, shared_data: Path, name: str) -> None:
     """Of HumanEval+ and MBPP+, but one whose authors let any answer count."""
     folder = shared_data / "problems"
