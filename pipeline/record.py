@@ -181,7 +181,7 @@ class RecordReader:
         if shape.code:
             code = _text(row, shape.code)
             return Parts(prompt, reasoning_of(response, code) if own_reasoning is None else own_reasoning, code, "", "", used)
-        solution = _text(row, SOLUTION, "")
+        solution = "" if SOLUTION in shape.names else _text(row, SOLUTION, "")
         if shape in KNOWN_SHAPES.values():
             parts = self._answered(row, prompt, response, solution, {}, default_language)
             return parts._replace(used=parts.used | used)

@@ -107,7 +107,7 @@ def parse_response(
 
     Args:
         response: the whole answer of a model
-        solution: the program as the row has it, with or without a fence; empty or ``-`` where it has none
+        solution: the program as the row has it, alone, in a fence, or in an answer; empty or ``-`` where it has none
         language: of the program, where the row names one
         default_language: of a fence that names none
 
@@ -115,7 +115,7 @@ def parse_response(
         RowError: ``unclosed-think``, ``no-code``, ``cut-program``, or ``solution-not-in-answer``
     """
     borders = _borders(response)
-    solution = _unfenced(solution)
+    solution = _unfenced(solution, language, default_language)
     if solution:
         return _with_solution(response, solution, borders)
     reader = _Reader(response, language, default_language)
@@ -211,14 +211,21 @@ def _with_solution(response: str, solution: str, borders: list[int]) -> Answer:
     raise failure or RowError("solution-not-in-answer", "the text of the row's solution stands nowhere in its answer")
 
 
-def _unfenced(solution: str) -> str:
-    """A solution without the fence that it may stand in; empty where there is none."""
+def _unfenced(solution: str, language: str | None, default_language: str) -> str:
+    """A solution without the fence and the prose that it may stand in; empty where there is none.
+
+    What parses as it stands is a program, whatever its strings hold.
+    """
     if solution.strip() in ("", MISSING):
         return ""
-    blocks = fenced_blocks(solution)
-    if len(blocks) == 1 and solution.lstrip().startswith(("```", "~~~")) and solution.rstrip().endswith(("```", "~~~")):
-        return blocks[0].code
-    return solution
+    if "```" not in solution and "~~~" not in solution:
+        return solution
+    if not load_grammar(language or default_language).parse(solution.encode("utf-8", errors="replace")).root_node.has_error:
+        return solution
+    try:
+        return parse_response(solution, language=language, default_language=default_language).code
+    except RowError:
+        return solution
 
 
 def _lines(code: str) -> list[str]:

@@ -229,6 +229,12 @@ def test_a_solution_decides_in_every_shape_with_a_response() -> None:
         assert (record.code, record.unused) == ("b = 2", ("solution",))
 
 
+def test_a_field_named_solution_may_be_the_response() -> None:
+    """As in rows of `problem` and `solution`, where the latter is prose with a program."""
+    fields = Fields(prompt="problem", response="solution")
+    assert content(read({"problem": "Q", "solution": f"So:\n{FENCED}\nDone."}, fields)) == ("Q", "So:", PROGRAM)
+
+
 def test_a_response_beside_a_named_program_gives_its_reasoning() -> None:
     """A program in a field of its own needs no fence in the response."""
     fields = Fields(prompt="q", response="a", code="c")

@@ -253,9 +253,11 @@ def test_the_solution_is_found_where_its_text_stands(answer: str, code: str, tag
     assert found.reasoning == "\nR\n"
 
 
-def test_a_fence_around_the_solution_does_not_matter() -> None:
-    """Rows may have their program with its fence."""
-    assert parse_response(TRACE + FENCED, FENCED) == Answer("\nR\n", PROGRAM + "\n", "python")
+@pytest.mark.parametrize("solution", [FENCED, f"Use this:\n\n{FENCED}\n\nIt prints.", f"{TRACE}So:\n{FENCED}\n", PROGRAM])
+def test_a_solution_may_have_a_fence_and_prose_around_it(solution: str) -> None:
+    """Rows may have their whole answer as `solution`: the program in it is what is looked for, not its prose."""
+    for answer in (f"{TRACE}{FENCED}", f"{TRACE}Use this:\n\n{FENCED}\n\nIt prints."):
+        assert parse_response(answer, solution) == Answer("\nR\n", PROGRAM + "\n", "python")
 
 
 @pytest.mark.parametrize(
