@@ -162,14 +162,13 @@ class PlainEngine:
 
 
 def deepspeed_engine(setup: Setup, denoiser: Denoiser) -> Engine:
-    """DeepSpeed's engine with the repository's JSON, in the setup's precision.
+    """DeepSpeed's engine with the repository's JSON, in the setup's precision; within ``engine.processes()``.
 
     Raises:
         SettingsError: DeepSpeed refuses the configuration
     """
-    from syntaxdiff.train.engine import make_engine, start_processes  # takes seconds, and most runs do without
+    from syntaxdiff.train.engine import make_engine  # takes seconds, and most runs do without
 
-    start_processes()
     facts = RunFacts(
         world=1,
         default_learning_rate=0.0,

@@ -31,6 +31,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -529,8 +530,12 @@ def main() -> int:
         num_samples, vocabulary = 100, 8192
     chosen = {name: getattr(options, name) or default for name, default in defaults.items()}
     rounds = chosen.pop("steps")
-    with tempfile.TemporaryDirectory(prefix="train-step-benchmark-") as folder:
+    with tempfile.TemporaryDirectory(prefix="train-step-benchmark-") as folder, ExitStack() as stack:
         try:
+            if options.engine:
+                from syntaxdiff.train.engine import processes
+
+                stack.enter_context(processes())
             if options.data and not options.length:
                 chosen["length"] = int(read_manifest(options.data).settings["max_length"])
             setup = Setup(
@@ -547,11 +552,6 @@ def main() -> int:
             return refused(str(error))
         except torch.OutOfMemoryError:
             return refused("the GPU's memory is full: lower --micro-batch, or --length for shards of shorter samples")
-        finally:
-            if options.engine:
-                from syntaxdiff.train.engine import stop_processes
-
-                stop_processes()
     figures["seconds"] = time.perf_counter() - start
     load = ", ".join(f"{load:.2f}" for load in os.getloadavg())
     print(f"\n{figures['seconds']:.0f} s, building shards included; load average at the end: {load}")

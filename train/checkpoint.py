@@ -1,12 +1,13 @@
 """Checkpoints of a run: folders ``out/checkpoints/step-000200``, each whole or not there, old ones removed.
 
-A checkpoint is written under another name and takes its own when every rank is through. What the engine stores is in engine.py,
-the exported model in export.py.
+A checkpoint is written under another name and takes its own when every rank is through. Which one a run resumes from is in
+resumption.py, what the engine stores in engine.py, the exported model in export.py.
 """
 
 import json
 import re
 import shutil
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from syntaxdiff.pipeline.shard import storage_errors, write_text
 
 FOLDER = "checkpoints"
 INFO = "run.json"
+FILES = "files.json"  # size in bytes of every file of a checkpoint; missing in those of format 1
+FORMAT = 2
 PREEMPTED = "PREEMPTED"
-BATCH_KEYS = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
 _NAME = re.compile(r"step-(\d{6,})")
 _PARTIAL = ".partial-"
+_ASIDE = "set-aside-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,8 @@ class RunState:
         data: fingerprint of the shards
         settings: those that decide the numbers
         json: values of the DeepSpeed JSON that do, by dotted name
+        format: 1 where the run was begun by a version that decayed norms and biases too and took its last step at a rate of 0.
+            A run keeps what it began with.
     """
 
     step: int
@@ -48,6 +53,7 @@ class RunState:
     data: str
     settings: dict[str, Any]
     json: dict[str, Any]
+    format: int = 1
 
 
 def name_of(step: int) -> str:
@@ -72,6 +78,8 @@ class Checkpoints:
     def finish(self, state: RunState) -> None:
         """Gives a checkpoint that all ranks have written its name. For one rank alone to call."""
         path = self.folder / self.partial(state.step)
+        sizes = {str(file.relative_to(path)): file.stat().st_size for file in sorted(path.rglob("*")) if file.is_file()}
+        write_text(path / FILES, json.dumps(sizes, indent=1) + "\n")
         write_text(path / INFO, json.dumps(asdict(state), indent=1) + "\n")
         target = self.folder / name_of(state.step)
         with storage_errors(target):
@@ -93,8 +101,8 @@ class Checkpoints:
             self.rotate(keep, state.best_step)
 
     def steps(self) -> list[int]:
-        """Steps of the whole checkpoints, ascending."""
-        found = (_NAME.fullmatch(path.name) for path in self.folder.glob("step-*") if (path / INFO).is_file())
+        """Steps of the checkpoints, ascending; of all that bear the name of one, damaged or not."""
+        found = (_NAME.fullmatch(path.name) for path in self.folder.glob("step-*") if path.is_dir())
         return sorted(int(match[1]) for match in found if match)
 
     def read(self, step: int) -> RunState:
@@ -103,7 +111,46 @@ class Checkpoints:
         try:
             return RunState(**json.loads(path.read_text("utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise SettingsError(f"{path} is damaged ({error}): remove {path.parent} to go on from the one before") from error
+            raise SettingsError(f"{path} is damaged ({error}): bring back a copy, or remove {path.parent}") from error
+
+    def fault(self, step: int, rank: int = 0, world: int = 1) -> str | None:
+        """What is damaged in a checkpoint; None where it is whole.
+
+        Args:
+            rank, world: which share of the files to read through, so that every file is read by one rank
+        """
+        path = self.folder / name_of(step)
+        try:
+            RunState(**json.loads((path / INFO).read_text("utf-8")))
+            sizes: dict[str, int] = json.loads((path / FILES).read_text("utf-8")) if (path / FILES).exists() else {}
+        except (OSError, ValueError, TypeError) as error:
+            return f"{path / INFO} or {FILES} is damaged: {error}"
+        for name, size in sizes.items():
+            if not (path / name).is_file() or (path / name).stat().st_size != size:
+                return f"{path / name} is missing or has another size than the {size:,} bytes that were written"
+        for file in sorted(path.rglob("*.pt"))[rank::world]:
+            try:
+                with zipfile.ZipFile(file) as archive:
+                    broken = archive.testzip()
+            except (OSError, zipfile.BadZipFile) as error:
+                return f"{file} is damaged: {error}"
+            if broken is not None:
+                return f"{file} is damaged at {broken}"
+        return None
+
+    def set_aside(self, steps: list[int], *records: Path) -> Path:
+        """Moves checkpoints, and copies files, into a folder of their own, which nothing reads. For one rank alone to call."""
+        number = 1
+        while (target := self.folder / f"{_ASIDE}{number}").exists():
+            number += 1
+        with storage_errors(target):
+            target.mkdir()
+            for record in records:
+                if record.exists():
+                    shutil.copy2(record, target)
+            for step in steps:
+                (self.folder / name_of(step)).rename(target / name_of(step))
+        return target
 
     def rotate(self, keep: int, best: int | None) -> None:
         """Removes all but the newest, and the best. For one rank alone to call."""
@@ -115,25 +162,3 @@ class Checkpoints:
         gone = self.folder / f"{_PARTIAL}old-{path.name}"  # so that a cut-off removal leaves no torn checkpoint
         path.rename(gone)
         shutil.rmtree(gone)
-
-
-def check_resumable(state: RunState, fresh: RunState) -> None:
-    """Raises SettingsError where a checkpoint is of another run: other data, or settings that decide the numbers.
-
-    Args:
-        state: of the checkpoint
-        fresh: as the run would start without it. On another number of ranks the batch may be another too.
-    """
-    ways = "give the same, --resume never, or another --out"
-    if state.data != fresh.data:
-        raise SettingsError(
-            "the checkpoint was trained on other shards (their fingerprints differ): give --resume never, or another --out"
-        )
-    for name, value in fresh.settings.items():
-        if state.settings.get(name) != value:
-            flag = "--" + name.replace("_", "-")
-            raise SettingsError(f"the checkpoint was trained with {flag} {state.settings.get(name)}, not {value}: {ways}")
-    for name in sorted(fresh.json.keys() | state.json.keys()):
-        was, now = state.json.get(name), fresh.json.get(name)
-        if was != now and not (state.world != fresh.world and name in BATCH_KEYS):
-            raise SettingsError(f"the checkpoint was trained with {name} {was} in the DeepSpeed JSON, not {now}: {ways}")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import deepspeed
 import torch
@@ -14,21 +14,77 @@ from deepspeed.accelerator import get_accelerator
 from torch import Tensor, distributed, nn
 
 from syntaxdiff.pipeline.errors import SettingsError, StorageError
+from syntaxdiff.train.ranks import rank_variables
+
+Value = TypeVar("Value")
 
 
-def start_processes() -> None:
-    """Joins this process to the others of the run; alone where the launcher did not start it."""
-    if not torch.cuda.is_available():
+@contextmanager
+def processes() -> Iterator[None]:
+    """Within the block, this process is joined to the others of the run: those that its launcher started (ranks.py), or none.
+
+    A group that exists already is used and left as it is. Environment variables that were added are removed at the end.
+
+    Raises:
+        SettingsError: the launcher's variables contradict each other, its port is taken, or there are fewer GPUs than ranks
+    """
+    if distributed.is_initialized():
+        yield
+        return
+    before = dict(os.environ)
+    try:
+        _join()
+        yield
+    finally:
+        if distributed.is_initialized():
+            deepspeed.comm.destroy_process_group()
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _join() -> None:
+    os.environ |= rank_variables(os.environ)
+    if int(os.environ["WORLD_SIZE"]) == 1:
+        os.environ.setdefault("MASTER_PORT", str(_free_port()))
+    if torch.cuda.is_available():
+        _check_gpus()
+        torch.cuda.set_device(device())
+    else:
         # Without it, the CPU accelerator compiles a shared-memory backend at start: 28 s, and an error without a compiler.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         # Else the CPU accelerator asks `numactl` for the number of devices at every reduction: a tenth of a small step.
-        os.environ.setdefault("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1")))
-    if "RANK" not in os.environ:
-        os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-        os.environ.setdefault("MASTER_PORT", str(_free_port()))
-    if torch.cuda.is_available():
-        torch.cuda.set_device(device())
-    deepspeed.init_distributed(dist_backend="nccl" if torch.cuda.is_available() else "gloo", verbose=False)
+        os.environ.setdefault("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+    try:
+        deepspeed.init_distributed(dist_backend="nccl" if torch.cuda.is_available() else "gloo", verbose=False)
+    except distributed.DistNetworkError as error:
+        address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        if "EADDRINUSE" not in str(error):
+            raise SettingsError(f"rank {os.environ['RANK']} cannot reach rank 0 at {address}: {_one_line(error)}") from error
+        raise SettingsError(
+            f"{address} is taken, probably by another run on this machine: choose another port, `deepspeed --master_port N "
+            "train/run.py …`, or set MASTER_PORT"
+        ) from error
+    except distributed.DistError as error:
+        raise SettingsError(f"the ranks of this run cannot be joined: {_one_line(error)}") from error
+
+
+def _check_gpus() -> None:
+    """Where a scheduler shows each process its own GPU alone, that one is device 0 to all. Raises where there are too few."""
+    visible, local_rank = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
+    if visible == 1:
+        hides_others = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) == 1 or "CUDA_VISIBLE_DEVICES" in os.environ
+        if local_rank and hides_others:
+            os.environ["LOCAL_RANK"], local_rank = "0", 0
+    if local_rank >= visible:
+        raise SettingsError(
+            f"rank {os.environ['RANK']} is number {local_rank} on its machine, which shows it {visible} GPUs: start as many "
+            "ranks as GPUs"
+        )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _free_port() -> int:
@@ -37,12 +93,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def stop_processes() -> None:
-    """Leaves the others."""
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
 
 
 def device() -> torch.device:
@@ -121,6 +171,9 @@ def load_state(engine: Any, folder: Path, tag: str, *, is_universal: bool = Fals
         engine._config.load_universal_checkpoint = False
     if path is None:
         raise SettingsError(f"{folder / tag} cannot be loaded by this run: is it of another model or JSON?")
+    scheduler = engine.lr_scheduler
+    if scheduler is not None:  # the state holds the rate of the schedule that it was written under, which may have been another
+        scheduler.step(scheduler.last_batch_iteration)
 
 
 def write_universal(source: Path, target: Path) -> None:
@@ -150,6 +203,25 @@ def any_rank(flag: bool, where: torch.device) -> bool:
     value = torch.tensor([float(flag)], device=where)
     distributed.all_reduce(value, op=distributed.ReduceOp.MAX)
     return bool(value.item())
+
+
+def is_first() -> bool:
+    """Whether this is the rank that writes and prints."""
+    return distributed.get_rank() == 0
+
+
+def from_first(value: Value) -> Value:
+    """The first rank's value, on every rank. It must be one that pickles."""
+    held = [value]
+    distributed.broadcast_object_list(held, src=0)
+    return held[0]
+
+
+def of_every_rank(value: Value) -> list[Value]:
+    """The values of all ranks, on every rank. They must be ones that pickle."""
+    values: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def barrier() -> None:

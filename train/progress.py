@@ -1,6 +1,7 @@
 """What a person sees of a run: a bar, lines of JSON, DeepSpeed's monitors, denoised programs, and a picture of the curves."""
 
 import json
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,7 @@ class Progress:
     Args:
         out: where the record is kept
         monitor: DeepSpeed's, to which scalars go too; None on other ranks
+        log_every: steps between lines where there is no terminal for a bar; 0 for none
         flops_per_token: of forward and backward, for the utilisation of GPUs
         peak_flops: of all GPUs of the run together, None on a CPU
     """
@@ -39,6 +41,7 @@ class Progress:
         first: int,
         total: int,
         is_first: bool,
+        log_every: int = 0,
         flops_per_token: float,
         peak_flops: float | None,
     ) -> None:
@@ -47,7 +50,8 @@ class Progress:
         self._is_first = is_first
         self._flops_per_token = flops_per_token
         self._peak_flops = peak_flops
-        self._since = time.perf_counter()
+        self._began = self._since = time.perf_counter()
+        self._first, self._total, self._log_every = first, total, log_every
         self._bar: Any = None
         if is_first:
             self._truncate(first)
@@ -59,10 +63,13 @@ class Progress:
         if not path.exists():
             return
         kept = []
-        for line in read_lines(path, advice=ADVICE):
+        lines = list(read_lines(path, advice=ADVICE))
+        for number, line in enumerate(lines, 1):
             record = decode(line)
             if isinstance(record, RowError) or not {"step", "kind"} <= record.keys():
-                continue  # the last line of a run that was killed
+                if number < len(lines):  # the last line of a run that was killed is half a line
+                    self.say(f"{path}: line {number} is damaged and is dropped")
+                continue
             if record["step"] <= step and record["kind"] != GRID:  # the end of the run, which comes again
                 kept.append(line.decode("utf-8") + "\n")
         write_text(path, "".join(kept))
@@ -93,8 +100,13 @@ class Progress:
         if self._peak_flops:
             record["model_flops_utilisation"] = rate * self._flops_per_token / self._peak_flops
             told += f", MFU {record['model_flops_utilisation']:.0%}"
-        self._bar.set_postfix_str(f"{told}, {peak_memory_bytes / 2**30:.1f} GiB", refresh=False)
+        told += f", {peak_memory_bytes / 2**30:.1f} GiB"
+        self._bar.set_postfix_str(told, refresh=False)
         self._bar.update()
+        is_due = self._log_every and (step % self._log_every == 0 or step in (self._first + 1, self._total))
+        if self._bar.disable and is_due:
+            left = (now - self._began) / (step - self._first) * (self._total - step)
+            self.say(f"step {step:,} of {self._total:,}: {told}, {tqdm.format_interval(left)} left")
         self._write(record)
         self._send(step, {name: record[name] for name in (*values, "tokens_per_second")})
 
@@ -127,9 +139,10 @@ class Progress:
         self._since = time.perf_counter()
 
     def say(self, text: str) -> None:
-        """Prints beside the bar."""
+        """Prints next to the bar, or into a log, at once."""
         if self._is_first:
             tqdm.write(text)
+            sys.stdout.flush()
 
     def close(self) -> None:
         """Ends the bar."""

@@ -1,9 +1,11 @@
-"""``deepspeed train/run.py --ds-config ds_zero3.json``: parses, trains, says in one line what went wrong."""
+"""``deepspeed train/run.py --ds-config ds_zero3.json``: parses, trains, says in one line what went wrong.
+
+Of an installed package: ``python -m syntaxdiff.train.run``, or ``deepspeed --module syntaxdiff.train.run``.
+"""
 
 import os
 import sys
 import warnings
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # ranks that share cores must not spin
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -13,22 +15,20 @@ from syntaxdiff.train.settings import parser, read_settings
 
 
 def main() -> int:
-    """Trains; 0, or 2 for what a user can mend."""
+    """Trains; 0, or 2 for what a user can mend, or 130 for a second Ctrl-C."""
     arguments = parser().parse_args()
     try:
         settings = read_settings(arguments)
         # DeepSpeed takes seconds to import: --help and a wrong option do not wait for it.
-        from syntaxdiff.train.engine import start_processes, stop_processes
         from syntaxdiff.train.trainer import train
 
-        start_processes()
-        try:
-            train(settings, Path(arguments.ds_config))
-        finally:
-            stop_processes()
+        train(settings, arguments.ds_config)
     except SyntaxdiffError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command resumes from the last checkpoint", file=sys.stderr, flush=True)
+        return 130
     return 0
 
 

@@ -17,13 +17,14 @@ from syntaxdiff.train import engine as ds
 from syntaxdiff.train import export, memory, start
 from syntaxdiff.train.adapters import add_adapters, num_adapter_parameters
 from syntaxdiff.train.batch import shape_multiple
-from syntaxdiff.train.checkpoint import Checkpoints, RunState, check_resumable, name_of
+from syntaxdiff.train.checkpoint import FORMAT, Checkpoints, RunState, name_of
 from syntaxdiff.train.engine_config import RunFacts, complete, decisive, read_json, with_schedule
 from syntaxdiff.train.leaves import leaf_tables
 from syntaxdiff.train.llada import llada_config
 from syntaxdiff.train.loader import LoaderConfig, SampleStream, read_split
 from syntaxdiff.train.model import Denoiser
 from syntaxdiff.train.operators import LeafTables
+from syntaxdiff.train.resumption import check_resumable, choose
 from syntaxdiff.train.settings import Settings
 from syntaxdiff.train.step import Stepper
 from syntaxdiff.train.validation import Validator, token_counts, unigram_nats
@@ -35,14 +36,15 @@ VALIDATION_SHARE = 0.1  # of the cost of the training between two validations
 # The batch and the learning rate are compared as the completed JSON has them.
 FREE = frozenset(
     ("data", "out", "resume", "keep", "save_every", "sample_every", "export_layout", "max_steps", "epochs", "patience")
-) | {"micro_batch", "accumulation", "learning_rate"}
+) | {"micro_batch", "accumulation", "learning_rate", "log_every"}
 
 
 class Session:
     """The parts of a run.
 
     Attributes:
-        earlier: the checkpoint that the run goes on from, as it was written; None where the run begins
+        resumption: which checkpoint the run resumes from, and which newer ones it does not
+        earlier: that checkpoint, as it was written; None where the run begins
         state: where the run stands when it starts
         total_steps: the schedule's end
         engine: DeepSpeed's, with weights and optimizer of ``state``
@@ -82,7 +84,10 @@ class Session:
         self.stream = SampleStream(self.data, self.manifest, self.loader)
         self.checkpoints = Checkpoints(self.out)
         fresh = self._fresh()
-        self.earlier = self._earlier(fresh)
+        self.resumption = choose(self.checkpoints, settings.resume, self._fault)
+        self.earlier = self.resumption.state
+        if self.earlier is not None:
+            check_resumable(self.earlier, fresh)
         self.state = fresh if self.earlier is None else _carried_on(self.earlier, fresh)
         self.total_steps = self._total_steps()
         self.state = replace(self.state, total_steps=self.total_steps)
@@ -132,34 +137,26 @@ class Session:
             data=self.manifest.fingerprint,
             settings={name: value for name, value in asdict(self.settings).items() if name not in FREE},
             json=decisive(self.ds_config),
+            format=FORMAT,
         )
 
-    def _earlier(self, fresh: RunState) -> RunState | None:
-        """The checkpoint to go on from; None where the run begins.
-
-        Raises:
-            SettingsError: the checkpoint asked for is not there, or is of another run
-        """
-        steps, wanted = self.checkpoints.steps(), self.settings.resume
-        if wanted == "never":
-            if steps:
-                raise SettingsError(f"{self.out} holds checkpoints and --resume is never: give another --out, or remove them")
-            return None
-        if wanted != "auto":
-            chosen = [step for step in steps if name_of(step) == Path(wanted).name]
-            if not chosen:
-                has = ", ".join(map(name_of, steps)) or "none"
-                raise SettingsError(f"--resume {wanted}: {self.checkpoints.folder} has {has}")
-            steps = chosen
-        if not steps:
-            return None
-        state = self.checkpoints.read(steps[-1])
-        check_resumable(state, fresh)
-        return state
+    def _fault(self, step: int) -> str | None:
+        """What is damaged in a checkpoint, on every rank; each reads its share of the files. All ranks must call it."""
+        found = ds.of_every_rank(self.checkpoints.fault(step, self.rank, self.world))
+        return next((fault for fault in found if fault is not None), None)
 
     def _total_steps(self) -> int:
-        """The schedule's end: what was asked for, or the steps that the samples left over of the epochs make."""
+        """The schedule's end: what was asked for, or the steps that the samples left over of the epochs make.
+
+        Raises:
+            SettingsError: it lies before the step that the run has reached
+        """
         if self.settings.max_steps:
+            if self.settings.max_steps < self.state.step:
+                raise SettingsError(
+                    f"--max-steps {self.settings.max_steps} is less than the {self.state.step} steps that this run has taken: "
+                    f"give more, or --resume with an earlier checkpoint ({', '.join(map(name_of, self.checkpoints.steps()))})"
+                )
             return self.settings.max_steps
         left = self.settings.epochs * self.stream.num_samples - self.state.consumed
         return max(1, self.state.step + max(0, math.floor(left / self.loader.global_batch)))

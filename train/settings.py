@@ -22,6 +22,7 @@ from syntaxdiff.train.noise import CURRICULA, Curriculum
 from syntaxdiff.train.objective import OBJECTIVES
 from syntaxdiff.train.operators import OperatorShares
 from syntaxdiff.train.presets import PRESETS
+from syntaxdiff.train.starter import STARTER
 from syntaxdiff.train.strategies import STRATEGIES
 
 LAYOUTS = ("llama", "llada")
@@ -81,6 +82,7 @@ class Settings:
     )
     patience: int = _option("validation", "stop after so many validations without improvement; 0: never", 5)
     sample_every: int = _option("validation", "steps between programs denoised for a look; 0: never", 200)
+    log_every: int = _option("validation", "steps between printed lines where there is no terminal for a bar; 0: never", 10)
 
     save_every: int = _option("checkpoints", "steps between checkpoints; 0: only at the end", 200)
     keep: int = _option("checkpoints", "newest checkpoints that are kept, besides the best", 2)
@@ -96,6 +98,7 @@ class Settings:
                 raise SettingsError(f"{_flag(entry.name)} {value}: choose from {', '.join(choices)}")
         at_least_one = ("window_rows", "keep", "max_length", "max_steps", "micro_batch", "accumulation")
         counts = ("eos_pad", "lora_rank", "validate_every", "validation_samples", "patience", "sample_every", "save_every")
+        counts += ("log_every",)
         for name in (*at_least_one, *counts):
             value = getattr(self, name)
             least = 1 if name in at_least_one else 0
@@ -143,12 +146,17 @@ def parser() -> argparse.ArgumentParser:
     """The command line: every field of Settings, grouped, and what only the command knows."""
     made = argparse.ArgumentParser(
         prog="deepspeed train/run.py",
-        usage="deepspeed [launcher options] train/run.py [--ds-config FILE] [--config FILE] [options]",
+        usage="deepspeed [launcher options] train/run.py [--ds-config FILE] [--config FILE] [options]\n"
+        "       deepspeed [launcher options] --module syntaxdiff.train.run [options]     (installed from a wheel)\n"
+        "       torchrun, srun or python -m syntaxdiff.train.run [options]",
         description="Train a diffusion language model on shards of syntaxdiff-prep. Optimizer, schedule, precision, ZeRO, "
         "batch sizes and monitors are in the DeepSpeed JSON.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("--ds-config", "--deepspeed_config", default="ds_zero3.json", metavar="FILE", help="the DeepSpeed JSON")
+    made.add_argument(
+        "--ds-config", "--deepspeed_config", metavar="FILE", help=f"the DeepSpeed JSON [{STARTER}, written where there is none]"
+    )
     made.add_argument(
         "--config", metavar="FILE", help="YAML or TOML with the same names as these options; options go before it"
     )

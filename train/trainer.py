@@ -7,11 +7,11 @@ session.py.
 
 import json
 import math
-import signal
 import subprocess
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +21,15 @@ from syntaxdiff.pipeline.shard import write_text
 from syntaxdiff.train import engine as ds
 from syntaxdiff.train import export
 from syntaxdiff.train.checkpoint import PREEMPTED, RunState, name_of
+from syntaxdiff.train.interruption import Interruption, interruptible
 from syntaxdiff.train.loader import GlobalBatch
+from syntaxdiff.train.lock import locked
 from syntaxdiff.train.look import look
 from syntaxdiff.train.noise import Noise, noise_levels
-from syntaxdiff.train.progress import GRID, Progress, draw_curves
+from syntaxdiff.train.progress import GRID, METRICS, Progress, draw_curves
 from syntaxdiff.train.session import Session
 from syntaxdiff.train.settings import Settings
+from syntaxdiff.train.starter import starter_json
 from syntaxdiff.train.validation import Validator
 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40": 181e12, "4090": 165e12, "3090": 71e12}  # dense bf16
@@ -36,29 +39,28 @@ class LossNotFiniteError(SyntaxdiffError):
     """The loss, or its gradient, is no number any more."""
 
 
-@dataclass
-class Due:
-    """What a signal asked for."""
+def train(settings: Settings, ds_path: str | Path | None = None) -> RunState:
+    """Trains as asked for, or resumes an earlier run; what the command does, this does.
 
-    stop: bool = False
+    It joins the processes that a launcher started (ranks.py), or trains alone, and leaves environment and signal handlers as it
+    found them.
 
-    def on_signal(self, *_: Any) -> None:
-        """Stops at the end of the step."""
-        self.stop = True
-
-
-def train(settings: Settings, ds_path: Path) -> RunState:
-    """Trains as asked for, or goes on where an earlier run was.
+    Args:
+        ds_path: the DeepSpeed JSON; None for ``ds_zero3.json`` of the current folder, which is written where there is none
 
     Raises:
         SyntaxdiffError: what a user can mend; the last whole checkpoint is intact
     """
-    due = Due()
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, due.on_signal)
-    run = Session(settings, ds_path)
+    with interruptible() as interruption, ds.processes(), _held(Path(settings.out)):
+        return _train(Session(settings, Path(ds_path) if ds_path is not None else _starter()), interruption)
+
+
+def _train(run: Session, interruption: Interruption) -> RunState:
+    settings, moved = run.settings, ""
     if run.is_first:
         export.clear_unfinished(run.out)
+        if run.resumption.left:
+            moved = str(run.checkpoints.set_aside(run.resumption.left, run.out / METRICS))
         run.checkpoints.prepare(settings.keep, run.state)
         write_text(run.out / "settings.json", settings.to_json())
         write_text(run.out / "deepspeed.json", json.dumps(run.ds_config, indent=1) + "\n")
@@ -70,13 +72,14 @@ def train(settings: Settings, ds_path: Path) -> RunState:
         first=state.step,
         total=run.total_steps,
         is_first=run.is_first,
+        log_every=settings.log_every,
         flops_per_token=6 * run.num_parameters,
         peak_flops=_peak_flops(run),
     )
-    _announce(run, progress)
+    _announce(run, progress, moved)
     validator = run.validator()
     batches = run.stream.read_ahead(state.consumed)
-    is_stopped = False
+    is_stopped, interruption.has_begun = False, True
     while state.step < run.total_steps and not is_stopped and not _is_stuck(state, settings):
         batch = next(batches)
         values = optimize(run, batch, state)
@@ -93,7 +96,7 @@ def train(settings: Settings, ds_path: Path) -> RunState:
             run.engine.eval()
             progress.look(state.step, look(run))
             run.engine.train()
-        is_stopped = ds.any_rank(due.stop, run.device)
+        is_stopped = ds.any_rank(interruption.is_asked, run.device)
         is_best = state.best_step == state.step
         is_over = is_last or is_stopped or _is_stuck(state, settings)
         if is_over or is_best or _is_due(state.step, settings.save_every):
@@ -181,8 +184,12 @@ def save(run: Session, state: RunState) -> None:
 def finish(run: Session, state: RunState, validator: Validator | None, progress: Progress) -> None:
     """The model of the best validation, exported, with the losses on the whole grid of rates and a picture."""
     best = state.best_step
-    if best is not None and best != state.step and best in run.checkpoints.steps():
-        run.load(best)
+    if best is not None and best != state.step:
+        if best in run.checkpoints.steps():
+            run.load(best)
+        else:
+            progress.say(f"the checkpoint of the best validation, {name_of(best)}, is gone: the last step's model is exported")
+            best = None
     grid = {}
     if validator is not None:
         run.engine.eval()
@@ -211,6 +218,37 @@ def finish(run: Session, state: RunState, validator: Validator | None, progress:
     progress.say(f"{run.out}: the model of step {best or state.step}, {told}")
 
 
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """The output folder, for this run alone. All ranks must call it; where the first is refused, all are."""
+    with ExitStack() as stack:
+        refusal: SyntaxdiffError | None = None
+        if ds.is_first():
+            try:
+                stack.enter_context(locked(out))
+            except SyntaxdiffError as error:
+                refusal = error
+        refusal = ds.from_first(refusal)
+        if refusal is not None:
+            raise refusal
+        yield
+
+
+def _starter() -> Path:
+    """The JSON of a run that was given none, on every rank."""
+    found: Path | SyntaxdiffError | None = None
+    if ds.is_first():
+        try:
+            found = starter_json(Path())
+        except SyntaxdiffError as error:
+            found = error
+    found = ds.from_first(found)
+    if isinstance(found, SyntaxdiffError):
+        raise found
+    assert found is not None
+    return found
+
+
 def git_revision() -> str | None:
     """The commit of the source tree that runs, with `+` where it was changed; None outside of one."""
     folder = Path(__file__).resolve().parent
@@ -224,9 +262,17 @@ def git_revision() -> str | None:
     return told.stdout.strip()
 
 
-def _announce(run: Session, progress: Progress) -> None:
+def _announce(run: Session, progress: Progress, moved: str) -> None:
     for note in run.notes:
         progress.say(f"on this machine: {note}")
+    for step, fault in run.resumption.damaged.items():
+        progress.say(f"checkpoint {name_of(step)} cannot be used: {fault}. It was moved to {moved}")
+    if run.resumption.abandoned:
+        names = ", ".join(map(name_of, run.resumption.abandoned))
+        progress.say(
+            f"--resume {run.settings.resume} leaves {names} behind: moved to {moved} with a copy of {METRICS}; remove that "
+            "folder if you don't need it"
+        )
     if run.earlier is not None:
         why = "a signal stopped it" if (run.out / PREEMPTED).exists() else "an earlier run was"
         progress.say(f"going on from {name_of(run.state.step)}, where {why}")
