@@ -1,16 +1,20 @@
 """What a user can get wrong in a training run, beyond options: one line that says so, exit code 2, earlier work untouched."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from folders import digests
-from training_runs import QUIET, build_shards, run_forked, write_json
+from training_runs import QUIET, build_shards, run_forked, same, steps, weights, write_json
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.pipeline.shard import read_manifest
+from syntaxdiff.train.checkpoint import Checkpoints
+from syntaxdiff.train.lock import locked
+from syntaxdiff.train.resumption import choose
 
 
 @pytest.fixture(scope="module")
@@ -152,25 +156,116 @@ def test_a_bad_json_is_one_line(root: Path, earlier: Path, tmp_path: Path, text:
         assert word in line
 
 
-@pytest.mark.parametrize(("fault", "resume"), [("cut", "auto"), ("other", "step-000002"), ("state", "auto")])
-def test_a_damaged_checkpoint_is_one_line(root: Path, tmp_path: Path, fault: str, resume: str) -> None:
-    """A checkpoint of which a file is damaged is named, with the way round it; no other is taken in its place unasked."""
-    out = shutil.copytree(root / "out", tmp_path / "out")
-    checkpoint = out / "checkpoints" / "step-000002"
-    if fault == "state":
-        (file,) = checkpoint.glob("*optim_states.pt")
-        file.write_bytes(file.read_bytes()[:-1000])
-    elif fault == "cut":
+def damage(checkpoint: Path, fault: str) -> None:
+    """Harms a checkpoint as disks, full quotas and people do."""
+    (states,) = checkpoint.glob("*optim_states.pt")
+    if fault == "cut record":
         (checkpoint / "run.json").write_text((checkpoint / "run.json").read_text()[:-50])
-    else:
+    elif fault == "other record":
         (checkpoint / "run.json").write_text(json.dumps({"step": 2}))
-    line = refused([*command(root, out), "--resume", resume], out, tmp_path / "log")
-    assert str(checkpoint) in line
-    assert "to go on from the one before" in line
-    shutil.rmtree(checkpoint)  # as the line says
+    elif fault == "no record":
+        (checkpoint / "run.json").unlink()
+    elif fault == "cut state":
+        states.write_bytes(states.read_bytes()[:-1000])
+    elif fault == "lost state":
+        states.unlink()
+    elif fault == "empty state":
+        states.write_bytes(b"")
+    else:
+        content = bytearray(states.read_bytes())
+        content[len(content) // 2] ^= 255
+        states.write_bytes(content)
+
+
+FAULTS = ("cut record", "other record", "no record", "cut state", "lost state", "empty state", "one byte")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_damage_is_found(root: Path, tmp_path: Path, fault: str) -> None:
+    """Whichever rank reads the file: a checkpoint with it is not taken, and the one before it is."""
+    out = shutil.copytree(root / "out", tmp_path / "out")
+    checkpoints = Checkpoints(out)
+    assert [checkpoints.fault(step) for step in checkpoints.steps()] == [None, None]
+    damage(out / "checkpoints" / "step-000002", fault)
+    shares = [checkpoints.fault(2, rank, 3) for rank in range(3)]
+    assert any(shares)
+    assert checkpoints.fault(2) in shares
+    found = choose(checkpoints, "auto", checkpoints.fault)
+    assert found.state is not None
+    assert (found.state.step, list(found.damaged), found.abandoned) == (1, [2], [])
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_taken(root: Path, tmp_path: Path) -> None:
+    """The run resumes from the newest that is whole, ends with the same weights, and keeps the damaged one out of the way."""
+    out = shutil.copytree(root / "out", tmp_path / "out")
+    damage(out / "checkpoints" / "step-000002", "cut state")
     code, told = run_forked(*command(root, out), log=tmp_path / "log")
     assert code == 0, told
+    assert "checkpoint step-000002 cannot be used: " in told
     assert "going on from step-000001" in told
+    assert (out / "checkpoints" / "set-aside-1" / "step-000002").is_dir()
+    assert same(weights(out), weights(root / "out"))
+    assert Checkpoints(out).steps() == [1, 2]
+
+
+def test_a_damaged_checkpoint_that_was_asked_for_is_one_line(root: Path, tmp_path: Path) -> None:
+    """No other one is taken in its place unasked; and where none is whole, the error says so."""
+    out = shutil.copytree(root / "out", tmp_path / "out")
+    damage(out / "checkpoints" / "step-000002", "one byte")
+    line = refused([*command(root, out), "--resume", "step-000002"], out, tmp_path / "log")
+    assert str(out / "checkpoints" / "step-000002") in line
+    assert "--resume auto" in line
+    damage(out / "checkpoints" / "step-000001", "cut record")
+    line = refused(command(root, out), out, tmp_path / "log")
+    assert "no checkpoint" in line
+    assert "is whole" in line
+
+
+def test_fewer_steps_than_taken_is_one_line(root: Path, tmp_path: Path) -> None:
+    """A length below the step that the checkpoint reached is refused, with the checkpoints that there are."""
+    out = shutil.copytree(root / "out", tmp_path / "out")
+    line = refused([*command(root, out), "--max-steps", "1"], out, tmp_path / "log")
+    assert "--max-steps 1 is less than the 2 steps" in line
+    assert "step-000001" in line
+
+
+def test_another_branch_sets_the_abandoned_one_aside(root: Path, tmp_path: Path) -> None:
+    """From an earlier checkpoint with another length: later ones and the record move away, and `auto` stays on the branch."""
+    out = shutil.copytree(root / "out", tmp_path / "out")
+    options = ["--max-steps", "3", "--save-every", "2"]
+    code, told = run_forked(*command(root, out), *options, "--resume", "step-000001", log=tmp_path / "log")
+    assert code == 0, told
+    aside = out / "checkpoints" / "set-aside-1"
+    assert f"leaves step-000002 behind: moved to {aside}" in told
+    assert {path.name for path in aside.iterdir()} == {"step-000002", "metrics.jsonl"}
+    assert (aside / "metrics.jsonl").read_bytes() == (root / "out" / "metrics.jsonl").read_bytes()
+    assert [record["step"] for record in steps(out)] == [1, 2, 3]
+    (out / "config.json").unlink()
+    shutil.rmtree(out / "checkpoints" / "step-000003")
+    code, told = run_forked(*command(root, out), *options, log=tmp_path / "log")
+    assert code == 0, told
+    assert "going on from step-000002" in told
+    assert [record["step"] for record in steps(out)] == [1, 2, 3]
+
+
+def test_another_length_has_its_own_rates(root: Path, tmp_path: Path) -> None:
+    """A finished run that is given more steps takes them at the rates of the longer schedule, not at its old last one."""
+    out = shutil.copytree(root / "out", tmp_path / "out")
+    code, told = run_forked(*command(root, out), "--max-steps", "6", log=tmp_path / "log")
+    assert code == 0, told
+    code, told = run_forked(*command(root, tmp_path / "whole"), "--max-steps", "6", log=tmp_path / "log")
+    assert code == 0, told
+    rates = [[record["learning_rate"] for record in steps(one)][2:] for one in (out, tmp_path / "whole")]
+    assert rates[0] == rates[1]
+    assert min(rates[0][:-1]) > 0
+
+
+def test_a_folder_is_held_by_one_training(root: Path, tmp_path: Path) -> None:
+    """While a training holds the folder another is refused with where the first one runs, and changes nothing."""
+    out = shutil.copytree(root / "out", tmp_path / "out")
+    with locked(out):
+        line = refused(command(root, out), out, tmp_path / "log")
+    assert f"another training writes to {out} (process {os.getpid()} on " in line
 
 
 def test_a_loss_that_is_no_number_stops_the_run(root: Path, tmp_path: Path) -> None:

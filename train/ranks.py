@@ -36,12 +36,12 @@ def rank_variables(environment: Mapping[str, str]) -> dict[str, str]:
                 f"RANK is set but {missing[0]} is not: set {', '.join(_NAMES)}, as torchrun does, or unset RANK for one process"
             )
         return _checked({"LOCAL_RANK": "0"} | {name: environment[name] for name in _NAMES if name in environment})
-    if int(environment.get("SLURM_NTASKS", "1") or 1) > 1:
+    if _count(environment, "SLURM_NTASKS") > 1:
         return _checked(_of_slurm(environment))
     for rank, world, local_rank, local_world in _MPI:
-        if int(environment.get(world, "1") or 1) > 1:
+        if _count(environment, world) > 1:
             return _checked(_of_mpi(environment, rank, world, local_rank, local_world))
-    if int(environment.get("WORLD_SIZE", "1") or 1) > 1:
+    if _count(environment, "WORLD_SIZE") > 1:
         raise SettingsError(f"WORLD_SIZE is {environment['WORLD_SIZE']} but RANK is not set: set both, or neither")
     return {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
 
@@ -112,6 +112,14 @@ def first_host(nodes: str) -> str:
 def tasks_per_node(text: str) -> list[int]:
     """Number of tasks of each node, of Slurm's ``4(x2),3``."""
     return [int(count) for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", text) for _ in range(int(times or 1))]
+
+
+def _count(environment: Mapping[str, str], name: str) -> int:
+    """A number of processes, 1 where it is not set."""
+    value = environment.get(name) or "1"
+    if not value.isdigit():
+        raise SettingsError(f"{name} is {value!r}, which is not a number")
+    return int(value)
 
 
 def _number(text: str) -> int:
