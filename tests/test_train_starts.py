@@ -158,7 +158,7 @@ def test_signals_save(folder: Path, tmp_path: Path, number: signal.Signals) -> N
 
 
 def test_a_log_tells_of_the_steps(folder: Path, tmp_path: Path) -> None:
-    """Without a terminal: the first step, every so many, and the last, each with loss, rate, speed and the time left, at once."""
+    """Without a terminal: the first step, every so many, and the last, with loss, rate, speed and the time left."""
     out = tmp_path / "out"
     process = start(folder, out, "--max-steps", "7", "--log-every", "3", *QUIET)
     assert process.stdout is not None
