@@ -24,7 +24,7 @@ from syntaxdiff.train.llada import llada_config
 from syntaxdiff.train.loader import LoaderConfig, SampleStream, read_split
 from syntaxdiff.train.model import Denoiser
 from syntaxdiff.train.operators import LeafTables
-from syntaxdiff.train.settings import Settings
+from syntaxdiff.train.settings import Settings, completed
 from syntaxdiff.train.step import Stepper
 from syntaxdiff.train.validation import Validator, token_counts, unigram_nats
 
@@ -42,6 +42,7 @@ class Session:
     """The parts of a run.
 
     Attributes:
+        settings: as given, with the weights and choices of the loss settled
         earlier: the checkpoint that the run goes on from, as it was written; None where the run begins
         state: where the run stands when it starts
         total_steps: the schedule's end
@@ -81,8 +82,11 @@ class Session:
         )
         self.stream = SampleStream(self.data, self.manifest, self.loader)
         self.checkpoints = Checkpoints(self.out)
+        self.earlier = self._earlier()
+        self.settings = settings = settings.settled(None if self.earlier is None else self.earlier.settings)
         fresh = self._fresh()
-        self.earlier = self._earlier(fresh)
+        if self.earlier is not None:
+            check_resumable(self.earlier, fresh)
         self.state = fresh if self.earlier is None else _carried_on(self.earlier, fresh)
         self.total_steps = self._total_steps()
         self.state = replace(self.state, total_steps=self.total_steps)
@@ -134,11 +138,11 @@ class Session:
             json=decisive(self.ds_config),
         )
 
-    def _earlier(self, fresh: RunState) -> RunState | None:
-        """The checkpoint to go on from; None where the run begins.
+    def _earlier(self) -> RunState | None:
+        """The checkpoint to go on from, whichever run's it is; None where the run begins.
 
         Raises:
-            SettingsError: the checkpoint asked for is not there, or is of another run
+            SettingsError: the checkpoint asked for is not there, or is damaged
         """
         steps, wanted = self.checkpoints.steps(), self.settings.resume
         if wanted == "never":
@@ -154,8 +158,7 @@ class Session:
         if not steps:
             return None
         state = self.checkpoints.read(steps[-1])
-        check_resumable(state, fresh)
-        return state
+        return replace(state, settings=completed(state.settings))
 
     def _total_steps(self) -> int:
         """The schedule's end: what was asked for, or the steps that the samples left over of the epochs make."""
@@ -258,6 +261,7 @@ class Session:
             self.manifest,
             self.settings.corruption(),
             (self.settings.strategy, "random"),
+            objective=self.settings.validation_weights,
             micro_batch=self.loader.micro_batch,
             rank=self.rank,
             world=self.world,
