@@ -27,7 +27,7 @@ from syntaxdiff.train.strategies import STRATEGIES
 LAYOUTS = ("llama", "llada")
 BEST_BY = ("random", "strategy")
 DEFAULT = "default"
-_BEFORE = {"best_by": "strategy", "validation_objective": "inverse-rate"}  # of runs that began before there were these options
+_BEFORE = {"best_by": "strategy", "validation_objective": "inverse-rate"}  # of runs older than the options
 
 
 def _option(group: str, text: str, default: Any, *, choices: Sequence[str] | None = None) -> Any:
@@ -170,8 +170,8 @@ class Settings:
 
 
 def completed(stored: dict[str, Any]) -> dict[str, Any]:
-    """Settings as a checkpoint stores them, with what held before an option was there."""
-    return _BEFORE | stored
+    """Settings as a checkpoint stores them, with what held before an option was there: its default, or as _BEFORE says."""
+    return {entry.name: entry.default for entry in dataclasses.fields(Settings)} | _BEFORE | stored
 
 
 def _flag(name: str) -> str:
