@@ -95,9 +95,7 @@ class Validator:
         plain = replace(run, operators=OperatorShares())
         self._configs = [replace(plain, strategy=name, objective=objective or "") for name in dict.fromkeys(strategies)]
         self._total = total
-        # Stratified, then put in an order that has nothing to do with that of the samples.
-        steps = np.random.Generator(np.random.Philox(SEED)).permutation(len(rows)) + 0.5
-        self._rates = MIN_RATE + (1 - MIN_RATE) * steps / max(1, len(rows))
+        self._rates = sample_rates(len(rows))
         self._batches: list[tuple[Batch, np.ndarray, np.ndarray]] = []
         languages = manifest.languages
         # Every rank must run as many forward passes: short ranks score the first sample again, with weight 0.
@@ -179,6 +177,12 @@ class Validator:
         region_N = region_N.clamp(min=0)  # the filler of a pass without a scored position, which counts nothing
         by_region[:regions].index_add_(0, region_N, nats_N)
         by_region[regions:].index_add_(0, region_N, is_counted_N)
+
+
+def sample_rates(num_samples: int) -> Any:
+    """The mask rate of each validation sample, float64: stratified, in an order that has nothing to do with the samples'."""
+    steps = np.random.Generator(np.random.Philox(SEED)).permutation(num_samples) + 0.5
+    return MIN_RATE + (1 - MIN_RATE) * steps / max(1, num_samples)
 
 
 def unigram_nats(rows: Sequence[SampleRow], counts_V: Any) -> float:
