@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_the_result_is_kept(data: Path, tmp_path: Path) -> None:
 
 def test_results_name_their_weights() -> None:
     """A result from before objectives were named has inverse rates; one of now has what it says."""
-    old = {"version": 1, "strategies": {"ast-span": {"loss": 5.0, "by_rate": {}, "by_region": {}}}}
+    old: dict[str, Any] = {"version": 1, "strategies": {"ast-span": {"loss": 5.0, "by_rate": {}, "by_region": {}}}}
     assert objectives_of(old) == {"ast-span": "inverse-rate"}
     old["strategies"]["ast-span"]["objective"] = "region-share"
     assert objectives_of(old) == {"ast-span": "region-share"}

@@ -141,7 +141,8 @@ class Settings:
         """
         defaults = {"objective": default_objective(self.strategy), "validation_objective": DEFAULT, "best_by": BEST_BY[0]}
         values = defaults if earlier is None else defaults | completed(earlier)
-        return dataclasses.replace(self, **{name: values[name] for name in defaults if getattr(self, name) is None})
+        unset: dict[str, Any] = {name: values[name] for name in defaults if getattr(self, name) is None}
+        return dataclasses.replace(self, **unset)
 
     @property
     def judge(self) -> str:

@@ -165,8 +165,8 @@ class Validator:
         weight_B = sums.new_zeros(len(rates)).index_add_(0, sample_N, weight_N * is_counted_N)
         sums[1] += weight_B.sum()
         sums[2] += weight_B.square().sum()
-        by_bin, by_region = sums[3:].split((2 * len(RATE_BINS), 2 * len(REGIONS)))  # views
         bins, regions = len(RATE_BINS), len(REGIONS)
+        by_bin, by_region = sums[3 : 3 + 2 * bins], sums[3 + 2 * bins :]  # views
         bin_B = torch.from_numpy(np.minimum(np.searchsorted(RATE_BINS, rates), bins - 1)).to(where)
         by_bin[:bins].index_add_(0, bin_B[sample_N], nats_N)
         by_bin[bins:].index_add_(0, bin_B[sample_N], is_counted_N)
