@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 from report import machine, print_machine
 
-from syntaxdiff.pipeline.errors import SyntaxdiffError
+from syntaxdiff.pipeline.errors import ShardError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_rows, read_manifest
 from syntaxdiff.train.batch import collate
 from syntaxdiff.train.corruption import CorruptionConfig, corrupt, plan
@@ -112,6 +112,8 @@ def measure(folder: Path, strategy: str, most: int, num_batches: int, seed: int)
     """Mean weights by rate, and effective samples, of one folder of shards."""
     manifest = read_manifest(folder)
     rows = rows_of(folder, manifest, "train")
+    if not rows:
+        raise ShardError(f"{folder} has no training samples: build shards with some")
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(rows))
     some = [rows[i] for i in order[:most]]
