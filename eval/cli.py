@@ -57,6 +57,7 @@ from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import SPLITS, read_manifest, write_text
 from syntaxdiff.train.corruption import CorruptionConfig
 from syntaxdiff.train.noise import Noise
+from syntaxdiff.train.objective import VALIDATION_OBJECTIVES
 from syntaxdiff.train.operators import OperatorShares
 from syntaxdiff.train.strategies import SPAN_STRATEGIES, STRATEGIES
 
@@ -429,6 +430,12 @@ def reconstruct_command(
 @option("Masks", "--split", type=click.Choice(SPLITS), default="validation", show_default=True)
 @option("Masks", "--samples", "num_samples", type=int, help="The first of the split. [default: all]")
 @option("Masks", "--strategy", "strategies", multiple=True, type=click.Choice(STRATEGIES), help="Repeatable. [default: all]")
+@option(
+    "Masks",
+    "--objective",
+    type=click.Choice(VALIDATION_OBJECTIVES),
+    help="Weights of the loss. [default: region-share for ast-span and random-matched, else inverse-rate]",
+)
 @option("Masks", "--max-span-share", default=1.0, show_default=True, help="Draw no spans longer than this share of the code.")
 @option("Results", "--batch-size", default=8, show_default=True, help="Samples at a time.")
 @option("Results", "--out", type=PATH, help="Folder that receives loss.json.")

@@ -15,12 +15,13 @@ from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_rows, read_manifest, storage_errors, write_text
 from syntaxdiff.train.batch import shape_multiple
 from syntaxdiff.train.corruption import CorruptionConfig
+from syntaxdiff.train.objective import VALIDATION_OBJECTIVES
 from syntaxdiff.train.step import Stepper
 from syntaxdiff.train.strategies import STRATEGIES
 from syntaxdiff.train.validation import Validator
 
 RESULT = "loss.json"
-RESULT_VERSION = 1
+RESULT_VERSION = 2  # 1: every strategy weighted by inverse rates, and no strategy names its objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +32,21 @@ class LossConfig:
         strategies: of train.strategies.STRATEGIES
         num_samples: the first of the split; None: all
         split: of shard.SPLITS
+        objective: one of objective.VALIDATION_OBJECTIVES, whose weights every strategy's loss has; None: each its own default
         max_span_share: as in training: spans longer than this share of the code are not drawn
         batch_size: samples at a time; another may change the last bits
     """
 
     strategies: tuple[str, ...] = STRATEGIES
+    objective: str | None = None
     num_samples: int | None = None
     split: str = "validation"
     max_span_share: float = 1.0
     batch_size: int = 8
 
     def __post_init__(self) -> None:
+        if self.objective is not None and self.objective not in VALIDATION_OBJECTIVES:
+            raise SettingsError(f"--objective {self.objective}: choose from {', '.join(VALIDATION_OBJECTIVES)}")
         counts = {"samples": self.num_samples, "batch-size": self.batch_size}
         check_masked(self.strategies, self.max_span_share, self.split, counts)
 
@@ -63,6 +68,7 @@ def loss(checkpoint: Checkpoint, data: Path, config: LossConfig, out: Path | Non
         manifest,
         corruption,
         config.strategies,
+        objective=config.objective,
         micro_batch=config.batch_size,
         rank=0,
         world=1,
@@ -86,6 +92,11 @@ def loss(checkpoint: Checkpoint, data: Path, config: LossConfig, out: Path | Non
     return result
 
 
+def objectives_of(result: dict[str, Any]) -> dict[str, str]:
+    """Whose weights the loss of each strategy has, in a result of any version."""
+    return {name: one.get("objective", "inverse-rate") for name, one in result["strategies"].items()}
+
+
 def readable_rows(checkpoint: Described, data: Path, manifest: Manifest, config: LossConfig) -> tuple[list[SampleRow], int]:
     """The samples, and how many were left out because the model cannot read as long ones; the weights are not needed.
 
@@ -106,4 +117,5 @@ def readable_rows(checkpoint: Described, data: Path, manifest: Manifest, config:
 def _told(validation: dict[str, Any]) -> dict[str, Any]:
     """A validation as plain values; rates are names in JSON."""
     by_rate = {f"{rate:g}": nats for rate, nats in validation["by_rate"].items()}
-    return {"loss": validation["loss"], "by_rate": by_rate, "by_region": validation["by_region"]}
+    kept = {name: validation[name] for name in ("objective", "loss", "effective_samples")}
+    return {**kept, "by_rate": by_rate, "by_region": validation["by_region"]}

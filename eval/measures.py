@@ -15,6 +15,7 @@ from syntaxdiff.eval import loss, reconstruction, results
 from syntaxdiff.eval.declaration import START, Study
 from syntaxdiff.eval.score import warnings_of
 from syntaxdiff.eval.stats import mean_over_seeds
+from syntaxdiff.pipeline.errors import SettingsError
 
 FORMAT = 1
 TRAINED = ("steps", "corrupted_tokens", "mask_rate")
@@ -48,11 +49,17 @@ class RunMeasures:
 def measured_runs(
     declared: Study, folder_of: Callable[[str, int], Path], training_of: Callable[[Path], dict[str, float]]
 ) -> list[RunMeasures]:
-    """All models of a study that is done; the start counts for every seed, so that differences from it have intervals."""
+    """All models of a study that is done; the start counts for every seed, so that differences from it have intervals.
+
+    Raises:
+        SettingsError: their losses have different weights
+    """
     runs = []
+    weights: dict[str, tuple[str, Path]] = {}  # by strategy: its loss's objective, and the first result that has it
     for arm in declared.arms:
         for seed in declared.seeds:
             folder = folder_of(arm, seed)
+            _check_weights(folder / "eval" / "loss" / loss.RESULT, weights)
             measures, counts = measures_of(folder / "eval", None if arm == START else declared.arms[arm].options["strategy"])
             runs.append(
                 RunMeasures(
@@ -65,6 +72,17 @@ def measured_runs(
                 )
             )
     return runs
+
+
+def _check_weights(path: Path, weights: dict[str, tuple[str, Path]]) -> None:
+    """Raises SettingsError where a result's losses are weighted otherwise than those seen before."""
+    for strategy, objective in loss.objectives_of(_read(path)).items():
+        known, where = weights.setdefault(strategy, (objective, path))
+        if known != objective:
+            raise SettingsError(
+                f"{path} weighs the loss under {strategy} masks by {objective} and {where} by {known}: such losses cannot be "
+                "compared; remove one of the files and run the study again"
+            )
 
 
 def _warnings(folder: Path) -> dict[str, list[str]]:

@@ -19,17 +19,19 @@ def training_chapter(trainings: Sequence[Training]) -> Html:
     for number, run in enumerate(trainings):
         before = f"{run.name}, " if len(trainings) > 1 else ""
         losses.append(_curve(run.steps, "nats", f"{before}training", number, is_faint=True))
-        strategies = list(dict.fromkeys(record["strategy"] for record in run.validations))
-        for strategy in strategies:
-            records = [record for record in run.validations if record["strategy"] == strategy]
-            validations.append(_curve(records, "loss", f"{before}validation {strategy}", len(trainings) + len(validations)))
+        measured = list(dict.fromkeys((record["strategy"], _objective(record)) for record in run.validations))
+        for strategy, objective in measured:
+            records = [one for one in run.validations if (one["strategy"], _objective(one)) == (strategy, objective)]
+            name = f"{before}validation {strategy} ({objective})"
+            validations.append(_curve(records, "loss", name, len(trainings) + len(validations)))
         if (unigram := _unigram(run)) is not None:
             ends = [record["step"] for record in (run.steps[:1] + run.steps[-1:])]
             line = [Point(step, unigram) for step in ends]
             losses.append(Series(name=f"{before}unigram", points=line, colour=number, is_dashed=True))
         for strategy, at_rates in (run.info.get("validation_grid") or {}).items():
             points = [Point(float(rate), loss) for rate, loss in at_rates.items()]
-            grid.append(Series(name=f"{before}{strategy}", points=points, colour=len(trainings) + len(grid)))
+            objective = run.info.get("validation_objectives", {}).get(strategy, "inverse-rate")
+            grid.append(Series(name=f"{before}{strategy} ({objective})", points=points, colour=len(trainings) + len(grid)))
         rates.append(_curve(run.steps, "mask_rate", run.name, number))
         for key, series in others.items():
             series.append(_curve(run.steps, key, run.name, number))
@@ -46,11 +48,17 @@ def training_chapter(trainings: Sequence[Training]) -> Html:
         element(
             "p",
             "The training loss is that of the step's own masks, whose rate differs from step to step; the validation loss is "
-            "on fixed masks, weighted by inverse rates. The unigram line is what a model reaches that knows token frequencies "
+            "on fixed masks, and its name says which masks and which weights: losses of different weights cannot be compared. "
+            "The unigram line is what a model reaches that knows token frequencies "
             "alone. Where a run has more steps than a line has room for, neighbours are averaged.",
             class_="remark",
         ),
     )
+
+
+def _objective(record: dict[str, Any]) -> str:
+    """Whose weights a validation's loss has; records from before there was a choice do not say it."""
+    return str(record.get("objective", "inverse-rate"))
 
 
 def _curve(records: Sequence[dict[str, Any]], key: str, name: str, colour: int, *, is_faint: bool = False) -> Series:
@@ -78,7 +86,10 @@ def _steps(run: Training) -> Content:
 
 def _validation_loss(run: Training) -> Content:
     loss = run.info.get("validation_loss")
-    return None if loss is None else f"{loss:.4f} at step {run.info.get('step')}"
+    if loss is None:
+        return None
+    own = run.settings.get("best_by", "strategy") == "strategy"
+    return f"{loss:.4f} at step {run.info.get('step')}, {run.settings.get('strategy') if own else 'random'} masks"
 
 
 def _unigram(run: Training) -> float | None:

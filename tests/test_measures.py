@@ -15,7 +15,7 @@ from pages import Page
 from training_runs import build_shards
 
 from syntaxdiff.eval.declaration import START, Study, read_studies
-from syntaxdiff.eval.measures import RunMeasures, is_better, is_certain, runs_of, summarized
+from syntaxdiff.eval.measures import RunMeasures, is_better, is_certain, measured_runs, runs_of, summarized
 from syntaxdiff.eval.stats import mean_over_seeds
 from syntaxdiff.eval.study_page import write_study_page
 from syntaxdiff.eval.study_tables import (
@@ -30,6 +30,7 @@ from syntaxdiff.eval.study_tables import (
     told_difference,
     verdict,
 )
+from syntaxdiff.pipeline.errors import SettingsError
 
 VALUES = st.lists(st.floats(-100, 100), min_size=2, max_size=20)
 RESTORED = ("token_accuracy", "exact_spans", "equal_trees", "parses", "unseen/token_accuracy", "unseen/spans")
@@ -228,3 +229,29 @@ def test_the_page_answers_first(tmp_path: Path) -> None:
         assert arm in page.text
     assert sum(name == "svg" for name, _ in page.found) == 2 + 2 * 3 + 1
     assert ("b", {"class": "good"}) in page.found
+
+
+def test_losses_of_different_weights_are_not_compared(tmp_path: Path) -> None:
+    """Two arms whose losses under the same masks have different weights are refused, with both files named; else they count."""
+    smoke = read_studies()["smoke"]
+    arms = {name: smoke.arms[name] for name in (START, "random")}
+    declared = dataclasses.replace(smoke, arms=arms, method="random", references=(START,), seeds=(1,))
+
+    def write(arm: str, **told: Any) -> None:
+        folder = tmp_path / arm / "eval"
+        for name in ("loss", "reconstruct"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / "reconstruct" / "reconstruction.json").write_text('{"cells": []}')
+        losses = {"ast-span": {"by_region": {"code": None}, **told}}
+        (folder / "loss" / "loss.json").write_text(json.dumps({"strategies": losses}))
+
+    def measured() -> list[float]:
+        runs = measured_runs(declared, lambda arm, _: tmp_path / arm, lambda _: {})
+        return [run.measures["loss/ast-span"] for run in runs]
+
+    write(START, loss=5.0)  # as it was written before objectives were named
+    write("random", loss=4.0, objective="region-share")
+    with pytest.raises(SettingsError, match=r"random/.*by region-share and .*start/.*by inverse-rate"):
+        measured()
+    write("random", loss=4.0, objective="inverse-rate")
+    assert measured() == [5.0, 4.0]

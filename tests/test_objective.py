@@ -7,27 +7,52 @@ import numpy as np
 import pytest
 import torch
 from corruption_data import batch_of, copies, corrupted, positions, units
-from corruption_reference import Applied, Sample, draws_of, marginals, random_family, random_rows, revealed, row_of
+from corruption_reference import (
+    Applied,
+    Sample,
+    Span,
+    draws_of,
+    families,
+    marginals,
+    random_family,
+    random_rows,
+    revealed,
+    row_of,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from syntaxdiff.pipeline.shard import Region, SampleRow
 from syntaxdiff.train.corruption import Corrupted, CorruptionConfig, plan
 from syntaxdiff.train.noise import Noise
-from syntaxdiff.train.objective import NUM_STEPS, OBJECTIVES, scored, step_of, uses_steps
+from syntaxdiff.train.objective import NUM_STEPS, OBJECTIVES, default_objective, scored, step_of, uses_steps
 from syntaxdiff.train.strategies import SPAN_STRATEGIES, STRATEGIES
 
 REVEALING = ("reveal", "reveal-all")
+RATES = st.sampled_from([0.0, 0.001, 0.05, 0.5, 1.0]) | st.floats(0.001, 1)
 
 
 def formula(
-    objective: str, corrupted_L: list[bool], corruptible_L: list[bool], back_L: list[bool], p_L: list[float], t: float
+    objective: str,
+    corrupted_L: list[bool],
+    corruptible_L: list[bool],
+    code_L: list[bool],
+    back_L: list[bool],
+    p_L: list[float],
+    t: float,
 ) -> list[float | None]:
     """Weights of one sample, None where a position is not scored."""
     weights: list[float | None] = []
-    for is_corrupted, is_corruptible, is_back, p in zip(corrupted_L, corruptible_L, back_L, p_L, strict=True):
+    num_corrupted_code = sum(one and other for one, other in zip(corrupted_L, code_L, strict=True))
+    columns = zip(corrupted_L, corruptible_L, code_L, back_L, p_L, strict=True)
+    for is_corrupted, is_corruptible, is_code, is_back, p in columns:
         if objective == "inverse-rate":
             weights.append(1 / p if is_corrupted else None)
+        elif objective == "region-share":
+            if not is_corrupted:
+                weights.append(None)
+            else:
+                weights.append(sum(code_L) / num_corrupted_code if is_code else 1 / p)
         elif objective == "masked-mean":
             weights.append(sum(corruptible_L) / sum(corrupted_L) if is_corrupted else None)
         elif objective == "paper":
@@ -47,6 +72,7 @@ def test_weights_are_the_formula(objective: str, batch: int, length: int, rng: r
     """Scored positions and weights are those of the objective's formula, and the weight is 0 where nothing is scored."""
     density = [rng.choice([0, 0.5, 1]) for _ in range(batch)]
     corruptible = [[rng.random() < 0.8 for _ in range(length)] for _ in range(batch)]
+    is_code = [[may and rng.random() < 0.6 for may in row] for row in corruptible]
     is_corrupted = [[may and rng.random() < density[b] for may in row] for b, row in enumerate(corruptible)]
     back = [[was and rng.random() < 0.4 for was in row] for row in is_corrupted]
     p = [[rng.uniform(0.001, 1) if was else rng.choice([0.0, 0.5]) for was in row] for row in is_corrupted]
@@ -55,13 +81,14 @@ def test_weights_are_the_formula(objective: str, batch: int, length: int, rng: r
         objective,
         is_corrupted_BL=torch.tensor(is_corrupted),
         is_corruptible_BL=torch.tensor(corruptible),
+        is_code_BL=torch.tensor(is_code),
         is_revealed_BL=torch.tensor(back) if objective in REVEALING else None,
         marginal_BL=torch.tensor(p, dtype=torch.float64),
         step_B=torch.tensor(steps, dtype=torch.float64),
     )
     assert result.weight_BL.dtype == torch.float32
     for b in range(batch):
-        want = formula(objective, is_corrupted[b], corruptible[b], back[b], p[b], steps[b])
+        want = formula(objective, is_corrupted[b], corruptible[b], is_code[b], back[b], p[b], steps[b])
         assert result.is_scored_BL[b].tolist() == [weight is not None for weight in want]
         assert result.weight_BL[b].tolist() == [float(np.float32(weight or 0)) for weight in want]
 
@@ -88,6 +115,7 @@ def test_corrupted_samples_are_weighed_by_the_formula(strategy: str, objective: 
             objective,
             [position in masked for position in everywhere],
             [region != Region.PROMPT for region in sample.regions],
+            [region == Region.CODE for region in sample.regions],
             [position in back for position in everywhere],
             [p.get(position, 0.0) for position in everywhere],
             step,
@@ -142,6 +170,41 @@ def test_lengths_over_a_token_may_sum_to_more_than_24_bits() -> None:
     assert result.weight_BL[0, 35_000].item() == pytest.approx(1 / -math.expm1(total * math.log1p(-rate)), rel=1e-6)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@given(families(), RATES, st.integers(0, 99))
+def test_region_shares_sum_to_the_code(strategy: str, family: tuple[int, list[Span]], rate: float, seed: int) -> None:
+    """By region-share the code's weights sum to its tokens wherever one is corrupted, whatever is masked elsewhere: 1/rate."""
+    row = row_of(*family, reasoning=30)
+    config = CorruptionConfig(strategy=strategy, objective="region-share")
+    result = corrupted(batch_of([row]), config, rate, seed=seed)
+    sample = Sample.of(row)
+    masked, code = positions(result), set(sample.code)
+    weights = result.weight_BL[0].double()
+    total = float(weights[sample.code].sum())
+    assert total == pytest.approx(len(code) if masked & code else 0, rel=1e-5)
+    assert len({float(weights[position]) for position in masked & code}) <= 1
+    assert all(float(weights[position]) == pytest.approx(1 / rate, rel=1e-6) for position in masked - code)
+
+
+@pytest.mark.parametrize("strategy", ["ast-span", "random-matched"])
+def test_the_default_where_marginals_are_unknown_is_the_region_share(strategy: str) -> None:
+    """With and without candidates, Algorithm 1 and its control weigh by region shares unless told otherwise."""
+    rows = random_rows(16, seed=3)
+    default, named = (
+        corrupted(batch_of(rows), CorruptionConfig(strategy=strategy, objective=objective), 0.05)
+        for objective in ("", "region-share")
+    )
+    assert torch.equal(default.weight_BL, named.weight_BL)
+    assert CorruptionConfig(strategy=strategy).objective == "region-share"
+
+
+def test_the_default_where_marginals_are_known_is_the_inverse_rate() -> None:
+    """Every other strategy weighs by one over its marginal."""
+    others = [strategy for strategy in STRATEGIES if strategy not in ("ast-span", "random-matched")]
+    assert {default_objective(strategy) for strategy in others} == {"inverse-rate"}
+    assert {CorruptionConfig(strategy=strategy).objective for strategy in others} == {"inverse-rate"}
+
+
 # -------------------------------------------------------------------------------------------------------------- expectation
 
 
@@ -162,6 +225,12 @@ UNBIASED = [
     ("ast-cut", "inverse-rate", 0.1),
     ("ast-cut", "inverse-rate", 0.6),
     ("ast-token", "inverse-rate", 0.3),
+    ("random", "region-share", 0.2),
+    ("random", "region-share", 0.6),
+    ("ast-cut", "region-share", 0.6),
+    ("ast-span", "region-share", 0.1),
+    ("ast-span", "region-share", 0.6),
+    ("random-matched", "region-share", 0.1),
     ("random", "reveal", 0.1),
     ("random", "reveal", 0.6),
     ("ast-cut", "reveal", 0.1),
@@ -172,7 +241,7 @@ UNBIASED = [
 
 @pytest.mark.parametrize(("strategy", "objective", "rate"), UNBIASED)
 def test_weights_sum_to_the_corruptible_tokens_in_expectation(strategy: str, objective: str, rate: float) -> None:
-    """Where marginals are known, the mean weight of a corruptible token is 1, within five standard errors."""
+    """Where marginals are known, or something of every code is masked, the mean weight of a corruptible token is 1."""
     row = row_of(50, random_family(random.Random(5), 50), reasoning=20)
     mean, error = mean_weight(row, CorruptionConfig(strategy=strategy, objective=objective), rate, 24)
     assert error < 0.15

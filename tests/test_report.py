@@ -122,9 +122,9 @@ def test_a_training_run(run: Path, tmp_path: Path) -> None:
     page = page_of([run], tmp_path / "r.html")
     for told in ("12 steps", "3.2500 at step 12", "6.4375", "ast-cut", "1,500 tokens/s", "3.0 GiB", "unigram"):
         assert told in page.text
-    assert "validation ast-cut, 6: 7.125" in page.text
+    assert "validation ast-cut (inverse-rate), 6: 7.125" in page.text
     assert "training, 12: 5" in page.text
-    assert "ast-cut, 0.9: 4.5" in page.text
+    assert "ast-cut (inverse-rate), 0.9: 4.5" in page.text
     assert [attributes.get("class") for tag, attributes in page.found if tag == "g"].count("c0 dashed") == 1  # the unigram line
     for strategy in ("random", "ast-span", "ast-cut"):
         assert f"{strategy}, rate 0.7" in page.text

@@ -36,6 +36,7 @@ from syntaxdiff.train import strategies
 from syntaxdiff.train.batch import collate
 from syntaxdiff.train.corruption import Corrupted, CorruptionConfig, corrupt, plan
 from syntaxdiff.train.noise import Noise
+from syntaxdiff.train.objective import default_objective
 from syntaxdiff.train.strategies import SPAN_STRATEGIES, STRATEGIES, Units, code_of
 
 RATES = st.sampled_from([0.0, 0.001, 0.05, 0.3, 0.5, 0.7, 0.95, 1.0]) | st.floats(0, 1)
@@ -324,7 +325,8 @@ def test_long_spans_are_filtered(strategy: str, family: tuple[int, list[Span]], 
     short = {i for i, (s, e) in enumerate(spans) if e - s <= share * num_code}
     assert units(filtered) <= short
     if not short:  # falls back to tokens
-        tokens = corrupted(batch_of([row]), CorruptionConfig(strategy="random"), rate, seed=seed)
+        alike = CorruptionConfig(strategy="random", objective=default_objective(strategy))
+        tokens = corrupted(batch_of([row]), alike, rate, seed=seed)
         assert positions(filtered) == positions(tokens)
         assert torch.equal(filtered.weight_BL, tokens.weight_BL)
 
@@ -356,7 +358,8 @@ def test_weights_are_one_over_the_literal_marginal(strategy: str, share: float) 
     """inverse-rate weighs a corrupted code token by one over its own probability, and any other by one over the rate."""
     for rate in (1e-4, 0.05, 0.3, 0.999, 1.0):
         rows = random_rows(12, seed=8)
-        result = corrupted(batch_of(rows), CorruptionConfig(strategy=strategy, max_span_share=share), rate)
+        config = CorruptionConfig(strategy=strategy, objective="inverse-rate", max_span_share=share)
+        result = corrupted(batch_of(rows), config, rate)
         for index, row in enumerate(rows):
             sample = Sample.of(row)
             want = dict.fromkeys(sample.corruptible, rate)

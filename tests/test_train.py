@@ -38,6 +38,11 @@ def test_a_run_leaves_a_model_that_transformers_loads(folder: Path, whole: Path)
     assert told["data_fingerprint"] == manifest["fingerprint"]
     assert told["token_ids"]["mask"] == manifest["token_ids"]["mask"]
     assert told["settings"]["strategy"] == "ast-span"
+    assert told["settings"]["objective"] == "region-share"
+    assert told["validation_objectives"] == {"ast-span": "region-share", "random": "inverse-rate"}
+    judging = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    losses = {one["step"]: one["loss"] for one in judging if one["kind"] == "validation" and one["strategy"] == "random"}
+    assert told["validation_loss"] == min(losses.values()) == losses[told["step"]]
     loader: Any = AutoModelForCausalLM
     model = loader.from_pretrained(whole).eval()
     tokenizer: Any = AutoTokenizer
@@ -93,6 +98,26 @@ def test_a_resumed_run_is_the_run(folder: Path, whole: Path) -> None:
     assert "going on from step-" in told
     assert steps(out) == steps(whole)
     assert same(weights(out), weights(whole))
+
+
+@pytest.mark.slow
+def test_a_run_from_before_keeps_its_weights(folder: Path, tmp_path: Path) -> None:
+    """A checkpoint that knows no weights of the validation resumes, without options, as inverse rates by its own strategy."""
+    length = ("--max-steps", "4", "--save-every", "2", *QUIET, "--validate-every", "2")
+    as_before = ("--objective", "inverse-rate", "--validation-objective", "inverse-rate", "--best-by", "strategy")
+    run(folder, tmp_path / "whole", *length, *as_before)
+    shutil.copytree(tmp_path / "whole" / "checkpoints" / "step-000002", tmp_path / "old" / "checkpoints" / "step-000002")
+    path = tmp_path / "old" / "checkpoints" / "step-000002" / "run.json"
+    state = json.loads(path.read_text())
+    del state["settings"]["validation_objective"], state["settings"]["best_by"]
+    path.write_text(json.dumps(state))
+    run(folder, tmp_path / "old", *length)
+    assert steps(tmp_path / "old") == steps(tmp_path / "whole")[2:]
+    assert same(weights(tmp_path / "old"), weights(tmp_path / "whole"))
+    one, other = (json.loads((tmp_path / out / "syntaxdiff.json").read_text()) for out in ("old", "whole"))
+    for name in ("validation_loss", "step", "validation_objectives"):
+        assert one[name] == other[name]
+    assert set(one["validation_objectives"].values()) == {"inverse-rate"}
 
 
 @pytest.mark.slow

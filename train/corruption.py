@@ -24,7 +24,7 @@ from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Region, Role, TokenIds
 from syntaxdiff.train.batch import Batch, SampleTensors, copied
 from syntaxdiff.train.noise import Noise
-from syntaxdiff.train.objective import NUM_STEPS, OBJECTIVES, scored, step_of, uses_steps
+from syntaxdiff.train.objective import NUM_STEPS, OBJECTIVES, default_objective, scored, step_of, uses_steps
 from syntaxdiff.train.operators import (
     LeafTables,
     Operated,
@@ -64,14 +64,14 @@ class CorruptionConfig:
 
     Attributes:
         strategy: one of STRATEGIES, for the code
-        objective: one of objective.OBJECTIVES
+        objective: one of objective.OBJECTIVES; empty: the strategy's default, which the attribute then holds
         max_span_share: spans longer than this share of the code are no candidates; 1 keeps them all, as the paper does
         role_rates: probabilities of `ast-token` by role, under the full ceiling
         operators: shares of the units that are not masked but dropped, shuffled, …
     """
 
     strategy: str = "ast-span"
-    objective: str = "inverse-rate"
+    objective: str = ""
     max_span_share: float = 1.0
     role_rates: tuple[float, ...] = ROLE_RATES
     operators: OperatorShares = field(default_factory=OperatorShares)
@@ -79,6 +79,8 @@ class CorruptionConfig:
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
             raise SettingsError(f"unknown strategy {self.strategy!r}: choose from {', '.join(STRATEGIES)}")
+        if not self.objective:
+            object.__setattr__(self, "objective", default_objective(self.strategy))
         if self.objective not in OBJECTIVES:
             raise SettingsError(f"unknown objective {self.objective!r}: choose from {', '.join(OBJECTIVES)}")
         if not 0 < self.max_span_share <= 1:
@@ -237,6 +239,7 @@ def corrupt(
         config.objective,
         is_corrupted_BL=is_corrupted_BL,
         is_corruptible_BL=is_token_wise_BL | is_code_BL,
+        is_code_BL=is_code_BL,
         is_revealed_BL=revealed_BL,
         marginal_BL=torch.where(is_code_BL, units.marginal_BC.gather(1, in_code_BL), rate_BL),
         step_B=plan.step_B,

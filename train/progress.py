@@ -53,6 +53,7 @@ class Progress:
         self._began = self._since = time.perf_counter()
         self._first, self._total, self._log_every = first, total, log_every
         self._bar: Any = None
+        self._warned: set[str] = set()
         if is_first:
             self._truncate(first)
             self._bar = tqdm(total=total, initial=first, unit=" steps", desc="training", dynamic_ncols=True, disable=None)
@@ -117,6 +118,10 @@ class Progress:
         for one in validations:
             self._write({"kind": "validation", "step": step, **asdict(one)})
             self._send(step, {f"validation/{one.strategy}": one.loss})
+        for one in validations:
+            if one.warning and one.strategy not in self._warned:  # masks are fixed: it holds for all validations
+                self._warned.add(one.strategy)
+                self.say(one.warning)
         losses = ", ".join(f"{one.strategy} {one.loss:.4f}" for one in validations)
         self.say(
             f"step {step}: validation loss {losses} nats a token" + (f" (unigram {unigram:.4f})" if unigram is not None else "")

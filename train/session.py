@@ -25,7 +25,7 @@ from syntaxdiff.train.loader import LoaderConfig, SampleStream, read_split
 from syntaxdiff.train.model import Denoiser
 from syntaxdiff.train.operators import LeafTables
 from syntaxdiff.train.resumption import check_resumable, choose
-from syntaxdiff.train.settings import Settings
+from syntaxdiff.train.settings import Settings, completed
 from syntaxdiff.train.step import Stepper
 from syntaxdiff.train.validation import Validator, token_counts, unigram_nats
 
@@ -43,6 +43,7 @@ class Session:
     """The parts of a run.
 
     Attributes:
+        settings: as given, with the weights and choices of the loss settled
         resumption: which checkpoint the run resumes from, and which newer ones it does not
         earlier: that checkpoint, as it was written; None where the run begins
         state: where the run stands when it starts
@@ -83,9 +84,12 @@ class Session:
         )
         self.stream = SampleStream(self.data, self.manifest, self.loader)
         self.checkpoints = Checkpoints(self.out)
-        fresh = self._fresh()
         self.resumption = choose(self.checkpoints, settings.resume, self._fault)
         self.earlier = self.resumption.state
+        if self.earlier is not None:
+            self.earlier = replace(self.earlier, settings=completed(self.earlier.settings))
+        self.settings = settings = settings.settled(None if self.earlier is None else self.earlier.settings)
+        fresh = self._fresh()
         if self.earlier is not None:
             check_resumable(self.earlier, fresh)
         self.state = fresh if self.earlier is None else _carried_on(self.earlier, fresh)
@@ -255,6 +259,7 @@ class Session:
             self.manifest,
             self.settings.corruption(),
             (self.settings.strategy, "random"),
+            objective=self.settings.validation_weights,
             micro_batch=self.loader.micro_batch,
             rank=self.rank,
             world=self.world,

@@ -19,13 +19,16 @@ import yaml
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.corruption import CorruptionConfig
 from syntaxdiff.train.noise import CURRICULA, Curriculum
-from syntaxdiff.train.objective import OBJECTIVES
+from syntaxdiff.train.objective import OBJECTIVES, VALIDATION_OBJECTIVES, default_objective
 from syntaxdiff.train.operators import OperatorShares
 from syntaxdiff.train.presets import PRESETS
 from syntaxdiff.train.starter import STARTER
 from syntaxdiff.train.strategies import STRATEGIES
 
 LAYOUTS = ("llama", "llada")
+BEST_BY = ("random", "strategy")
+DEFAULT = "default"
+_BEFORE = {"best_by": "strategy", "validation_objective": "inverse-rate"}  # of runs older than the options
 
 
 def _option(group: str, text: str, default: Any, *, choices: Sequence[str] | None = None) -> Any:
@@ -59,7 +62,13 @@ class Settings:
     lora_alpha: float = _option("model", "scale of the adapters [twice the rank]", 0.0)
 
     strategy: str = _option("corruption", "how code is masked", "ast-span", choices=STRATEGIES)
-    objective: str = _option("corruption", "what is scored, with which weights", "inverse-rate", choices=OBJECTIVES)
+    objective: str | None = _option(
+        "corruption",
+        "what is scored, with which weights [region-share for ast-span and random-matched, whose marginals are unknown; "
+        "else inverse-rate]",
+        None,
+        choices=OBJECTIVES,
+    )
     max_span_share: float = _option("corruption", "leave out spans longer than this share of the code", 1.0)
     curriculum: str = _option("corruption", "how the ceiling of the mask rate moves", "low-noise-first", choices=CURRICULA)
     low_ceiling: float = _option("corruption", "the ceiling where there is least noise", 0.2)
@@ -80,6 +89,18 @@ class Settings:
     validation_samples: int | None = _option(
         "validation", "samples of the validation split that are used [1000, or fewer: a tenth of the cost of training]", None
     )
+    validation_objective: str | None = _option(
+        "validation",
+        "weights of the validation loss; `default`: of each strategy its own default objective [default]",
+        None,
+        choices=(DEFAULT, *VALIDATION_OBJECTIVES),
+    )
+    best_by: str | None = _option(
+        "validation",
+        "masks whose validation loss chooses the best checkpoint and stops early: uniform, or those of --strategy [random]",
+        None,
+        choices=BEST_BY,
+    )
     patience: int = _option("validation", "stop after so many validations without improvement; 0: never", 5)
     sample_every: int = _option("validation", "steps between programs denoised for a look; 0: never", 200)
     log_every: int = _option("validation", "steps between printed lines where there is no terminal for a bar; 0: never", 10)
@@ -94,7 +115,7 @@ class Settings:
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
             value, choices = getattr(self, entry.name), entry.metadata["choices"]
-            if choices and value not in choices:
+            if choices and value is not None and value not in choices:
                 raise SettingsError(f"{_flag(entry.name)} {value}: choose from {', '.join(choices)}")
         at_least_one = ("window_rows", "keep", "max_length", "max_steps", "micro_batch", "accumulation")
         counts = ("eos_pad", "lora_rank", "validate_every", "validation_samples", "patience", "sample_every", "save_every")
@@ -115,11 +136,32 @@ class Settings:
         self.corruption()
         self.noise_curriculum()
 
+    def settled(self, earlier: dict[str, Any] | None) -> "Settings":
+        """The settings with a value for each weight and choice of the loss that was not given.
+
+        Args:
+            earlier: as the checkpoint stores them that the run resumes from: it keeps its own; None: a run that begins
+        """
+        defaults = {"objective": default_objective(self.strategy), "validation_objective": DEFAULT, "best_by": BEST_BY[0]}
+        values = defaults if earlier is None else defaults | completed(earlier)
+        unset: dict[str, Any] = {name: values[name] for name in defaults if getattr(self, name) is None}
+        return dataclasses.replace(self, **unset)
+
+    @property
+    def judge(self) -> str:
+        """The strategy whose validation loss chooses the best checkpoint."""
+        return self.strategy if self.best_by == "strategy" else "random"
+
+    @property
+    def validation_weights(self) -> str | None:
+        """The objective that weighs every strategy's validation loss; None: each strategy's default."""
+        return None if self.validation_objective == DEFAULT else self.validation_objective
+
     def corruption(self) -> CorruptionConfig:
         """How training samples are corrupted."""
         shares = OperatorShares(drop=self.drop, shuffle=self.shuffle, relabel=self.relabel, placeholder=self.placeholder)
         return CorruptionConfig(
-            strategy=self.strategy, objective=self.objective, max_span_share=self.max_span_share, operators=shares
+            strategy=self.strategy, objective=self.objective or "", max_span_share=self.max_span_share, operators=shares
         )
 
     def noise_curriculum(self) -> Curriculum:
@@ -129,6 +171,11 @@ class Settings:
     def to_json(self) -> str:
         """The settings as they are stored."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+
+def completed(stored: dict[str, Any]) -> dict[str, Any]:
+    """Settings as a checkpoint stores them, with what held before an option was there: its default, or as _BEFORE says."""
+    return {entry.name: entry.default for entry in dataclasses.fields(Settings)} | _BEFORE | stored
 
 
 def _flag(name: str) -> str:

@@ -30,7 +30,7 @@ from syntaxdiff.train.progress import GRID, METRICS, Progress, draw_curves
 from syntaxdiff.train.session import Session
 from syntaxdiff.train.settings import Settings
 from syntaxdiff.train.starter import starter_json
-from syntaxdiff.train.validation import Validator
+from syntaxdiff.train.validation import Validator, validation_of
 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40": 181e12, "4090": 165e12, "3090": 71e12}  # dense bf16
 
@@ -91,7 +91,7 @@ def _train(run: Session, interruption: Interruption) -> RunState:
             validations = validator(run.stepper)
             run.engine.train()
             progress.validation(state.step, validations, run.unigram)
-            state = judged(state, validations[0].loss)
+            state = judged(state, validation_of(validations, settings.judge).loss)
         if settings.sample_every and (is_last or _is_due(state.step, settings.sample_every)):
             run.engine.eval()
             progress.look(state.step, look(run))
@@ -200,6 +200,7 @@ def finish(run: Session, state: RunState, validator: Validator | None, progress:
         info = {
             "step": best or state.step,
             "validation_loss": state.best_loss,
+            "validation_objectives": validator.objectives if validator is not None else {},
             "unigram_nats": run.unigram,
             "validation_grid": grid,
             "start": run.model_name,
@@ -214,7 +215,8 @@ def finish(run: Session, state: RunState, validator: Validator | None, progress:
     ds.barrier()
     told = "validation loss not measured"
     if state.best_loss is not None and run.unigram is not None:
-        told = f"validation loss {state.best_loss:.4f} nats a token; the unigram entropy of the data is {run.unigram:.4f}"
+        loss = f"validation loss {state.best_loss:.4f} nats per token under {run.settings.judge} masks"
+        told = f"{loss}; the unigram entropy of the data is {run.unigram:.4f}"
     progress.say(f"{run.out}: the model of step {best or state.step}, {told}")
 
 

@@ -3,9 +3,10 @@
 Each sample has one rate, spread evenly over (0, 1]; so a validation costs a forward pass a sample and strategy, and two
 validations of one run, or of two runs with different strategies under `random`, differ by the weights alone.
 
-The loss is the mean cross entropy of masked tokens weighted by inverse rates, in nats a token: each rate counts the same, and
-so does each token of a sample. It is divided by the weights' own sum, not by the number of tokens, so that a strategy that
-overshoots its rate shows no larger loss.
+The loss is the mean cross entropy of masked tokens in nats per token, each strategy weighted by its own default objective
+(objective.default_objective): inverse rates where the marginal is known, and so under `random`; region shares for Algorithm 1.
+It is divided by the weights' own sum, not by the number of tokens, so that a strategy that overshoots its rate shows no larger
+loss.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ SEED = 20_250_801  # of the masks: the same for every run
 RATE_BINS = (0.2, 0.4, 0.6, 0.8, 1.0)  # upper ends
 GRID = (0.1, 0.3, 0.5, 0.7, 0.9)
 REGIONS = (Region.REASONING, Region.CODE, Region.SCAFFOLD)
+LEAST_EFFECTIVE = 20  # effective samples below which a loss is reported with a warning
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,35 @@ class Validation:
     """Losses of one strategy.
 
     Attributes:
-        loss: nats a token, weighted by inverse rates over the sum of the weights
+        objective: whose weights the loss has
+        loss: nats per token, weighted, over the sum of the weights
+        effective_samples: (sum W)^2 / sum W^2, W the summed weights of a sample; 0 where nothing was masked. A loss that a few
+            samples decide has few of them
         by_rate: nats a masked token, by upper end of the rate's bin; None where nothing was masked
         by_region: the same by region
     """
 
     strategy: str
+    objective: str
     loss: float
+    effective_samples: float
     by_rate: dict[float, float | None]
     by_region: dict[str, float | None]
+
+    @property
+    def warning(self) -> str | None:
+        """What a person must know of the loss; None where it stands on enough samples."""
+        if self.effective_samples >= LEAST_EFFECTIVE:
+            return None
+        return (
+            f"the validation loss under {self.strategy} masks, weighted by {self.objective}, stands on "
+            f"{self.effective_samples:.1f} effective samples: small differences mean nothing; more --validation-samples help"
+        )
+
+
+def validation_of(validations: Sequence[Validation], strategy: str) -> Validation:
+    """The one of a strategy, which must be among them."""
+    return next(one for one in validations if one.strategy == strategy)
 
 
 class Validator:
@@ -49,8 +71,9 @@ class Validator:
 
     Args:
         rows: the validation samples, the same on every rank
-        run: how the run corrupts; its operators are left out, and every strategy is weighted by inverse rates
+        run: how the run corrupts; its operators are left out, and so is its objective
         strategies: what is measured, in this order
+        objective: one of objective.VALIDATION_OBJECTIVES for all strategies; None: the default of each
         pad_to_multiple: padded lengths are a multiple of this (batch.shape_multiple)
         total: sums a tensor over all ranks, in place
     """
@@ -62,18 +85,17 @@ class Validator:
         run: CorruptionConfig,
         strategies: Iterable[str],
         *,
+        objective: str | None = None,
         micro_batch: int,
         rank: int,
         world: int,
         pad_to_multiple: int = 1,
         total: Callable[[torch.Tensor], torch.Tensor],
     ) -> None:
-        plain = replace(run, objective="inverse-rate", operators=OperatorShares())
-        self._configs = [replace(plain, strategy=name) for name in dict.fromkeys(strategies)]
+        plain = replace(run, operators=OperatorShares())
+        self._configs = [replace(plain, strategy=name, objective=objective or "") for name in dict.fromkeys(strategies)]
         self._total = total
-        # Stratified, then put in an order that has nothing to do with that of the samples.
-        steps = np.random.Generator(np.random.Philox(SEED)).permutation(len(rows)) + 0.5
-        self._rates = MIN_RATE + (1 - MIN_RATE) * steps / max(1, len(rows))
+        self._rates = sample_rates(len(rows))
         self._batches: list[tuple[Batch, np.ndarray, np.ndarray]] = []
         languages = manifest.languages
         # Every rank must run as many forward passes: short ranks score the first sample again, with weight 0.
@@ -93,6 +115,11 @@ class Validator:
     def __len__(self) -> int:
         return len(self._batches)
 
+    @property
+    def objectives(self) -> dict[str, str]:
+        """Whose weights each strategy's loss has."""
+        return {config.strategy: config.objective for config in self._configs}
+
     def __call__(self, stepper: Stepper) -> list[Validation]:
         """Losses of every strategy at the samples' own rates; all ranks must call it."""
         return [self._measure(stepper, config, None) for config in self._configs]
@@ -103,8 +130,8 @@ class Validator:
 
     def _measure(self, stepper: Stepper, config: CorruptionConfig, rate: float | None) -> Validation:
         bins, regions = len(RATE_BINS), len(REGIONS)
-        # weighted nats, weights; then nats and masked tokens by bin and by region
-        sums = torch.zeros(2 + 2 * bins + 2 * regions, dtype=torch.float64, device=stepper.device)
+        # weighted nats, weights, squares of the samples' weights; then nats and masked tokens by bin and by region
+        sums = torch.zeros(3 + 2 * bins + 2 * regions, dtype=torch.float64, device=stepper.device)
         with torch.no_grad():
             for batch, rates, counted in self._batches:
                 used = np.full(len(rates), rate) if rate is not None else rates
@@ -118,9 +145,11 @@ class Validator:
 
         return Validation(
             strategy=config.strategy,
+            objective=config.objective,
             loss=values[0] / values[1] if values[1] else 0.0,
-            by_rate=means(2, RATE_BINS),
-            by_region=means(2 + 2 * bins, [region.name.lower() for region in REGIONS]),
+            effective_samples=values[1] ** 2 / values[2] if values[2] else 0.0,
+            by_rate=means(3, RATE_BINS),
+            by_region=means(3 + 2 * bins, [region.name.lower() for region in REGIONS]),
         )
 
     @staticmethod
@@ -133,18 +162,27 @@ class Validator:
         is_counted_N = (counts_B[sample_N] & (weight_N > 0)).double()
         nats_N = losses.nats_N.double() * is_counted_N
         sums[0] += (nats_N * weight_N).sum()
-        sums[1] += (weight_N * is_counted_N).sum()
+        weight_B = sums.new_zeros(len(rates)).index_add_(0, sample_N, weight_N * is_counted_N)
+        sums[1] += weight_B.sum()
+        sums[2] += weight_B.square().sum()
         bins, regions = len(RATE_BINS), len(REGIONS)
+        by_bin, by_region = sums[3 : 3 + 2 * bins], sums[3 + 2 * bins :]  # views
         bin_B = torch.from_numpy(np.minimum(np.searchsorted(RATE_BINS, rates), bins - 1)).to(where)
-        sums[2 : 2 + bins].index_add_(0, bin_B[sample_N], nats_N)
-        sums[2 + bins : 2 + 2 * bins].index_add_(0, bin_B[sample_N], is_counted_N)
+        by_bin[:bins].index_add_(0, bin_B[sample_N], nats_N)
+        by_bin[bins:].index_add_(0, bin_B[sample_N], is_counted_N)
         run_N = torch.searchsorted(
             batch.tensors.region_end_BR.to(where)[sample_N], (losses.index_N % num_tokens)[:, None], right=True
         )
         region_N = batch.tensors.region_label_BR.to(where)[sample_N].gather(1, run_N)[:, 0].long() - 1
         region_N = region_N.clamp(min=0)  # the filler of a pass without a scored position, which counts nothing
-        sums[2 + 2 * bins : 2 + 2 * bins + regions].index_add_(0, region_N, nats_N)
-        sums[2 + 2 * bins + regions :].index_add_(0, region_N, is_counted_N)
+        by_region[:regions].index_add_(0, region_N, nats_N)
+        by_region[regions:].index_add_(0, region_N, is_counted_N)
+
+
+def sample_rates(num_samples: int) -> Any:
+    """The mask rate of each validation sample, float64: stratified, in an order that has nothing to do with the samples'."""
+    steps = np.random.Generator(np.random.Philox(SEED)).permutation(num_samples) + 0.5
+    return MIN_RATE + (1 - MIN_RATE) * steps / max(1, num_samples)
 
 
 def unigram_nats(rows: Sequence[SampleRow], counts_V: Any) -> float:
