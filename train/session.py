@@ -87,6 +87,7 @@ class Session:
         self.total_steps = self._total_steps()
         self.state = replace(self.state, total_steps=self.total_steps)
         self.ds_config = with_schedule(self.ds_config, self.total_steps, settings.warmup_share)
+        ds.check_config(self.ds_config)
         self.num_parameters = start.count_parameters(self.network_config)
         self._check_memory()
         denoiser = self._denoiser()
@@ -118,6 +119,7 @@ class Session:
             warmup_share=settings.warmup_share,
             hidden_size=self.network_config.hidden_size,
             has_gpu=self.device.type == "cuda",
+            has_bf16=ds.has_bf16(),
         )
 
     def _fresh(self) -> RunState:
