@@ -84,7 +84,8 @@ def make_engine(model: nn.Module, config: dict[str, Any], block: type[nn.Module]
         SettingsError: DeepSpeed refuses the configuration
     """
     groups: list[Any] = parameter_groups(model)
-    if decays_all:
+    # ZeRO-1 and 2 make Adagrad again with a single group.
+    if decays_all or str(config.get("optimizer", {}).get("type")).lower() == "adagrad":
         groups = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if block is not None:
         deepspeed.utils.set_z3_leaf_modules(model, [block])

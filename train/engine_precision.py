@@ -55,6 +55,9 @@ def mend_stage(config: dict[str, Any], notes: list[str]) -> None:
         notes.append(
             "zero_optimization.stage 0 becomes 1: with fp16, DeepSpeed's stage 0 divides by a loss scale never applied"
         )
+    elif stage == 0 and config.get("bf16", {}).get("enabled") is True and _optimizer_is(config, "adagrad"):
+        zero["stage"] = 1
+        notes.append("zero_optimization.stage 0 becomes 1: in bf16, DeepSpeed's stage 0 loses Adagrad's state")
     elif stage == 1 and config.get("bf16", {}).get("enabled") is True and _accumulation_dtype(config) == "fp32":
         zero["stage"] = 2
         notes.append("zero_optimization.stage 1 becomes 2: DeepSpeed's stage 1 ignores data_types.grad_accum_dtype fp32")
@@ -117,3 +120,7 @@ def adapt_to_cpu(config: dict[str, Any], notes: list[str]) -> None:
 def _accumulation_dtype(config: dict[str, Any]) -> str | None:
     wanted = config.get("data_types", {}).get("grad_accum_dtype")
     return None if wanted in (None, AUTO) else SAME_DTYPE[wanted.removeprefix("torch.")]
+
+
+def _optimizer_is(config: dict[str, Any], name: str) -> bool:
+    return str(config.get("optimizer", {}).get("type")).lower() == name
