@@ -1,5 +1,6 @@
 """The one module that drives DeepSpeed: starting processes' communication, making the engine, saving and loading its state."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from deepspeed.accelerator import get_accelerator
 from torch import Tensor, distributed, nn
 
 from syntaxdiff.pipeline.errors import SettingsError, StorageError
+from syntaxdiff.train.engine_repairs import know_gradient_norm, without_empty_step
 from syntaxdiff.train.ranks import rank_variables
 
 Value = TypeVar("Value")
@@ -102,7 +104,22 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
-def make_engine(model: nn.Module, config: dict[str, Any], block: type[nn.Module] | None) -> Any:
+def has_bf16() -> bool:
+    """Whether this machine computes in bfloat16: CPUs do, GPUs from Ampere on."""
+    return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def check_config(config: dict[str, Any]) -> None:
+    """Raises SettingsError where DeepSpeed itself refuses a completed JSON; nothing is built."""
+    from deepspeed.runtime.config import DeepSpeedConfig
+
+    try:
+        DeepSpeedConfig(copy.deepcopy(config))
+    except Exception as error:
+        raise _refused(error) from error
+
+
+def make_engine(model: nn.Module, config: dict[str, Any], block: type[nn.Module] | None, *, decays_all: bool = False) -> Any:
     """DeepSpeed's engine around a model.
 
     Args:
@@ -111,21 +128,53 @@ def make_engine(model: nn.Module, config: dict[str, Any], block: type[nn.Module]
         block: class of the transformer blocks. ZeRO-3 gathers a block's weights at once, not matrix by matrix: fewer and larger
             messages, and a fifth off the time of a small step on a CPU. None gathers matrix by matrix, which blocks with frozen
             weights need: DeepSpeed 0.19 lets go of their adapters too early.
+        decays_all: weight decay also on what ``parameter_groups`` exempts, in one group, as older checkpoints have it
 
     Raises:
         SettingsError: DeepSpeed refuses the configuration
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups: list[Any] = parameter_groups(model)
+    # ZeRO-1 and 2 make Adagrad again with a single group.
+    if decays_all or str(config.get("optimizer", {}).get("type")).lower() == "adagrad":
+        groups = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if block is not None:
         deepspeed.utils.set_z3_leaf_modules(model, [block])
     try:
-        engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=config)
-    except (AssertionError, ValueError, TypeError) as error:
-        raise SettingsError(f"DeepSpeed refuses the JSON: {' '.join(str(error).split())}") from error
+        with without_empty_step():
+            engine, *_ = deepspeed.initialize(model=model, model_parameters=groups, config=config)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # DeepSpeed's refusals are of any class
+        raise _refused(error) from error
+    know_gradient_norm(engine)
     scheduler = engine.lr_scheduler
     if type(scheduler).__name__.startswith("Warmup"):
         scheduler.step()  # until its first step DeepSpeed's rate is 0, so the run's first step would do nothing
     return engine
+
+
+def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
+    """The trainable parameters, in a group with weight decay and one without: norms, biases, the timestep embedding."""
+    decayed, exempt = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            is_exempt = parameter.ndim < 2 or name.split(".")[0] == "timestep"
+            (exempt if is_exempt else decayed).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": exempt, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def gradient_norm(engine: Any) -> float | None:
+    """L2 norm of the last step's gradient, before clipping; None where the step was skipped, as float16 overflowed."""
+    norm = engine.get_global_grad_norm()
+    assert norm is not None  # compute_grad_norm is always on, and stage 0 has know_gradient_norm
+    is_skipped = engine.fp16_enabled() and not engine.was_step_applied()
+    return None if is_skipped else float(norm)
+
+
+def _refused(error: Exception) -> SettingsError:
+    """DeepSpeed's own words, in one line."""
+    return SettingsError(f"DeepSpeed refuses the JSON ({type(error).__name__}): {' '.join(str(error).split())[:400]}")
 
 
 @contextmanager

@@ -95,12 +95,14 @@ class Session:
         self.state = fresh if self.earlier is None else _carried_on(self.earlier, fresh)
         self.total_steps = self._total_steps()
         self.state = replace(self.state, total_steps=self.total_steps)
-        self.ds_config = with_schedule(self.ds_config, self.total_steps, settings.warmup_share)
+        is_of_old = self.state.format == 1
+        self.ds_config = with_schedule(self.ds_config, self.total_steps, settings.warmup_share, ends_at_zero=is_of_old)
+        ds.check_config(self.ds_config)
         self.num_parameters = start.count_parameters(self.network_config)
         self._check_memory()
         denoiser = self._denoiser()
         block = None if settings.lora_rank else type(denoiser.network.model.layers[0])
-        self.engine = ds.make_engine(denoiser, self.ds_config, block)
+        self.engine = ds.make_engine(denoiser, self.ds_config, block, decays_all=is_of_old)
         if self.earlier is not None:
             self.load(self.earlier.step)
         self.stepper = Stepper(
@@ -127,6 +129,7 @@ class Session:
             warmup_share=settings.warmup_share,
             hidden_size=self.network_config.hidden_size,
             has_gpu=self.device.type == "cuda",
+            has_bf16=ds.has_bf16(),
         )
 
     def _fresh(self) -> RunState:

@@ -114,7 +114,7 @@ def _train(run: Session, interruption: Interruption) -> RunState:
     return state
 
 
-def optimize(run: Session, batch: GlobalBatch, state: RunState) -> dict[str, float]:
+def optimize(run: Session, batch: GlobalBatch, state: RunState) -> dict[str, float | None]:
     """One optimizer step; what it says of itself, summed over ranks.
 
     Raises:
@@ -140,10 +140,9 @@ def optimize(run: Session, batch: GlobalBatch, state: RunState) -> dict[str, flo
         is_scored_N = corrupted.is_scored_BL.flatten()[losses.index_N]
         sums[3] += (losses.nats_N * is_scored_N).sum()
         sums[4] += is_scored_N.sum()
-    gradient_norm = float(run.engine.get_global_grad_norm() or 0.0)
-    # Under fp16, DeepSpeed scales the loss and skips steps that overflow, which is no fault.
-    is_fp16 = run.ds_config.get("fp16", {}).get("enabled", False)
-    is_finite = bool(torch.isfinite(sums[0])) and (is_fp16 or math.isfinite(gradient_norm))
+    gradient_norm = ds.gradient_norm(run.engine)
+    # Under fp16, DeepSpeed scales the loss and skips steps that overflow, which is no fault and leaves no norm.
+    is_finite = bool(torch.isfinite(sums[0])) and (gradient_norm is None or math.isfinite(gradient_norm))
     if ds.any_rank(not is_finite, run.device):
         ids = [sample_id for micro in batch.micro_batches for sample_id in micro.batch.sample_ids]
         last = run.checkpoints.steps()
@@ -266,7 +265,7 @@ def git_revision() -> str | None:
 
 def _announce(run: Session, progress: Progress, moved: str) -> None:
     for note in run.notes:
-        progress.say(f"on this machine: {note}")
+        progress.say(f"DeepSpeed JSON: {note}")
     for step, fault in run.resumption.damaged.items():
         progress.say(f"checkpoint {name_of(step)} cannot be used: {fault}. It was moved to {moved}")
     if run.resumption.abandoned:
