@@ -44,6 +44,7 @@ class Session:
     Attributes:
         settings: as given, with the weights and choices of the loss settled
         earlier: the checkpoint that the run goes on from, as it was written; None where the run begins
+        kept: options that were not given and that the checkpoint decided otherwise than the defaults
         state: where the run stands when it starts
         total_steps: the schedule's end
         engine: DeepSpeed's, with weights and optimizer of ``state``
@@ -83,6 +84,7 @@ class Session:
         self.stream = SampleStream(self.data, self.manifest, self.loader)
         self.checkpoints = Checkpoints(self.out)
         self.earlier = self._earlier()
+        self.kept = [] if self.earlier is None else settings.kept(self.earlier.settings)
         self.settings = settings = settings.settled(None if self.earlier is None else self.earlier.settings)
         fresh = self._fresh()
         if self.earlier is not None:
