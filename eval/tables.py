@@ -125,13 +125,15 @@ def print_losses(result: dict[str, Any], console: Console) -> None:
     strategies = result["strategies"]
     regions, rates = (next(iter(strategies.values()))[name] for name in ("by_region", "by_rate"))
     rate_names = (f"rate to {rate}" for rate in rates)
-    columns = ("masks", "weights", "effective samples", "all", *regions, *rate_names)
-    table = _table(f"Nats per token, {result['num_samples']:,} samples", columns)
+    table = _table(f"Nats per token, {result['num_samples']:,} samples", ("masks", "all", *regions, *rate_names))
     for name, one in strategies.items():
         told = (one["loss"], *one["by_region"].values(), *one["by_rate"].values())
-        weights = one["objective"], f"{one['effective_samples']:.1f}"
-        table.add_row(name, *weights, *("" if nats is None else f"{nats:.3f}" for nats in told))
+        table.add_row(name, *("" if nats is None else f"{nats:.3f}" for nats in told))
     console.print(table)
+    for name, one in strategies.items():
+        console.print(
+            f"{name}: weighted by {one['objective']}, {one['effective_samples']:.1f} effective samples", highlight=False
+        )
 
 
 def print_syntax(result: dict[str, Any], console: Console) -> None:

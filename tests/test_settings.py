@@ -88,6 +88,10 @@ def test_a_run_from_before_keeps_its_weights() -> None:
     assert (settled.validation_weights, settled.judge) == ("inverse-rate", "ast-span")
     assert settled.corruption().objective == "inverse-rate"
     check_resumable(state(completed(OLD)), state(stored(settled)))
+    assert Settings().kept(OLD) == [
+        "--objective inverse-rate", "--validation-objective inverse-rate", "--best-by strategy"
+    ]  # fmt: skip
+    assert Settings(objective="inverse-rate", best_by="strategy").kept(OLD) == ["--validation-objective inverse-rate"]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +119,7 @@ def test_what_a_run_stores_it_resumes_with() -> None:
         again = Settings(strategy=begun.strategy).settled(stored(begun))
         assert again == begun
         check_resumable(state(completed(stored(begun))), state(stored(again)))
+    assert Settings().kept(stored(Settings().settled(None))) == []
 
 
 @pytest.mark.parametrize("options", [{"objective": "elbo"}, {"best_by": "ast-span"}, {"validation_objective": "reveal"}])

@@ -111,7 +111,9 @@ def test_a_run_from_before_keeps_its_weights(folder: Path, tmp_path: Path) -> No
     state = json.loads(path.read_text())
     del state["settings"]["validation_objective"], state["settings"]["best_by"]
     path.write_text(json.dumps(state))
-    run(folder, tmp_path / "old", *length)
+    told = run(folder, tmp_path / "old", *length)
+    kept = "--objective inverse-rate, --validation-objective inverse-rate, --best-by strategy"
+    assert f"the run keeps what it began with: {kept}" in told
     assert steps(tmp_path / "old") == steps(tmp_path / "whole")[2:]
     assert same(weights(tmp_path / "old"), weights(tmp_path / "whole"))
     one, other = (json.loads((tmp_path / out / "syntaxdiff.json").read_text()) for out in ("old", "whole"))

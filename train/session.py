@@ -46,6 +46,7 @@ class Session:
         settings: as given, with the weights and choices of the loss settled
         resumption: which checkpoint the run resumes from, and which newer ones it does not
         earlier: that checkpoint, as it was written; None where the run begins
+        kept: options that were not given and that the checkpoint decided otherwise than the defaults
         state: where the run stands when it starts
         total_steps: the schedule's end
         engine: DeepSpeed's, with weights and optimizer of ``state``
@@ -85,9 +86,10 @@ class Session:
         self.stream = SampleStream(self.data, self.manifest, self.loader)
         self.checkpoints = Checkpoints(self.out)
         self.resumption = choose(self.checkpoints, settings.resume, self._fault)
-        self.earlier = self.resumption.state
+        self.earlier, self.kept = self.resumption.state, []
         if self.earlier is not None:
             self.earlier = replace(self.earlier, settings=completed(self.earlier.settings))
+            self.kept = settings.kept(self.earlier.settings)
         self.settings = settings = settings.settled(None if self.earlier is None else self.earlier.settings)
         fresh = self._fresh()
         if self.earlier is not None:

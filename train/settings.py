@@ -147,6 +147,12 @@ class Settings:
         unset: dict[str, Any] = {name: values[name] for name in defaults if getattr(self, name) is None}
         return dataclasses.replace(self, **unset)
 
+    def kept(self, earlier: dict[str, Any]) -> list[str]:
+        """Options that were not given, and have another value by the checkpoint than in a run that begins."""
+        begun, resumed = self.settled(None), self.settled(earlier)
+        names = [entry.name for entry in dataclasses.fields(self) if getattr(begun, entry.name) != getattr(resumed, entry.name)]
+        return [f"{_flag(name)} {getattr(resumed, name)}" for name in names]
+
     @property
     def judge(self) -> str:
         """The strategy whose validation loss chooses the best checkpoint."""

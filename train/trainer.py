@@ -277,6 +277,8 @@ def _announce(run: Session, progress: Progress, moved: str) -> None:
     if run.earlier is not None:
         why = "a signal stopped it" if (run.out / PREEMPTED).exists() else "an earlier run was"
         progress.say(f"going on from {name_of(run.state.step)}, where {why}")
+        if run.kept:
+            progress.say(f"the run keeps what it began with: {', '.join(run.kept)}")
         if run.earlier.world != run.world:
             progress.say(
                 f"the checkpoint is of {run.earlier.world} ranks and this run has {run.world}: weights, optimizer and place in "
