@@ -113,6 +113,10 @@ class Checkpoints:
         except (OSError, ValueError, TypeError) as error:
             raise SettingsError(f"{path} is damaged ({error}): bring back a copy, or remove {path.parent}") from error
 
+    def num_bytes(self, step: int) -> int:
+        """Size of a checkpoint."""
+        return sum(path.stat().st_size for path in (self.folder / name_of(step)).rglob("*") if path.is_file())
+
     def fault(self, step: int, rank: int = 0, world: int = 1) -> str | None:
         """What is damaged in a checkpoint; None where it is whole.
 

@@ -30,6 +30,7 @@ from syntaxdiff.train.step import Stepper
 from syntaxdiff.train.validation import Validator, token_counts, unigram_nats
 
 UNIGRAM_ROWS = 4096
+TOLD_BYTES = 4 * 2**30  # of a checkpoint that takes long enough to read that a person should know
 VALIDATION_SAMPLES, MIN_VALIDATION_SAMPLES = 1000, 64  # the paper's, on 128 samples a step; and at least
 VALIDATION_SHARE = 0.1  # of the cost of the training between two validations
 # Settings that may change when a run is resumed. Of them the length alone decides numbers: schedule and curriculum follow it.
@@ -151,6 +152,8 @@ class Session:
 
     def _fault(self, step: int) -> str | None:
         """What is damaged in a checkpoint, on every rank; each reads its share of the files. All ranks must call it."""
+        if self.is_first and (size := self.checkpoints.num_bytes(step)) > TOLD_BYTES:
+            print(f"checking {name_of(step)}, {size / 2**30:,.0f} GiB", flush=True)
         found = ds.of_every_rank(self.checkpoints.fault(step, self.rank, self.world))
         return next((fault for fault in found if fault is not None), None)
 

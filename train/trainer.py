@@ -279,6 +279,10 @@ def _announce(run: Session, progress: Progress, moved: str) -> None:
         progress.say(f"going on from {name_of(run.state.step)}, where {why}")
         if run.kept:
             progress.say(f"the run keeps what it began with: {', '.join(run.kept)}")
+        if run.earlier.format == 1:
+            progress.say(
+                "an older version began this run, so weight decay stays on norms and biases too, and the last step's rate is 0"
+            )
         if run.earlier.world != run.world:
             progress.say(
                 f"the checkpoint is of {run.earlier.world} ranks and this run has {run.world}: weights, optimizer and place in "
