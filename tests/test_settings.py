@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.train.checkpoint import RunState, check_resumable
+from syntaxdiff.train.checkpoint import RunState
+from syntaxdiff.train.resumption import check_resumable
 from syntaxdiff.train.session import FREE
 from syntaxdiff.train.settings import Settings, completed, parser, read_settings
 from syntaxdiff.train.strategies import STRATEGIES

@@ -118,8 +118,8 @@ class Settings:
             if choices and value is not None and value not in choices:
                 raise SettingsError(f"{_flag(entry.name)} {value}: choose from {', '.join(choices)}")
         at_least_one = ("window_rows", "keep", "max_length", "max_steps", "micro_batch", "accumulation")
-        counts = ("eos_pad", "lora_rank", "validate_every", "validation_samples", "patience", "sample_every", "save_every")
-        counts += ("log_every",)
+        every = ("validate_every", "sample_every", "log_every", "save_every")
+        counts = ("eos_pad", "lora_rank", "validation_samples", "patience", *every)
         for name in (*at_least_one, *counts):
             value = getattr(self, name)
             least = 1 if name in at_least_one else 0
