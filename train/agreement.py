@@ -97,6 +97,8 @@ def _own(config: Any, refuse: Refuse) -> Any:
     """A small copy that its own forward accepts."""
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise refuse(f"is not a causal language model of transformers (an encoder, or an encoder-decoder?): {OTHERS}")
+    if config.get_text_config() is not config:
+        raise refuse("has several parts (text_config): give its language model only, saved as a model of its own")
     failure: Exception | None = None
     with _refused_by(refuse, "cannot be built from its config.json"):
         for small in small_configs(config):
@@ -192,7 +194,7 @@ def _difference(denoiser: Denoiser, own: Any, longest: int, refuse: Refuse) -> t
         )
     exported = copy.deepcopy(own)
     exported.config.is_causal = False
-    exported.set_attn_implementation("sdpa")
+    exported.set_attn_implementation("sdpa" if getattr(exported, "_supports_sdpa", False) else "eager")  # transformers' choice
     further = float((exported(input_ids=ids, use_cache=False).logits - denoiser(Inputs(ids))).abs().max())
     if not further <= TOLERANCE * largest:
         raise refuse(

@@ -30,10 +30,35 @@ def attention(
 ) -> tuple[Tensor, None]:
     """SDPA without a causal mask. Without any mask, so that the flash kernels apply, where no sample is padded or packed."""
     options["is_causal"] = False
+    if options.get("softcap") is not None:
+        return _capped_attention(module, query, key, value, attention_mask, **options), None
     output: tuple[Tensor, None] = sdpa_attention_forward(
         module, query.to(value.dtype), key.to(value.dtype), value, attention_mask, **options
     )
     return output
+
+
+def _capped_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    softcap: float,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> Tensor:
+    """Attention with scores bounded to ±softcap (Gemma 2), which SDPA cannot do. All scores [B, H, L, L] exist at once."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = torch.tanh(query @ key.transpose(2, 3) * (scale / softcap)) * softcap
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask, float("-inf"))
+    weights = functional.dropout(scores.softmax(-1, dtype=torch.float32).to(value.dtype), dropout, module.training)
+    return (weights @ value).transpose(1, 2).contiguous()
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
