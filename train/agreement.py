@@ -62,8 +62,8 @@ def check_agreement(config: Any, asked: str, *, max_length: int | None = None, t
         return SettingsError(f"{asked}: {name} {reason}")
 
     longest = max_length or getattr(config, "max_position_embeddings", None) or DEFAULT_POSITIONS
-    own = _own(config, refuse)
-    with _refused_by(refuse, "cannot be made a denoiser"), torch.no_grad():
+    own = own_copy(config, refuse)
+    with refused_by(refuse, "cannot be made a denoiser"), torch.no_grad():
         denoiser = Denoiser(copy.deepcopy(own)).eval()
         positions = _positions(denoiser, own, longest)
     if positions == 1:
@@ -73,7 +73,7 @@ def check_agreement(config: Any, asked: str, *, max_length: int | None = None, t
             f"attends within a window, or rotates by the length of the text, beyond {positions} tokens: "
             f"give --max-length {positions} or less"
         )
-    with _refused_by(refuse, "cannot be run as a denoiser"), torch.no_grad():
+    with refused_by(refuse, "cannot be run as a denoiser"), torch.no_grad():
         difference, largest = _difference(denoiser, own, positions or longest, refuse)
         _check_reach(denoiser, largest, refuse)
         if trains:
@@ -82,7 +82,7 @@ def check_agreement(config: Any, asked: str, *, max_length: int | None = None, t
 
 
 @contextmanager
-def _refused_by(refuse: Refuse, what: str) -> Iterator[None]:
+def refused_by(refuse: Refuse, what: str, advice: str = f": {OTHERS}") -> Iterator[None]:
     """Turns whatever a class raises that was built for something else into one line."""
     try:
         yield
@@ -90,23 +90,27 @@ def _refused_by(refuse: Refuse, what: str) -> Iterator[None]:
         raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
-        raise refuse(f"{what} ({type(error).__name__}: {lines[0][:200]}): {OTHERS}") from error
+        raise refuse(f"{what} ({type(error).__name__}: {lines[0][:200]}){advice}") from error
 
 
-def _own(config: Any, refuse: Refuse) -> Any:
-    """A small copy that its own forward accepts."""
+def own_copy(config: Any, refuse: Refuse) -> Any:
+    """A small random network of a configuration's class, which its own forward accepts.
+
+    Raises:
+        SettingsError: by ``refuse``: the class is not built like Llama, or cannot be built
+    """
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise refuse(f"is not a causal language model of transformers (an encoder, or an encoder-decoder?): {OTHERS}")
     if config.get_text_config() is not config:
         raise refuse("has several parts (text_config): give its language model only, saved as a model of its own")
     failure: Exception | None = None
-    with _refused_by(refuse, "cannot be built from its config.json"):
+    with refused_by(refuse, "cannot be built from its config.json"):
         for small in small_configs(config):
             try:
                 network = random_network(small)
                 _check_parts(network, refuse)
                 with torch.no_grad():
-                    network(input_ids=_some_ids(1, 4), use_cache=False)
+                    network(input_ids=some_ids(1, 4), use_cache=False)
             except SettingsError:
                 raise
             except Exception as error:  # of any kind: sizes that do not go together
@@ -128,7 +132,7 @@ def _check_parts(network: Any, refuse: Refuse) -> None:
 
 def _positions(denoiser: Denoiser, own: Any, longest: int) -> int | None:
     """See Agreement. Asks the network's own mask functions, and its own rotations."""
-    ids = _some_ids(1, 4)
+    ids = some_ids(1, 4)
     masks = {is_causal: _own_masks(own, ids, is_causal=is_causal) for is_causal in (False, True)}
     sees_all_but_last = torch.ones(1, 1, 4, 4, dtype=torch.bool)
     sees_all_but_last[..., :3, 3] = False
@@ -181,7 +185,7 @@ def _difference(denoiser: Denoiser, own: Any, longest: int, refuse: Refuse) -> t
     an exported model runs in transformers, by ``is_causal`` in its configuration.
     """
     tokens = min(TOKENS, longest)
-    ids = _some_ids(1, tokens)
+    ids = some_ids(1, tokens)
     spread = torch.linspace(0, longest - 1, tokens).long()[None]
     everything = torch.zeros(1, 1, tokens, tokens)
     expected = own(input_ids=ids, attention_mask=everything, position_ids=spread, use_cache=False).logits
@@ -206,7 +210,7 @@ def _difference(denoiser: Denoiser, own: Any, longest: int, refuse: Refuse) -> t
 
 def _check_reach(denoiser: Denoiser, largest: float, refuse: Refuse) -> None:
     """The first token sees the last one; samples that share a sequence (--pack) do not see each other."""
-    ids = _some_ids(2, 8)
+    ids = some_ids(2, 8)
     alone = denoiser(Inputs(ids))
     changed = ids.clone()
     changed[:, -1] = (ids[:, -1] + 1) % VOCABULARY
@@ -223,7 +227,7 @@ def _check_reach(denoiser: Denoiser, largest: float, refuse: Refuse) -> None:
 
 def _check_determinism(denoiser: Denoiser, config: Any, refuse: Refuse) -> None:
     """In training a model is a function of its inputs, or a resumed run would not be the run that was stopped."""
-    inputs = Inputs(_some_ids(1, TOKENS))
+    inputs = Inputs(some_ids(1, TOKENS))
     denoiser.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -241,5 +245,6 @@ def _check_determinism(denoiser: Denoiser, config: Any, refuse: Refuse) -> None:
         )
 
 
-def _some_ids(*shape: int) -> Tensor:
+def some_ids(*shape: int) -> Tensor:
+    """Ids of a small copy, the same every time."""
     return torch.randint(VOCABULARY, shape, generator=torch.Generator().manual_seed(0))
