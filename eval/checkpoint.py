@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.shard import TokenIds
-from syntaxdiff.train.agreement import check_agreement
+from syntaxdiff.train.agreement import check_agreement, check_causal
 from syntaxdiff.train.export import INFO, TIMESTEP, load_timestep, read_info
 from syntaxdiff.train.llada import MODEL_TYPE
 from syntaxdiff.train.model import Denoiser
@@ -331,6 +331,7 @@ def _causal_config(path: Path, asked: str) -> Any:
         config = made.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # of many kinds: unknown types, values that cannot be
         raise _not_causal(asked, error) from error
+    check_causal(config.get_text_config(), f"--ckpt {asked}")
     return config.get_text_config()
 
 

@@ -15,7 +15,8 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, LlamaConfig, Llam
 from syntaxdiff.eval.checkpoint import open_checkpoint
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train import agreement, start
-from syntaxdiff.train.agreement import check_agreement
+from syntaxdiff.train.adapters import add_adapters
+from syntaxdiff.train.agreement import check_agreement, check_causal
 from syntaxdiff.train.model import Denoiser, Inputs
 from syntaxdiff.train.small_copy import random_network
 
@@ -218,6 +219,40 @@ def test_where_a_window_ends_is_found() -> None:
     assert check_agreement(windowed, "x", max_length=100).positions is None
     with pytest.raises(SettingsError, match="beyond 100 tokens"):
         check_agreement(windowed, "x", max_length=101)
+
+
+def test_encoders_are_no_baselines_from_left_to_right() -> None:
+    """A model that sees later tokens is refused as a baseline; causal ones pass, whatever they are built like."""
+    sizes = {"vocab_size": 200, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
+    with pytest.raises(SettingsError, match=r"--ckpt made: bert sees later tokens"):
+        check_causal(CONFIG_MAPPING["bert"](**sizes), "--ckpt made")
+    for kind in ("llama", "gpt_neox", "mamba"):
+        check_causal(CONFIG_MAPPING[kind](**sizes), "--ckpt made")
+
+
+@pytest.mark.parametrize(("kind", "ids"), [("llama", {}), ("phi3", {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2})])
+def test_adapters_reach_every_projection(kind: str, ids: dict[str, int]) -> None:
+    """Every linear map of every block is adapted, by whatever name its class has for it."""
+    denoiser = Denoiser(random_network(CONFIG_MAPPING[kind](**llama(**ids).to_dict() | {"model_type": kind})))
+    layers = denoiser.network.model.layers
+    names = {name for name, module in layers.named_modules() if isinstance(module, nn.Linear)}
+    add_adapters(denoiser, 2, 1.0)
+    assert names == {name.removesuffix(".base_layer") for name, _ in layers.named_modules() if name.endswith(".base_layer")}
+    assert {name for name, one in denoiser.named_parameters() if one.requires_grad} == {
+        name for name, _ in denoiser.named_parameters() if ".lora_" in name
+    }
+
+
+def test_a_rotation_moved_while_generating_still_trains() -> None:
+    """Frequencies that change with the length (longrope) can be changed in training after a generation read them."""
+    factors = {"short_factor": [1.0] * 8, "long_factor": [2.0] * 8, "original_max_position_embeddings": 16}
+    config = llama(rope_parameters={"rope_type": "longrope", "rope_theta": 1e4, **factors})
+    denoiser = Denoiser(random_network(config))
+    denoiser.network.model.rotary_emb._device = None  # as if the model had been moved
+    with torch.inference_mode():
+        short = denoiser(Inputs(torch.zeros(1, 4, dtype=torch.int64))).clone()
+        denoiser(Inputs(torch.zeros(1, 20, dtype=torch.int64)))
+    assert torch.equal(denoiser(Inputs(torch.zeros(1, 4, dtype=torch.int64))), short)
 
 
 @pytest.mark.parametrize(

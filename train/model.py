@@ -84,7 +84,8 @@ class FloatRotation(nn.Module):
         """Cosine and sine, each float32 [B, L, head width]; arguments are those of the network's class."""
         (rotation,) = self._rotation
         if self._device != hidden.device:
-            rotation.to(hidden.device)
+            with torch.inference_mode(False):  # tensors made in it could not be changed out of it, as longrope does
+                rotation.to(hidden.device)
             self._device = hidden.device
         like = torch.zeros((), dtype=torch.float32, device=hidden.device).expand(hidden.shape)  # only its type is read
         return rotation(like, *arguments, **options)

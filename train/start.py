@@ -81,17 +81,16 @@ def folder_config(folder: Path) -> Any:
     if not isinstance(raw, dict):
         raise SettingsError(f"{file} holds no JSON object: fetch or export the model again")
     kind = raw.get("model_type")
+    if how := raw.get("quantization_config"):
+        how = how.get("quant_method", "some method") if isinstance(how, dict) else how
+        raise SettingsError(
+            f"{folder}: {kind} is quantised ({how}), and is not trained or evaluated here: give its full weights"
+        )
     if kind == llada.MODEL_TYPE:
         try:
             return llada.llama_config(raw)
         except (KeyError, TypeError, ValueError) as error:
             raise SettingsError(f"{file} cannot be read as LLaDA's ({type(error).__name__}: {error})") from error
-    if "quantization_config" in raw:
-        how = raw["quantization_config"]
-        how = how.get("quant_method", "some method") if isinstance(how, dict) else how
-        raise SettingsError(
-            f"{folder}: {kind} is quantised ({how}), and is not trained or evaluated here: give its full weights"
-        )
     if kind not in CONFIG_MAPPING:
         own = ", which its own code would (auto_map), and no code of a model is run" if "auto_map" in raw else ""
         raise SettingsError(
