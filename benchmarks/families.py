@@ -186,8 +186,9 @@ def compare(folder: Path) -> tuple[float, float]:
 
 def main(names: list[str]) -> None:
     """Prints the table, and its rows as one JSON line."""
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     torch.set_num_threads(1)
     rows: dict[str, Any] = {}
     print("| family | largest difference of a logit (largest logit), or why it is refused |\n|---|---|")

@@ -104,7 +104,7 @@ def llama(**changes: Any) -> LlamaConfig:
     )
 
 
-class ScaledInside(LlamaForCausalLM):  # type: ignore[misc]
+class ScaledInside(LlamaForCausalLM):  # type: ignore[no-untyped-call]
     """Scales what the body gives before the head reads it (MiniCPM), which only comes out of the head changed."""
 
     def forward(self, *arguments: Any, **options: Any) -> Any:
@@ -113,7 +113,7 @@ class ScaledInside(LlamaForCausalLM):  # type: ignore[misc]
         return done
 
 
-class LooksElsewhere(LlamaForCausalLM):  # type: ignore[misc]
+class LooksElsewhere(LlamaForCausalLM):  # type: ignore[no-untyped-call]
     """Adds to the logits what depends on the ids, which neither body nor head know."""
 
     def forward(self, input_ids: Any = None, **options: Any) -> Any:
@@ -123,7 +123,7 @@ class LooksElsewhere(LlamaForCausalLM):  # type: ignore[misc]
         return done
 
 
-class SmallerEmbedding(LlamaModel):  # type: ignore[misc]
+class SmallerEmbedding(LlamaModel):  # type: ignore[no-untyped-call]
     """Scales embeddings where it looks ids up, and not those that it is given."""
 
     def forward(self, input_ids: Any = None, inputs_embeds: Any = None, **options: Any) -> Any:
@@ -132,7 +132,7 @@ class SmallerEmbedding(LlamaModel):  # type: ignore[misc]
         return super().forward(inputs_embeds=inputs_embeds, **options)
 
 
-class OtherBody(LlamaForCausalLM):  # type: ignore[misc]
+class OtherBody(LlamaForCausalLM):  # type: ignore[no-untyped-call]
     """Has such a body."""
 
     def __init__(self, config: Any) -> None:
@@ -140,7 +140,7 @@ class OtherBody(LlamaForCausalLM):  # type: ignore[misc]
         self.model = SmallerEmbedding(config)
 
 
-class Shuffled(LlamaForCausalLM):  # type: ignore[misc]
+class Shuffled(LlamaForCausalLM):  # type: ignore[no-untyped-call]
     """Mixes neighbouring tokens, outside of attention."""
 
     def __init__(self, config: Any) -> None:
@@ -223,7 +223,13 @@ def test_where_a_window_ends_is_found() -> None:
 
 def test_encoders_are_no_baselines_from_left_to_right() -> None:
     """A model that sees later tokens is refused as a baseline; causal ones pass, whatever they are built like."""
-    sizes = {"vocab_size": 200, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
+    sizes: dict[str, Any] = {
+        "vocab_size": 200,
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 96,
+    }
     with pytest.raises(SettingsError, match=r"--ckpt made: bert sees later tokens"):
         check_causal(CONFIG_MAPPING["bert"](**sizes), "--ckpt made")
     for kind in ("llama", "gpt_neox", "mamba"):

@@ -45,12 +45,12 @@ def check_llada_layout(config: Any, ids: TokenIds, asked: str) -> None:
             raise refuse(f"has {name}, which LLaDA's layout has no place for") from error
     with refused_by(refuse, "has no setting that LLaDA's layout needs", ""):
         as_llada(config)
-        other: Any = LlamaForCausalLM(llama_config(as_llada(own.config))).eval()
+        other: Any = LlamaForCausalLM(llama_config(as_llada(own.config)))
     with refused_by(refuse, "has tensors of other shapes than LLaDA's", ""):
         other.load_state_dict(own.state_dict())
     inputs = Inputs(some_ids(1, TOKENS), position_BL=torch.linspace(0, config.max_position_embeddings - 1, TOKENS).long()[None])
     with torch.no_grad():
-        expected, logits = (Denoiser(network).eval()(inputs) for network in (own, other))
+        expected, logits = (Denoiser(network)(inputs) for network in (own, other))
     difference, largest = float((logits - expected).abs().max()), float(expected.abs().max())
     if not difference <= TOLERANCE * largest:
         raise refuse(f"computes otherwise than LLaDA: logits would differ by {difference:.3g} (largest {largest:.3g})")

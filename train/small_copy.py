@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 VOCABULARY = 64
 MIN_LAYERS = 4
+MAX_PARAMETERS = 400_000_000  # 1.6 GB
 _INNER = 32  # width of feed-forward layers
 _INNER_SIZES = ("intermediate_size", "ffn_dim", "ffn_hidden_size")  # ends of the names that configurations have for it
 _SEED = 0
@@ -73,8 +74,16 @@ def random_network(config: Any) -> Any:
     """A causal network in float32, with plain attention and random weights.
 
     Every weight matters: none is 0, 1, or so small that a branch could be left out unnoticed.
+
+    Raises:
+        ValueError: it would take gigabytes
+        Exception: of any kind, where its class cannot be built
     """
     made: Any = AutoModelForCausalLM
+    with torch.device("meta"):
+        size = sum(parameter.numel() for parameter in made.from_config(config).parameters())
+    if size > MAX_PARAMETERS:
+        raise ValueError(f"its smallest copy still has {size / 1e6:.0f} M parameters")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         network: Any = made.from_config(config, attn_implementation="eager", dtype=torch.float32)
