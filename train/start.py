@@ -55,19 +55,18 @@ def read_config(model: str, manifest: Manifest, max_length: int, option: str = "
     else:
         config = folder_config(model_folder(model, option))
     asked = f"{option} {model}"
+    known = getattr(config, "max_position_embeddings", None)
+    check_agreement(config, asked, max_length=min(max_length, known or max_length), trains=True)
+    if known is not None and max_length > known:
+        raise SettingsError(f"--max-length {max_length} is more than the {known} positions that {model} knows")
     try:
         config.is_causal, config.use_cache = False, False
         config.bos_token_id, config.eos_token_id = manifest.token_ids.bos, manifest.token_ids.eos
         # With a pad id, transformers would never train its embedding; it is often the end token's too. The export names it.
         config.pad_token_id = None
-    except (TypeError, ValueError) as error:  # some configurations check the types of their fields
-        raise SettingsError(
-            f"{asked}: {config.model_type} needs special tokens that the shards do not have: {error}"
-        ) from error
-    known = getattr(config, "max_position_embeddings", None)
-    if known is not None and max_length > known:
-        raise SettingsError(f"--max-length {max_length} is more than the {known} positions that {model} knows")
-    check_agreement(config, asked, max_length=max_length, trains=True)
+    except Exception as error:  # huggingface_hub's, where a configuration checks the types of its fields
+        reason = " ".join(str(error).split())[:200]
+        raise SettingsError(f"{asked}: {config.model_type} cannot do without special tokens of its own ({reason})") from error
     return config
 
 
