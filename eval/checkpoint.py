@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.shard import TokenIds
+from syntaxdiff.train.agreement import check_agreement, check_causal
 from syntaxdiff.train.export import INFO, TIMESTEP, load_timestep, read_info
 from syntaxdiff.train.llada import MODEL_TYPE
 from syntaxdiff.train.model import Denoiser
@@ -44,6 +45,7 @@ class Described:
         token_ids: ``mask`` is NO_MASK for an autoregressive model
         shift: position i - 1 predicts token i
         info: what ``syntaxdiff.json`` says, empty for other makes
+        most: positions that all attend to each other, where that is fewer than the configuration says (agreement.Agreement)
     """
 
     name: str
@@ -53,6 +55,7 @@ class Described:
     token_ids: TokenIds
     shift: bool
     info: dict[str, Any]
+    most: int | None = None
 
     @property
     def network_config(self) -> Any:
@@ -62,7 +65,7 @@ class Described:
     @property
     def max_positions(self) -> int | None:
         """Most tokens of prompt and answer together, None where the model does not say."""
-        return getattr(self.network_config, "max_position_embeddings", None)
+        return self.most or getattr(self.network_config, "max_position_embeddings", None)
 
     @property
     def vocab_size(self) -> int:
@@ -166,8 +169,9 @@ def open_checkpoint(
         info = read_info(path) if (path / INFO).is_file() else {}
         config = folder_config(path)
         config.is_causal, config.use_cache = False, False
+        most = check_agreement(config, f"--ckpt {folder}").positions
     else:
-        config = _causal_config(path, folder)
+        most, config = None, _causal_config(path, folder)
     tokenizer = _read_tokenizer(path)
     if kind == "autoregressive":
         token_ids = _token_ids(tokenizer, NO_MASK, path)
@@ -191,6 +195,7 @@ def open_checkpoint(
         token_ids=token_ids,
         shift=bool(info.get("shift", False)),
         info=info,
+        most=most,
         config=config,
         place=place,
         dtype=dtype,
@@ -326,6 +331,7 @@ def _causal_config(path: Path, asked: str) -> Any:
         config = made.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # of many kinds: unknown types, values that cannot be
         raise _not_causal(asked, error) from error
+    check_causal(config.get_text_config(), f"--ckpt {asked}")
     return config.get_text_config()
 
 

@@ -48,7 +48,7 @@ TABLE = (
         "eval/*.py",
         never="deepspeed tree_sitter*",
         own="eval.* train.model train.checkpoint train.denoise train.batch train.corruption train.leaves train.noise "
-        "train.objective train.start train.export train.llada "
+        "train.objective train.start train.export train.llada train.agreement "
         "train.operators train.strategies train.settings train.step train.validation train.gguf_import "
         "pipeline.shard pipeline.errors pipeline.jsonlines pipeline.grammar pipeline.alignment pipeline.spans "
         "pipeline.codec pipeline.command pipeline.display pipeline.template pipeline.sample pipeline.record pipeline.response",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from folders import digests
 from training_runs import QUIET, build_shards, run_forked, same, steps, weights, write_json
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM, Qwen2Config
 
 from syntaxdiff.pipeline.shard import read_manifest
 from syntaxdiff.train.checkpoint import Checkpoints
@@ -95,6 +95,20 @@ def no_model(root: Path, folder: Path) -> list[str]:
     return ["--init-from", str(folder / "model")]
 
 
+def other_family(root: Path, folder: Path) -> list[str]:
+    """A model that is not built like Llama; its weights need not be read."""
+    GPT2Config(n_embd=64, n_layer=2, n_head=4).save_pretrained(folder / "model")
+    return ["--init-from", str(folder / "model")]
+
+
+def no_place_in_llada(root: Path, folder: Path) -> list[str]:
+    """A model with tensors that the layout of the export has no name for."""
+    Qwen2Config(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4).save_pretrained(
+        folder / "model"
+    )
+    return ["--model", str(folder / "model"), "--export-layout", "llada"]
+
+
 def unknown_name(root: Path, folder: Path) -> list[str]:
     """A file of options with a name that is none."""
     (folder / "run.yaml").write_text("stratgy: random\n")
@@ -119,6 +133,8 @@ def vocabulary_of(root: Path) -> int:
         (damaged_weights, ["model.safetensors is damaged"]),
         (no_weights, ["holds no *.safetensors files"]),
         (no_model, ["--init-from", "holds no config.json"]),
+        (other_family, ["--init-from", "gpt2 is not built like Llama"]),
+        (no_place_in_llada, ["--export-layout llada", "qwen2", "q_proj.bias", "--export-layout llama"]),
         (unknown_name, ["run.yaml", "'stratgy'", "no option"]),
         (wrong_type, ["run.toml", "seed must be int, not 'seven'"]),
     ],

@@ -1,10 +1,9 @@
 """Low-rank adapters (Hu et al. 2021) on a frozen network, through peft. Merging them is export.py's."""
 
 import torch
+from torch import nn
 
 from syntaxdiff.train.model import Denoiser
-
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def add_adapters(denoiser: Denoiser, rank: int, scale: float, *, seed: int = 0) -> None:
@@ -19,10 +18,12 @@ def add_adapters(denoiser: Denoiser, rank: int, scale: float, *, seed: int = 0) 
 
     for parameter in denoiser.network.parameters():
         parameter.requires_grad_(False)
+    layers = denoiser.network.model.layers.named_modules()
+    projections = {name.rpartition(".")[2] for name, module in layers if isinstance(module, nn.Linear)}  # names differ by class
     config = LoraConfig(
         r=rank,
         lora_alpha=scale * rank,  # type: ignore[arg-type]  # any number will do
-        target_modules=list(PROJECTIONS),
+        target_modules=sorted(projections),
         lora_dropout=0.0,
     )
     with torch.random.fork_rng(devices=[]):

@@ -22,6 +22,8 @@ from syntaxdiff.train import llada
 INFO = "syntaxdiff.json"
 TIMESTEP = "timestep_embedding.safetensors"
 PROGRAMS_ALONE = "programs_alone"  # share of the samples that have neither problem nor reasoning; unknown of older shards
+TOKENIZER_CONFIG = "tokenizer_config.json"
+_HOW_LOADED = ("backend", "is_local", "local_files_only", "from_slow")
 MAX_FILE_BYTES = 5 * 2**30
 
 
@@ -96,6 +98,7 @@ def export(
     with storage_errors(out):
         for path in sorted((data / TOKENIZER).iterdir()):
             shutil.copyfile(path, out / path.name)
+    _name_plain_class(out / TOKENIZER_CONFIG)
     ids = manifest.token_ids
     told = {
         "token_ids": {"mask": ids.mask, "pad": ids.pad, "eos": ids.eos, "bos": ids.bos,
@@ -119,6 +122,22 @@ def export(
         plain.pop("_attn_implementation_internal", None)
         text = json.dumps(plain, indent=1)
     write_text(out / "config.json", text + "\n")
+
+
+def _name_plain_class(path: Path) -> None:
+    """Makes a tokenizer's configuration one that transformers 4 reads too, with the same ids and special tokens.
+
+    All of a tokenizer is in its tokenizer.json. Transformers 5 writes a class of its own beside it, a list under a name where
+    transformers 4 has a dict, and fields of how it was loaded.
+    """
+    if not path.is_file():
+        return
+    told = {name: value for name, value in json.loads(path.read_text("utf-8")).items() if name not in _HOW_LOADED}
+    if isinstance(told.get("extra_special_tokens"), list):
+        extra = told.pop("extra_special_tokens")
+        told["additional_special_tokens"] = [*told.get("additional_special_tokens", []), *extra]
+    told["tokenizer_class"] = "PreTrainedTokenizerFast"
+    write_text(path, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 def clear_unfinished(out: Path) -> None:

@@ -59,11 +59,12 @@ def llama_config(config: dict[str, Any]) -> LlamaConfig:
     Raises:
         SettingsError: the checkpoint uses something that Llama does not have
     """
-    wanted = {"block_type": "llama", "layer_norm_type": "rms", "activation_type": "silu", "rope": True, "alibi": False}
+    wanted = {"block_type": "llama", "layer_norm_type": "rms", "activation_type": "silu", "rope": True, "alibi": False,
+              "layer_norm_with_affine": True, "rope_full_precision": True}  # fmt: skip
     for name, value in wanted.items():
         if config.get(name, value) != value:
             raise SettingsError(f"LLaDA's config.json has {name} {config[name]!r}, Llama needs {value!r}")
-    for name in ("include_bias", "include_qkv_bias", "attention_layer_norm", "scale_logits", "input_emb_norm"):
+    for name in ("include_bias", "include_qkv_bias", "attention_layer_norm", "scale_logits", "input_emb_norm", "clip_qkv"):
         if config.get(name):
             raise SettingsError(f"LLaDA's config.json sets {name}, which Llama does not have")
     num_heads = config["n_heads"]
@@ -74,7 +75,7 @@ def llama_config(config: dict[str, Any]) -> LlamaConfig:
         intermediate_size=config.get("mlp_hidden_size") or 4 * config["d_model"],
         num_hidden_layers=config["n_layers"],
         num_attention_heads=num_heads,
-        num_key_value_heads=config.get("n_kv_heads") or num_heads,
+        num_key_value_heads=config.get("n_kv_heads") or (1 if config.get("multi_query_attention") else num_heads),
         max_position_embeddings=config.get("max_sequence_length", 4096),
         rms_norm_eps=config.get("rms_norm_eps", 1e-5),
         rope_parameters={"rope_type": "default", "rope_theta": config.get("rope_theta", 10000.0)},
@@ -87,8 +88,15 @@ def llama_config(config: dict[str, Any]) -> LlamaConfig:
 def llada_config(config: Any, *, mask_id: int, eos_id: int, pad_id: int) -> dict[str, Any]:
     """A LLaDA ``config.json`` of a Llama configuration. Raises SettingsError for what LLaDA's cannot say."""
     head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    if head_width * config.num_attention_heads != config.hidden_size or config.rope_parameters.get("rope_type") != "default":
-        raise SettingsError("LLaDA's layout has no scaled positions and no heads of another width: use --export-layout llama")
+    if head_width * config.num_attention_heads != config.hidden_size:
+        raise SettingsError(
+            f"LLaDA's layout has no head_dim (here {head_width}) other than hidden_size / num_attention_heads: "
+            "export with --export-layout llama"
+        )
+    if (scaled := config.rope_parameters.get("rope_type")) != "default":
+        raise SettingsError(
+            f"LLaDA's layout has no scaled positions (here rope_type {scaled}): export with --export-layout llama"
+        )
     return {
         "architectures": ["LLaDAModelLM"],
         "auto_map": {

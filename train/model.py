@@ -6,6 +6,8 @@ made bidirectional. Where weights come from is in start.py.
 Shapes: B batch, L tokens, D width, N scored positions, V vocabulary.
 """
 
+import copy
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from syntaxdiff.train.batch import rounded_up, shape_multiple
 
@@ -23,40 +25,70 @@ CHUNK_POSITIONS = 512  # of the head: 512 x 126,464 float32 logits are 0.26 GB
 NUM_TIMESTEPS = 1000
 
 
-def _attention(
+def attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
     """SDPA without a causal mask. Without any mask, so that the flash kernels apply, where no sample is padded or packed."""
     options["is_causal"] = False
+    if options.get("softcap") is not None:
+        return _capped_attention(module, query, key, value, attention_mask, **options), None
     output: tuple[Tensor, None] = sdpa_attention_forward(
         module, query.to(value.dtype), key.to(value.dtype), value, attention_mask, **options
     )
     return output
 
 
-AttentionInterface.register(ATTENTION, _attention)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+def _capped_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    softcap: float,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> Tensor:
+    """Attention with scores bounded to ±softcap (Gemma 2), which SDPA cannot do. All scores [B, H, L, L] exist at once."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = torch.tanh(query @ key.transpose(2, 3) * (scale / softcap)) * softcap
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask, float("-inf"))
+    weights = functional.dropout(scores.softmax(-1, dtype=torch.float32).to(value.dtype), dropout, module.training)
+    return (weights @ value).transpose(1, 2).contiguous()
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    """Without a mask of ours all may attend to all, also where a class would ask for a window (agreement.py bounds those)."""
+
+
+AttentionInterface.register(ATTENTION, attention)
+AttentionMaskInterface.register(ATTENTION, _no_mask)
 
 
 class FloatRotation(nn.Module):
-    """Cosines and sines in float32, so that queries and keys are rotated in float32, as LLaDA does.
+    """A network's own cosines and sines in float32, so that queries and keys are rotated in float32, as LLaDA does.
 
-    The frequencies are no buffer: an engine that casts the model to bfloat16 would cast them too.
+    The rotation is no submodule: an engine that casts the model to bfloat16 would cast its frequencies too.
     """
 
     def __init__(self, rotation: Any) -> None:
         super().__init__()
-        rotation = type(rotation)(config=rotation.config)  # computed anew: those of a model built on `meta` have no values
-        self._frequencies: Tensor = rotation.inv_freq.detach().float().clone()  # a copy: the buffer itself would register
-        self._scaling = float(rotation.attention_scaling)
+        self._rotation = (type(rotation)(config=rotation.config),)  # made again: one built on `meta` has no values
+        self._device = torch.device("cpu")
 
-    def forward(self, hidden: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and sine, each float32 [B, L, head width]."""
-        if self._frequencies.device != hidden.device:
-            self._frequencies = self._frequencies.to(hidden.device)
-        angle = position_ids[..., None].float() * self._frequencies
-        angle = torch.cat((angle, angle), dim=-1)
-        return angle.cos() * self._scaling, angle.sin() * self._scaling
+    def forward(self, hidden: Tensor, *arguments: Any, **options: Any) -> Any:
+        """Cosine and sine, each float32 [B, L, head width]; arguments are those of the network's class."""
+        (rotation,) = self._rotation
+        if self._device != hidden.device:
+            with torch.inference_mode(False):  # tensors made in it could not be changed out of it, as longrope does
+                rotation.to(hidden.device)
+            self._device = hidden.device
+        like = torch.zeros((), dtype=torch.float32, device=hidden.device).expand(hidden.shape)  # only its type is read
+        return rotation(like, *arguments, **options)
 
 
 class ScoringHead(nn.Linear):
@@ -69,6 +101,10 @@ class ScoringHead(nn.Linear):
         scoring.weight, scoring.bias = head.weight, head.bias
         return scoring
 
+    def __init__(self, *sizes: Any, **options: Any) -> None:
+        super().__init__(*sizes, **options)
+        self.finish: Callable[[Tensor], Tensor] | None = None  # what the network does to logits after its head
+
     def forward(self, input: Tensor, target_N: Tensor | None = None) -> Tensor:  # noqa: A002, nn.Linear calls it so
         """Logits [..., V]; with targets, the cross entropy of each position in nats, float32 [N].
 
@@ -77,7 +113,8 @@ class ScoringHead(nn.Linear):
         them (batch.shape_multiple).
         """
         if target_N is None:
-            return super().forward(input)
+            logits = super().forward(input)
+            return logits if self.finish is None else self.finish(logits)
         count = len(target_N)
         missing = rounded_up(count, shape_multiple(input.device)) - count
         filled_ND = functional.pad(input, (0, 0, 0, missing)) if missing else input
@@ -90,7 +127,34 @@ class ScoringHead(nn.Linear):
 
     def _cross_entropy(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         logits_NV = functional.linear(hidden_ND, self.weight, self.bias).float()
+        if self.finish is not None:
+            logits_NV = self.finish(logits_NV)
         return functional.cross_entropy(logits_NV, target_N, reduction="none")
+
+
+class _Given(nn.Module):
+    """Stands in for a network's body: hands on what it is given."""
+
+    def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> MoeModelOutputWithPast:
+        return MoeModelOutputWithPast(last_hidden_state=inputs_embeds)  # the widest of its kind
+
+
+def logits_finish(network: Any) -> Callable[[Tensor], Tensor] | None:
+    """What a network's own forward does to logits after its head, such as scaling or soft-capping; None: nothing.
+
+    It is that forward itself, with body and head left out, so no class need be known. Elementwise, for logits [..., V].
+    """
+    shell = copy.copy(network)
+    shell._modules = {**network._modules, "model": _Given(), "lm_head": nn.Identity()}
+
+    def finish(logits: Tensor) -> Tensor:
+        done: Tensor = (
+            type(network).forward(shell, inputs_embeds=logits.reshape(1, -1, logits.shape[-1]), use_cache=False).logits
+        )
+        return done.reshape(logits.shape)
+
+    probe = torch.linspace(-100, 100, network.lm_head.out_features)[None]
+    return None if torch.equal(finish(probe), probe) else finish
 
 
 class Inputs(NamedTuple):
@@ -132,6 +196,7 @@ class Denoiser(nn.Module):
         network.set_attn_implementation(ATTENTION)
         network.model.rotary_emb = FloatRotation(network.model.rotary_emb)
         network.lm_head = ScoringHead.replacing(network.lm_head)
+        network.lm_head.finish = logits_finish(network)
         self.network = network
         self.shift = shift
         self.timestep: nn.Embedding | None = None

@@ -19,8 +19,8 @@ from syntaxdiff.train.adapters import add_adapters, num_adapter_parameters
 from syntaxdiff.train.batch import shape_multiple
 from syntaxdiff.train.checkpoint import FORMAT, Checkpoints, RunState, name_of
 from syntaxdiff.train.engine_config import RunFacts, complete, decisive, read_json, with_schedule
+from syntaxdiff.train.layout import check_llada_layout
 from syntaxdiff.train.leaves import leaf_tables
-from syntaxdiff.train.llada import llada_config
 from syntaxdiff.train.loader import LoaderConfig, SampleStream, read_split
 from syntaxdiff.train.model import Denoiser
 from syntaxdiff.train.operators import LeafTables
@@ -69,8 +69,7 @@ class Session:
         self.network_config = start.read_config(self.model_name, self.manifest, self.max_length, option)
         start.check_tokenizer(self.model_name, self.data, option)
         if settings.export_layout == "llada":  # refuse now what the export would refuse after the training
-            ids = self.manifest.token_ids
-            llada_config(self.network_config, mask_id=ids.mask, eos_id=ids.eos, pad_id=ids.pad)
+            check_llada_layout(self.network_config, self.manifest.token_ids, f"{option} {self.model_name}")
         self.ds_config, self.notes = complete(read_json(ds_path), self._facts())
         self.loader = LoaderConfig(
             seed=settings.seed,

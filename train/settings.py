@@ -133,6 +133,11 @@ class Settings:
             raise SettingsError("--init-from and --model both say where to start: leave one out")
         if self.export_layout == "llada" and self.timestep_embedding:
             raise SettingsError("--export-layout llada is for LLaDA's tools, which know no --timestep-embedding: leave one out")
+        if self.export_layout == "llada" and self.shift:
+            raise SettingsError(
+                "--export-layout llada is for LLaDA's tools, which predict each token at its own place: leave --shift out, or "
+                "export with --export-layout llama"
+            )
         self.corruption()
         self.noise_curriculum()
 

@@ -4,16 +4,26 @@ Nothing here runs remote code. Files are mapped into memory, not read into it, s
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest
 from syntaxdiff.train import llada
+from syntaxdiff.train.agreement import check_agreement
 from syntaxdiff.train.export import TIMESTEP
 from syntaxdiff.train.presets import PRESETS, new_network, preset_config
 
@@ -44,23 +54,61 @@ def read_config(model: str, manifest: Manifest, max_length: int, option: str = "
         config: Any = preset_config(PRESETS[model], manifest.tokenizer["vocab_size"], max_length)
     else:
         config = folder_config(model_folder(model, option))
-    config.is_causal, config.use_cache = False, False
-    config.bos_token_id, config.eos_token_id = manifest.token_ids.bos, manifest.token_ids.eos
-    # With a pad id, transformers would never train its embedding; it is often the end token's too. The export names it.
-    config.pad_token_id = None
+    asked = f"{option} {model}"
     known = getattr(config, "max_position_embeddings", None)
+    check_agreement(config, asked, max_length=min(max_length, known or max_length), trains=True)
     if known is not None and max_length > known:
         raise SettingsError(f"--max-length {max_length} is more than the {known} positions that {model} knows")
+    try:
+        config.is_causal, config.use_cache = False, False
+        config.bos_token_id, config.eos_token_id = manifest.token_ids.bos, manifest.token_ids.eos
+        # With a pad id, transformers would never train its embedding; it is often the end token's too. The export names it.
+        config.pad_token_id = None
+    except Exception as error:  # huggingface_hub's, where a configuration checks the types of its fields
+        reason = " ".join(str(error).split())[:200]
+        raise SettingsError(f"{asked}: {config.model_type} cannot do without special tokens of its own ({reason})") from error
     return config
 
 
 def folder_config(folder: Path) -> Any:
-    """The configuration of a model in a folder, LLaDA's as Llama's. Raises SettingsError where it cannot be read."""
+    """The configuration of a model in a folder, LLaDA's as Llama's. Raises SettingsError where it cannot be read or used."""
+    file = folder / "config.json"
     try:
-        raw = json.loads((folder / "config.json").read_text("utf-8"))
-        return llada.llama_config(raw) if raw.get("model_type") == llada.MODEL_TYPE else AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise SettingsError(f"{folder / 'config.json'} cannot be read as a Llama-like model's: {error}") from error
+        raw = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{file} cannot be read ({error}): fetch or export the model again") from error
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{file} holds no JSON object: fetch or export the model again")
+    kind = raw.get("model_type")
+    if how := raw.get("quantization_config"):
+        how = how.get("quant_method", "some method") if isinstance(how, dict) else how
+        raise SettingsError(
+            f"{folder}: {kind} is quantised ({how}), and is not trained or evaluated here: give its full weights"
+        )
+    if kind == llada.MODEL_TYPE:
+        try:
+            return llada.llama_config(raw)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SettingsError(f"{file} cannot be read as LLaDA's ({type(error).__name__}: {error})") from error
+    if kind not in CONFIG_MAPPING:
+        own = ", which its own code would (auto_map), and no code of a model is run" if "auto_map" in raw else ""
+        raise SettingsError(
+            f"{file} names the model type {kind!r}, which transformers does not know{own}: "
+            "convert the model to a type that transformers has, such as llama or qwen2"
+        )
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except Exception as error:  # huggingface_hub's of a field's type, and whatever a class raises
+        reason = " ".join(str(error).split())[:300]
+        raise SettingsError(f"{file} cannot be read as a {kind} model's ({type(error).__name__}: {reason})") from error
+    known: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    named = raw.get("architectures") or []
+    if "auto_map" in raw and known is not None and named and named[0] != known.__name__:
+        raise SettingsError(
+            f"{file} names the class {named[0]} of its own code (auto_map), and no code of a model is run: where "
+            f"{known.__name__} of transformers computes the same, name that in architectures and remove auto_map"
+        )
+    return config
 
 
 def model_folder(model: str, option: str = "--model") -> Path:
@@ -185,11 +233,40 @@ def _assign(network: Any, tensors: dict[str, torch.Tensor], asked: str) -> None:
     wrong = [name for name, tensor in tensors.items() if name in expected and tensor.shape != expected[name].shape]
     for what, names in (("lacks", missing), ("has unknown", extra), ("has, in another shape,", wrong)):
         if names:
-            raise SettingsError(f"{asked} {what} {names[0]} and {len(names) - 1} more tensors: is it a Llama-like model?")
+            raise SettingsError(
+                f"{asked} {what} {names[0]} and {len(names) - 1} more tensors: the files do not hold what "
+                f"{type(network).__name__} of transformers has (mixtures of experts, whose tensors it merges, cannot be loaded)"
+            )
     network.load_state_dict({name: tensors[name] for name in expected if name in tensors}, assign=True, strict=False)
     network.tie_weights()
+    _fill_buffers(network, asked)
     for parameter in network.parameters():
         parameter.requires_grad_(True)
+
+
+def _fill_buffers(network: Any, asked: str) -> None:
+    """Computes what a class keeps beside its weights and no file holds, as transformers does when it loads a model.
+
+    Rotations are left out: the denoiser makes them again (model.FloatRotation).
+    """
+    rotation = network.model.rotary_emb
+    for path, module in network.named_modules():
+        missing = {name: one for name, one in module.named_buffers(recurse=False) if one.is_meta}
+        if module is rotation or not missing:
+            continue
+        for name, one in missing.items():
+            if not one.dtype.is_floating_point:
+                raise SettingsError(f"{asked}: nothing says what {path}.{name} is, which no file of the model holds")
+            module._buffers[name] = torch.full_like(one, math.nan, device="cpu")
+        for parameter in module.parameters():
+            parameter._is_hf_initialized = True
+        versions = [parameter._version for parameter in module.parameters()]
+        network._init_weights(module)
+        for name in missing:
+            if module.get_buffer(name).isnan().any():
+                raise SettingsError(f"{asked}: nothing says what {path}.{name} is, which no file of the model holds")
+        if versions != [parameter._version for parameter in module.parameters()]:
+            raise SettingsError(f"{asked}: transformers draws weights of {path} again when it loads them")
 
 
 def fit_vocabulary(network: Any, manifest: Manifest, model: str) -> None:
