@@ -50,7 +50,7 @@ class Progress:
         self._is_first = is_first
         self._flops_per_token = flops_per_token
         self._peak_flops = peak_flops
-        self._began = self._since = time.perf_counter()
+        self._began = self._since = time.perf_counter()  # the former: when the first step was done
         self._first, self._total, self._log_every = first, total, log_every
         self._bar: Any = None
         self._warned: set[str] = set()
@@ -86,6 +86,8 @@ class Progress:
             return
         now = time.perf_counter()
         seconds, self._since = now - self._since, now
+        if step == self._first + 1:
+            self._began = now
         rate = tokens / seconds
         record: dict[str, Any] = {
             "kind": "step",
@@ -106,8 +108,12 @@ class Progress:
         self._bar.update()
         is_due = self._log_every and (step % self._log_every == 0 or step in (self._first + 1, self._total))
         if self._bar.disable and is_due:
-            left = (now - self._began) / (step - self._first) * (self._total - step)
-            self.say(f"step {step:,} of {self._total:,}: {told}, {tqdm.format_interval(left)} left")
+            taken = step - self._first - 1  # the first step warms up, and says nothing of the others
+            left = (now - self._began) / taken * (self._total - step) if taken else None
+            self.say(
+                f"step {step:,} of {self._total:,}: {told}"
+                + (f", {tqdm.format_interval(left)} left" if left is not None else "")
+            )
         self._write(record)
         self._send(step, {name: record[name] for name in (*values, "tokens_per_second")})
 
