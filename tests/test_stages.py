@@ -3,7 +3,6 @@
 import itertools
 import socket
 from pathlib import Path
-from typing import Any
 
 import engine_trials as trials
 import pytest

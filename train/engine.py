@@ -15,7 +15,7 @@ from deepspeed.accelerator import get_accelerator
 from torch import Tensor, distributed, nn
 
 from syntaxdiff.pipeline.errors import SettingsError, StorageError
-from syntaxdiff.train.engine_repairs import know_gradient_norm, without_empty_step
+from syntaxdiff.train.engine_repairs import keep_groups_apart, know_gradient_norm, weight_decays, without_empty_step
 
 
 def start_processes() -> None:
@@ -160,6 +160,7 @@ def load_state(engine: Any, folder: Path, tag: str, *, is_universal: bool = Fals
     """
     # DeepSpeed reads the flag from its JSON; one run may need both kinds, as its best checkpoint may be of either.
     engine._config.load_universal_checkpoint = is_universal
+    decays = weight_decays(engine)
     try:
         path, _ = engine.load_checkpoint(str(folder), tag=tag)
     except (OSError, RuntimeError, AssertionError, ValueError, KeyError) as error:
@@ -170,6 +171,7 @@ def load_state(engine: Any, folder: Path, tag: str, *, is_universal: bool = Fals
         engine._config.load_universal_checkpoint = False
     if path is None:
         raise SettingsError(f"{folder / tag} cannot be loaded by this run: is it of another model or JSON?")
+    keep_groups_apart(engine, decays)
 
 
 def write_universal(source: Path, target: Path) -> None:

@@ -183,7 +183,8 @@ class Session:
             StorageError: no room for its conversion
         """
         folder, tag = self.checkpoints.folder, name_of(step)
-        if self.checkpoints.read(step).world == self.world:
+        # Without ZeRO a checkpoint is whole, and fits any number of ranks as it is.
+        if self.checkpoints.read(step).world == self.world or not self.engine.zero_optimization():
             ds.load_state(self.engine, folder, tag)
             return
         universal = self.checkpoints.universal(step)

@@ -18,6 +18,7 @@ import yaml
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.corruption import CorruptionConfig
+from syntaxdiff.train.engine_config import AUTO_HELP
 from syntaxdiff.train.noise import CURRICULA, Curriculum
 from syntaxdiff.train.objective import OBJECTIVES
 from syntaxdiff.train.operators import OperatorShares
@@ -146,6 +147,7 @@ def parser() -> argparse.ArgumentParser:
         usage="deepspeed [launcher options] train/run.py [--ds-config FILE] [--config FILE] [options]",
         description="Train a diffusion language model on shards of syntaxdiff-prep. Optimizer, schedule, precision, ZeRO, "
         "batch sizes and monitors are in the DeepSpeed JSON.",
+        epilog=AUTO_HELP,
         allow_abbrev=False,
     )
     made.add_argument("--ds-config", "--deepspeed_config", default="ds_zero3.json", metavar="FILE", help="the DeepSpeed JSON")

@@ -33,13 +33,13 @@ class Validation:
     """Losses of one strategy.
 
     Attributes:
-        loss: nats a token, weighted by inverse rates over the sum of the weights
+        loss: nats a token, weighted by inverse rates over the sum of the weights; None where nothing was scored
         by_rate: nats a masked token, by upper end of the rate's bin; None where nothing was masked
         by_region: the same by region
     """
 
     strategy: str
-    loss: float
+    loss: float | None
     by_rate: dict[float, float | None]
     by_region: dict[str, float | None]
 
@@ -97,7 +97,7 @@ class Validator:
         """Losses of every strategy at the samples' own rates; all ranks must call it."""
         return [self._measure(stepper, config, None) for config in self._configs]
 
-    def grid(self, stepper: Stepper) -> dict[str, dict[float, float]]:
+    def grid(self, stepper: Stepper) -> dict[str, dict[float, float | None]]:
         """Loss of every strategy at each rate of GRID, all samples at that rate."""
         return {config.strategy: {rate: self._measure(stepper, config, rate).loss for rate in GRID} for config in self._configs}
 
@@ -118,7 +118,7 @@ class Validator:
 
         return Validation(
             strategy=config.strategy,
-            loss=values[0] / values[1] if values[1] else 0.0,
+            loss=values[0] / values[1] if values[1] else None,
             by_rate=means(2, RATE_BINS),
             by_region=means(2 + 2 * bins, [region.name.lower() for region in REGIONS]),
         )
