@@ -80,12 +80,15 @@ def deepspeed_json(stage: int, dtype: str, clipping: float, **more: Any) -> dict
     }
 
 
-def trained(config: dict[str, Any], first: int, last: int, *, load: Any = None, save: Any = None) -> tuple[Trace, list[Any]]:
+def trained(
+    config: dict[str, Any], first: int, last: int, *, load: Any = None, save: Any = None, as_found: bool = False
+) -> tuple[Trace, list[Any]]:
     """Steps ``first`` to ``last`` by DeepSpeed; every rank has its share of the micro-batches. For a process that has joined.
 
     Args:
         load: called with the engine before the first step
         save: called with the engine after the last
+        as_found: sizes of the batch are the JSON's
 
     Returns:
         loss of this rank and gradient norm of every step, and the float32 weights
@@ -97,8 +100,8 @@ def trained(config: dict[str, Any], first: int, last: int, *, load: Any = None, 
 
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     facts = RunFacts(
-        world=world, default_learning_rate=LEARNING_RATE, learning_rate=None, micro_batch=4, accumulation=ACCUMULATION // world,
-        warmup_share=0.0, hidden_size=16, has_gpu=False,
+        world=world, default_learning_rate=LEARNING_RATE, learning_rate=None, micro_batch=None if as_found else 4,
+        accumulation=None if as_found else ACCUMULATION // world, warmup_share=0.0, hidden_size=16, has_gpu=False,
     )  # fmt: skip
     config = with_schedule(complete(config, facts)[0], 100, 0.0)
     ds.check_config(config)
@@ -109,7 +112,8 @@ def trained(config: dict[str, Any], first: int, last: int, *, load: Any = None, 
     trace = []
     for step in range(first, last):
         total = 0.0
-        for batch_BD in micro_batches()[ACCUMULATION * step :][:ACCUMULATION][rank::world]:
+        mine = micro_batches()[ACCUMULATION * step :][:ACCUMULATION][rank::world]
+        for batch_BD in (mine * engine.gradient_accumulation_steps())[: engine.gradient_accumulation_steps()]:
             loss = loss_of(engine, batch_BD, dtype)
             engine.backward(loss)
             engine.step()
@@ -129,6 +133,20 @@ def trained(config: dict[str, Any], first: int, last: int, *, load: Any = None, 
 def all_trained(configs: list[dict[str, Any]]) -> list[Any]:
     """Whole runs, one after the other. For a process that has joined."""
     return [trained(config, 0, NUM_STEPS) for config in configs]
+
+
+def outcomes(configs: list[dict[str, Any]]) -> list[Any]:
+    """A step under each JSON as a user has it, on a CPU: the gradient norm, or the message that refuses it. After joining."""
+    from syntaxdiff.pipeline.errors import SyntaxdiffError
+
+    told: list[Any] = []
+    for config in configs:
+        try:
+            ((_, norm),), _ = trained(config, 0, 1, as_found=True)
+            told.append(norm)
+        except SyntaxdiffError as error:
+            told.append(str(error))
+    return told
 
 
 def save_state(stage: int, folder: Path) -> Trace:

@@ -3,6 +3,7 @@
 import itertools
 import socket
 from pathlib import Path
+from typing import Any
 
 import engine_trials as trials
 import pytest
@@ -47,3 +48,61 @@ def test_a_state_of_two_ranks_fits_one(stage: int, tmp_path: Path) -> None:
     assert tuple(trace[0]) == pytest.approx(plain_trace[2], rel=1e-4)
     for one, plain in zip(weights, plain_weights, strict=True):
         assert torch.allclose(torch.tensor(one), plain, atol=1e-5)
+
+
+AUTO_BATCH = dict.fromkeys(("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"), "auto")
+AUTO_ADAM = {"type": "AdamW", "params": dict.fromkeys(("lr", "betas", "eps", "weight_decay"), "auto")}
+AUTO_WARMUP = {"type": "WarmupLR", "params": dict.fromkeys(("warmup_min_lr", "warmup_max_lr", "warmup_num_steps"), "auto")}
+TO_CPU = {"device": "cpu", "pin_memory": True}
+BUCKETS = dict.fromkeys(("reduce_bucket_size", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold"), "auto")
+FP16 = {"enabled": "auto", "loss_scale": 0, "loss_scale_window": 500, "initial_scale_power": 16, "hysteresis": 2}
+# Habits of published files: of transformers' examples, of fine-tuning kits, of DeepSpeed's own examples.
+HABITS: dict[str, dict[str, Any]] = {
+    "all auto, no optimizer": {
+        **AUTO_BATCH, "gradient_clipping": "auto", "bf16": {"enabled": "auto"}, "fp16": FP16, "comms_config": {},
+        "zero_optimization": {"stage": 0, "round_robin_gradients": True, "overlap_comm": False},
+    },
+    "stage 2, optimizer on the CPU": {
+        **AUTO_BATCH, "fp16": FP16, "bf16": {"enabled": "auto"}, "optimizer": AUTO_ADAM, "scheduler": AUTO_WARMUP,
+        "zero_optimization": {"stage": 2, "offload_optimizer": TO_CPU, "allgather_bucket_size": 2e8, "overlap_comm": True},
+        "steps_per_print": 2e3,
+    },
+    "stage 3, all on the CPU": {
+        **AUTO_BATCH, "zero_force_ds_cpu_optimizer": False, "zero_allow_untested_optimizer": True, "bf16": {"enabled": True},
+        "zero_optimization": {
+            "stage": 3, "offload_optimizer": TO_CPU, "offload_param": TO_CPU, "sub_group_size": 0, "max_live_parameters": 0,
+            "gather_16bit_weights_on_model_save": True, **BUCKETS,
+        },
+        "activation_checkpointing": {"partition_activations": True, "number_checkpoints": None},
+    },
+    "an older DeepSpeed's": {
+        "train_batch_size": 4, "steps_per_print": 2000, "prescale_gradients": False, "fp16": {"enabled": True},
+        "optimizer": {"type": "Adam", "params": {"lr": 1e-3, "betas": [0.8, 0.999], "eps": 1e-8, "bias_correction": True}},
+        "scheduler": {"type": "WarmupLR", "params": {"warmup_min_lr": 0, "warmup_max_lr": 1e-3, "warmup_num_steps": 10}},
+        "zero_optimization": {"stage": 2, "cpu_offload": True, "elastic_checkpoint": True}, "sparse_attention": {},
+    },
+    "NVMe and quantized communication": {
+        "bf16": {"enabled": True}, "aio": {"block_size": 1048576, "queue_depth": 8, "single_submit": False},
+        "zero_optimization": {
+            "stage": 3, "offload_param": {"device": "nvme", "nvme_path": "/nowhere", "buffer_count": "auto"},
+            "zero_quantized_weights": True, "zero_hpz_partition_size": 8,
+        },
+    },
+    "an empty optimizer": {"optimizer": {}, "scheduler": {}, "zero_optimization": {}},
+    "Adagrad": {"optimizer": {"type": "Adagrad"}, "bf16": {"enabled": True}, "zero_optimization": {"stage": 0}},
+    "SGD": {"optimizer": {"type": "SGD", "params": {"momentum": 0.9}}, "zero_allow_untested_optimizer": True},
+    "autocast": {"torch_autocast": {"enabled": True, "dtype": "fp16"}, "zero_optimization": {"stage": 0}},
+    "one cycle": {"scheduler": {"type": "OneCycle", "params": {"cycle_min_lr": 1e-4, "cycle_max_lr": 1e-3}}},
+    "profiled": {"wall_clock_breakdown": True, "comms_logger": {"enabled": True}, "flops_profiler": {"enabled": True}},
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_what_others_write_takes_a_step_on_a_cpu(tmp_path: Path) -> None:
+    """JSONs with the habits of published ones run as they are; what DeepSpeed alone refuses is one line with its words."""
+    refused = {"bf16": {"enabled": True, "bf16_master_weights_and_grads": True}, "zero_optimization": {"stage": 0}}
+    *norms, message = trials.in_processes(trials.outcomes, tmp_path, [*HABITS.values(), refused], port=_free_port())
+    for name, norm in zip(HABITS, norms, strict=True):
+        assert isinstance(norm, float), (name, norm)
+        assert norm > 1, name
+    assert message.startswith("DeepSpeed refuses the JSON (AssertionError): Bf16_master_weights_and_grads is only supported")

@@ -105,7 +105,8 @@ def make_engine(model: nn.Module, config: dict[str, Any], block: type[nn.Module]
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
     """The trainable parameters, in a group with weight decay and one without: norms, biases, the timestep embedding."""
-    decayed, exempt = [], []
+    decayed: list[nn.Parameter] = []
+    exempt: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             is_exempt = parameter.ndim < 2 or name.split(".")[0] == "timestep"
