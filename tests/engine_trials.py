@@ -30,7 +30,8 @@ def micro_batches() -> list[Tensor]:
 
 def loss_of(model: Any, batch_BD: Tensor, dtype: torch.dtype) -> Tensor:
     """Large enough that clipping at 1 acts."""
-    return (model(batch_BD.to(dtype)).float() ** 2).mean() * 30
+    loss: Tensor = (model(batch_BD.to(dtype)).float() ** 2).mean() * 30
+    return loss
 
 
 def plain_steps(
@@ -39,7 +40,7 @@ def plain_steps(
     """torch.optim.AdamW on float32 masters of a network in ``dtype``: what every step was, and the masters at the end."""
     model = copy.deepcopy(network()).to(dtype)
     masters = [parameter.detach().float().requires_grad_() for parameter in model.parameters()]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [one for one in masters if one.ndim > 1]},
         {"params": [one for one in masters if one.ndim == 1], "weight_decay": 0.0},
     ]
@@ -50,9 +51,10 @@ def plain_steps(
         sums = [torch.zeros_like(one, dtype=accumulates_in or dtype) for one in masters]
         for batch_BD in micro_batches()[ACCUMULATION * step :][:ACCUMULATION]:
             loss = loss_of(model, batch_BD, dtype) / ACCUMULATION
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
             for one, parameter in zip(sums, model.parameters(), strict=True):
+                assert parameter.grad is not None
                 one += parameter.grad
                 parameter.grad = None
         for master, one in zip(masters, sums, strict=True):
