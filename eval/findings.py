@@ -152,7 +152,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         try:
             keys = {"step": _STEP_KEYS, "validation": ("strategy", "loss")}.get(record["kind"], ())
             values = [record["step"], *(record[key] for key in keys if key != "strategy")]
-            if not all(isinstance(value, (int, float)) for value in values):
+            # null is what the step or validation could not know, as nothing was scored.
+            if not all(value is None or isinstance(value, (int, float)) for value in values):
                 raise TypeError("a value is no number")
         except (ValueError, KeyError, TypeError) as error:
             raise SourceError(f"{path}, {place}, is not a record of a training run ({error}): train again") from error

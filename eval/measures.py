@@ -106,10 +106,12 @@ def measures_of(folder: Path, own: str | None) -> tuple[Measures, dict[str, int]
 
     told = _read(folder / "loss" / loss.RESULT)
     for strategy, one in told["strategies"].items():
+        if one["loss"] is None:  # nothing was scored
+            continue
         measures[f"loss/{strategy}"] = one["loss"]
         if one["by_region"]["code"] is not None:
             measures[f"loss/{strategy}/code"] = one["by_region"]["code"]
-    if own in told["strategies"]:
+    if f"loss/{own}" in measures:
         measures["loss/own"] = measures[f"loss/{own}"]
     for cell in _read(folder / "reconstruct" / reconstruction.RESULT)["cells"]:
         where = f"reconstruct/{cell['strategy']}/{cell['mask_rate']:g}"

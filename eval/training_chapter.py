@@ -62,7 +62,7 @@ def _objective(record: dict[str, Any]) -> str:
 
 
 def _curve(records: Sequence[dict[str, Any]], key: str, name: str, colour: int, *, is_faint: bool = False) -> Series:
-    points = [Point(record["step"], record[key]) for record in records]
+    points = [Point(record["step"], record[key]) for record in records if record[key] is not None]
     return Series(name=name, points=points, colour=colour, is_faint=is_faint)
 
 

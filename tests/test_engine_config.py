@@ -154,7 +154,8 @@ def test_every_auto_is_filled_in_or_refused_by_its_key() -> None:
         for name in place[:-1]:
             inner = inner.setdefault(name, {})
         inner[place[-1]] = "auto"
-        refusal, done = None, {}
+        refusal: str | None = None
+        done: dict[str, Any] = {}
         try:
             done, _ = completed(config)
         except SettingsError as error:

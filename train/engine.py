@@ -15,9 +15,10 @@ from deepspeed.accelerator import get_accelerator
 from torch import Tensor, distributed, nn
 
 from syntaxdiff.pipeline.errors import SettingsError, StorageError
-from syntaxdiff.train.engine_repairs import know_gradient_norm, without_empty_step
+from syntaxdiff.train.engine_repairs import keep_groups_apart, know_gradient_norm, weight_decays, without_empty_step
 from syntaxdiff.train.ranks import rank_variables
 
+CPU_BF16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # as torch names them; the latter two are Arm's
 Value = TypeVar("Value")
 
 
@@ -105,8 +106,13 @@ def device() -> torch.device:
 
 
 def has_bf16() -> bool:
-    """Whether this machine computes in bfloat16: CPUs do, GPUs from Ampere on."""
-    return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+    """Whether this machine has instructions for bfloat16: GPUs from Ampere on, CPUs with AVX512-BF16 or AMX, and some of Arm's.
+
+    Other CPUs take it too, and are several times slower in it than in float32.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return any(torch.cpu.get_capabilities().get(name, False) for name in CPU_BF16)
 
 
 def check_config(config: dict[str, Any]) -> None:
@@ -155,7 +161,8 @@ def make_engine(model: nn.Module, config: dict[str, Any], block: type[nn.Module]
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
     """The trainable parameters, in a group with weight decay and one without: norms, biases, the timestep embedding."""
-    decayed, exempt = [], []
+    decayed: list[nn.Parameter] = []
+    exempt: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             is_exempt = parameter.ndim < 2 or name.split(".")[0] == "timestep"
@@ -210,6 +217,7 @@ def load_state(engine: Any, folder: Path, tag: str, *, is_universal: bool = Fals
     """
     # DeepSpeed reads the flag from its JSON; one run may need both kinds, as its best checkpoint may be of either.
     engine._config.load_universal_checkpoint = is_universal
+    decays = weight_decays(engine)
     try:
         path, _ = engine.load_checkpoint(str(folder), tag=tag)
     except (OSError, RuntimeError, AssertionError, ValueError, KeyError) as error:
@@ -220,6 +228,7 @@ def load_state(engine: Any, folder: Path, tag: str, *, is_universal: bool = Fals
         engine._config.load_universal_checkpoint = False
     if path is None:
         raise SettingsError(f"{folder / tag} cannot be loaded by this run: is it of another model or JSON?")
+    keep_groups_apart(engine, decays)
     scheduler = engine.lr_scheduler
     if scheduler is not None:  # the state holds the rate of the schedule that it was written under, which may have been another
         scheduler.step(scheduler.last_batch_iteration)

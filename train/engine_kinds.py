@@ -89,9 +89,9 @@ def listed(of: type, words: str, default: Any = REQUIRED) -> Kind:
 
 def of_model(model: Any) -> dict[str, Kind]:
     """The keys of one of DeepSpeed's pydantic models, by their names and aliases."""
-    kinds = {}
+    kinds: dict[str, Kind] = {}
     for name, info in model.model_fields.items():
-        bounds = {}
+        bounds: dict[str, float] = {}
         for one in info.metadata:
             bounds |= {"least": one.ge} if hasattr(one, "ge") else {"least": one.gt + 1} if hasattr(one, "gt") else {}
             bounds |= {"most": one.le} if hasattr(one, "le") else {}

@@ -222,12 +222,8 @@ def _of_default(name: str, default: Any) -> Kind:
     if isinstance(default, tuple):
         return _pair(default, most=1 if name == "betas" else math.inf)
     if name == "lr" or isinstance(default, (int, float)) or default is REQUIRED:
-        least = default if isinstance(default, (int, float)) and default < 0 else 0
-        return Kind(
-            words="a number" + (" of at least 0" if not least else ""),
-            accepts=lambda v: is_number(v) and (least < 0 or v >= 0),
-            default=default,
-        )
+        is_signed = isinstance(default, (int, float)) and default < 0
+        return number(default, least=-math.inf if is_signed else 0)
     return Kind(words="a value that it takes", accepts=lambda _: True, default=default)
 
 

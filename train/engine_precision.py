@@ -111,6 +111,10 @@ def adapt_to_cpu(config: dict[str, Any], notes: list[str]) -> None:
         if zero.get(name) not in (None, False, AUTO):
             del zero[name]
             notes.append(f"zero_optimization.{name} is left out: it needs a GPU")
+    secondary = zero.get("zero_hpz_partition_size", 1)
+    if isinstance(secondary, int) and secondary > 1:
+        del zero["zero_hpz_partition_size"]
+        notes.append("zero_optimization.zero_hpz_partition_size is left out: it is for nodes of several GPUs")
     autocast = config.get("torch_autocast", {})
     if autocast.get("enabled") is True and autocast.get("dtype") in ("fp16", "float16", "half"):
         autocast["dtype"] = "bf16"

@@ -1,4 +1,7 @@
-"""What DeepSpeed 0.19 does wrong under ZeRO stage 0, put right, so that a stage does not change losses nor what is logged."""
+"""What DeepSpeed 0.19 does wrong, put right: neither the stage of ZeRO nor another number of ranks changes the numbers.
+
+tests/test_stages.py holds each of these against plain PyTorch.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,3 +51,25 @@ def know_gradient_norm(engine: Any) -> None:
         engine._global_grad_norm /= scale
 
     engine._take_model_step = take_step_and_norm
+
+
+def weight_decays(engine: Any) -> list[float | None]:
+    """The weight decay of every group of parameters."""
+    return [group.get("weight_decay") for group in engine.optimizer.param_groups]
+
+
+def keep_groups_apart(engine: Any, decays: list[float | None]) -> None:
+    """After a checkpoint was loaded: every group has its own weight decay and its own count of steps.
+
+    ZeRO-3 loads a universal checkpoint with the first group's settings for all groups, and with one tensor that counts the
+    steps of all, which then goes up once per group.
+
+    Args:
+        decays: of the groups, from before
+    """
+    for group, decay in zip(engine.optimizer.param_groups, decays, strict=True):
+        if decay is not None:
+            group["weight_decay"] = decay
+    for state in getattr(engine.optimizer, "optimizer", engine.optimizer).state.values():
+        if isinstance(state.get("step"), torch.Tensor):
+            state["step"] = state["step"].clone()

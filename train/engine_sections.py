@@ -13,6 +13,7 @@ NOT_USED = {
     "activation_checkpointing": "it is for models that call DeepSpeed's checkpointing: use --activation-checkpointing",
     "comms_config": "DeepSpeed reads comms_logger",
     "monitor_config": "DeepSpeed reads tensorboard, wandb, comet and csv_monitor at the top level",
+    "autotuning": "it is for `deepspeed --autotuning`, which this trainer does not take part in",
     "compile": "the model is not compiled",
     "dataloader_drop_last": "the trainer has its own loader",
     "load_universal_checkpoint": "the trainer converts checkpoints itself, where the number of ranks is another",
@@ -30,7 +31,6 @@ NOT_USED = {
 _REMOVED = "DeepSpeed 0.19 no longer has it"
 REFUSED_WHERE_ON = {
     "amp": f"{_REMOVED}: use bf16",
-    "autotuning": "the launcher's `deepspeed --autotuning` starts scripts of its own: set it to false",
     "compression_training": _REMOVED,
     "curriculum_learning": f"{_REMOVED}, and --curriculum is the trainer's own: remove it",
     "data_efficiency": "the trainer draws its batches itself: remove it",

@@ -75,7 +75,7 @@ class Progress:
                 kept.append(line.decode("utf-8") + "\n")
         write_text(path, "".join(kept))
 
-    def step(self, step: int, values: dict[str, float], tokens: int, peak_memory_bytes: int) -> None:
+    def step(self, step: int, values: dict[str, float | None], tokens: int, peak_memory_bytes: int) -> None:
         """Records an optimizer step.
 
         Args:
@@ -97,7 +97,7 @@ class Progress:
             "peak_memory_bytes": peak_memory_bytes,
         }
         told = (
-            f"loss {values['loss']:.3f}, {values['nats']:.2f} nats, mask {values['mask_rate']:.2f}, "
+            f"loss {values['loss']:.3f}, {_told(values['nats'], '.2f')} nats, mask {_told(values['mask_rate'], '.2f')}, "
             f"lr {values['learning_rate']:.1e}, {rate:,.0f} tok/s"
         )
         if self._peak_flops:
@@ -128,7 +128,7 @@ class Progress:
             if one.warning and one.strategy not in self._warned:  # masks are fixed: it holds for all validations
                 self._warned.add(one.strategy)
                 self.say(one.warning)
-        losses = ", ".join(f"{one.strategy} {one.loss:.4f}" for one in validations)
+        losses = ", ".join(f"{one.strategy} {_told(one.loss, '.4f')}" for one in validations)
         self.say(
             f"step {step}: validation loss {losses} nats a token" + (f" (unigram {unigram:.4f})" if unigram is not None else "")
         )
@@ -164,9 +164,15 @@ class Progress:
         with storage_errors(self._out / METRICS), (self._out / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def _send(self, step: int, values: dict[str, float]) -> None:
+    def _send(self, step: int, values: dict[str, float | None]) -> None:
         if self._monitor is not None and self._monitor.enabled:
-            self._monitor.write_events([(f"train/{name}", value, step) for name, value in values.items()])
+            known = {name: value for name, value in values.items() if value is not None}
+            self._monitor.write_events([(f"train/{name}", value, step) for name, value in known.items()])
+
+
+def _told(value: float | None, spec: str) -> str:
+    """A number, or that there is none."""
+    return "unknown" if value is None else format(value, spec)
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:

@@ -89,5 +89,7 @@ def check_resumable(state: RunState, fresh: RunState) -> None:
             raise SettingsError(f"the checkpoint was trained with {flag} {state.settings.get(name)}, not {value}: {ways}")
     for name in sorted(fresh.json.keys() | state.json.keys()):
         was, now = state.json.get(name), fresh.json.get(name)
+        if state.format == 1 and was is None and now is False:
+            continue  # "auto", which nothing filled in: what it asks for was off
         if was != now and not (state.world != fresh.world and name in BATCH_KEYS):
             raise SettingsError(f"the checkpoint was trained with {name} {was} in the DeepSpeed JSON, not {now}: {ways}")

@@ -70,7 +70,17 @@ class Session:
         start.check_tokenizer(self.model_name, self.data, option)
         if settings.export_layout == "llada":  # refuse now what the export would refuse after the training
             check_llada_layout(self.network_config, self.manifest.token_ids, f"{option} {self.model_name}")
+        self.checkpoints = Checkpoints(self.out)
+        self.resumption = choose(self.checkpoints, settings.resume, self._fault)
+        self.earlier, self.kept = self.resumption.state, []
+        if self.earlier is not None:
+            self.earlier = replace(self.earlier, settings=completed(self.earlier.settings))
+            self.kept = settings.kept(self.earlier.settings)
         self.ds_config, self.notes = complete(read_json(ds_path), self._facts())
+        if self.device.type == "cpu" and self.ds_config.get("bf16", {}).get("enabled") and not ds.has_bf16():
+            self.notes.append(
+                'bf16.enabled is slow here: this CPU has no instructions for bfloat16, and float32 (false, or "auto") is faster'
+            )
         self.loader = LoaderConfig(
             seed=settings.seed,
             micro_batch=self.ds_config["train_micro_batch_size_per_gpu"],
@@ -84,12 +94,6 @@ class Session:
             pad_to_multiple=shape_multiple(self.device),
         )
         self.stream = SampleStream(self.data, self.manifest, self.loader)
-        self.checkpoints = Checkpoints(self.out)
-        self.resumption = choose(self.checkpoints, settings.resume, self._fault)
-        self.earlier, self.kept = self.resumption.state, []
-        if self.earlier is not None:
-            self.earlier = replace(self.earlier, settings=completed(self.earlier.settings))
-            self.kept = settings.kept(self.earlier.settings)
         self.settings = settings = settings.settled(None if self.earlier is None else self.earlier.settings)
         fresh = self._fresh()
         if self.earlier is not None:
@@ -131,7 +135,8 @@ class Session:
             warmup_share=settings.warmup_share,
             hidden_size=self.network_config.hidden_size,
             has_gpu=self.device.type == "cuda",
-            has_bf16=ds.has_bf16(),
+            # A run keeps its precision on another machine. Before "auto" was filled in, it meant float32.
+            has_bf16=ds.has_bf16() if self.earlier is None else bool(self.earlier.json.get("bf16.enabled", False)),
         )
 
     def _fresh(self) -> RunState:
@@ -189,7 +194,8 @@ class Session:
             StorageError: no room for its conversion
         """
         folder, tag = self.checkpoints.folder, name_of(step)
-        if self.checkpoints.read(step).world == self.world:
+        # Without ZeRO a checkpoint is whole, and fits any number of ranks as it is.
+        if self.checkpoints.read(step).world == self.world or not self.engine.zero_optimization():
             ds.load_state(self.engine, folder, tag)
             return
         universal = self.checkpoints.universal(step)

@@ -18,6 +18,7 @@ import yaml
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.corruption import CorruptionConfig
+from syntaxdiff.train.engine_config import AUTO_HELP
 from syntaxdiff.train.noise import CURRICULA, Curriculum
 from syntaxdiff.train.objective import OBJECTIVES, VALIDATION_OBJECTIVES, default_objective
 from syntaxdiff.train.operators import OperatorShares
@@ -209,7 +210,7 @@ def parser() -> argparse.ArgumentParser:
         "       torchrun, srun or python -m syntaxdiff.train.run [options]",
         description="Train a diffusion language model on shards of syntaxdiff-prep. Optimizer, schedule, precision, ZeRO, "
         "batch sizes and monitors are in the DeepSpeed JSON.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=AUTO_HELP,
         allow_abbrev=False,
     )
     made.add_argument(

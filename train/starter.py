@@ -11,7 +11,7 @@ RECIPE: dict[str, Any] = {
     "train_micro_batch_size_per_gpu": 1,
     "gradient_accumulation_steps": 16,
     "gradient_clipping": 1.0,
-    "bf16": {"enabled": True},
+    "bf16": {"enabled": "auto"},
     "zero_optimization": {
         "stage": 3,
         "overlap_comm": True,

@@ -154,8 +154,8 @@ def optimize(run: Session, batch: GlobalBatch, state: RunState) -> dict[str, flo
     loss, corrupted_tokens, corruptible, nats, num_scored = ds.sum_over_ranks(sums).tolist()
     return {
         "loss": loss / batch.num_corruptible,
-        "nats": nats / max(1.0, num_scored),
-        "mask_rate": corrupted_tokens / max(1.0, corruptible),
+        "nats": nats / num_scored if num_scored else None,
+        "mask_rate": corrupted_tokens / corruptible if corruptible else None,
         "corrupted_tokens": int(corrupted_tokens),
         "ceiling": run.curriculum.ceiling(ceiling_at),
         "learning_rate": learning_rate,
@@ -163,9 +163,9 @@ def optimize(run: Session, batch: GlobalBatch, state: RunState) -> dict[str, flo
     }
 
 
-def judged(state: RunState, loss: float) -> RunState:
-    """The state after a validation."""
-    if state.best_loss is None or loss < state.best_loss:
+def judged(state: RunState, loss: float | None) -> RunState:
+    """The state after a validation; one that scored nothing is no improvement."""
+    if loss is not None and (state.best_loss is None or loss < state.best_loss):
         return replace(state, best_loss=loss, best_step=state.step, bad_validations=0)
     return replace(state, bad_validations=state.bad_validations + 1)
 

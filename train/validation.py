@@ -36,7 +36,7 @@ class Validation:
 
     Attributes:
         objective: whose weights the loss has
-        loss: nats per token, weighted, over the sum of the weights
+        loss: nats per token, weighted, over the sum of the weights; None where nothing was scored
         effective_samples: (sum W)^2 / sum W^2, W the summed weights of a sample; 0 where nothing was masked. A loss that a few
             samples decide has few of them
         by_rate: nats a masked token, by upper end of the rate's bin; None where nothing was masked
@@ -45,7 +45,7 @@ class Validation:
 
     strategy: str
     objective: str
-    loss: float
+    loss: float | None
     effective_samples: float
     by_rate: dict[float, float | None]
     by_region: dict[str, float | None]
@@ -124,7 +124,7 @@ class Validator:
         """Losses of every strategy at the samples' own rates; all ranks must call it."""
         return [self._measure(stepper, config, None) for config in self._configs]
 
-    def grid(self, stepper: Stepper) -> dict[str, dict[float, float]]:
+    def grid(self, stepper: Stepper) -> dict[str, dict[float, float | None]]:
         """Loss of every strategy at each rate of GRID, all samples at that rate."""
         return {config.strategy: {rate: self._measure(stepper, config, rate).loss for rate in GRID} for config in self._configs}
 
@@ -146,7 +146,7 @@ class Validator:
         return Validation(
             strategy=config.strategy,
             objective=config.objective,
-            loss=values[0] / values[1] if values[1] else 0.0,
+            loss=values[0] / values[1] if values[1] else None,
             effective_samples=values[1] ** 2 / values[2] if values[2] else 0.0,
             by_rate=means(3, RATE_BINS),
             by_region=means(3 + 2 * bins, [region.name.lower() for region in REGIONS]),
