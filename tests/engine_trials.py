@@ -191,11 +191,10 @@ def _member(task: Callable[..., Any], folder: Path, arguments: tuple[Any, ...], 
         os.dup2(file.fileno(), 2)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_SIZE": str(ranks)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "DS_ACCELERATOR": "cpu"}
-    from syntaxdiff.train.engine import start_processes, stop_processes
+    from syntaxdiff.train.engine import processes
 
     torch.set_num_threads(1)
-    start_processes()
-    answer = task(*arguments)
-    if rank == 0:
-        (folder / "answer.json").write_text(json.dumps(answer))
-    stop_processes()
+    with processes():
+        answer = task(*arguments)
+        if rank == 0:
+            (folder / "answer.json").write_text(json.dumps(answer))

@@ -30,8 +30,11 @@ def test_a_step_and_a_validation_that_scored_nothing_are_null(tmp_path: Path, ca
     monitor = Monitor()
     progress = Progress(tmp_path, monitor, first=0, total=2, is_first=True, flops_per_token=1.0, peak_flops=None)
     values = {"loss": 0.0, "nats": None, "mask_rate": 0.1, "learning_rate": 1e-3, "gradient_norm": None}
+    nothing = Validation(
+        strategy="random", objective="inverse-rate", loss=None, effective_samples=0.0, by_rate={}, by_region={}
+    )
     progress.step(1, values, 100, 2**20)
-    progress.validation(1, [Validation(strategy="random", loss=None, by_rate={}, by_region={})], None)
+    progress.validation(1, [nothing], None)
     progress.close()
     step, validation = map(json.loads, (tmp_path / METRICS).read_text().splitlines())
     assert step["nats"] is None

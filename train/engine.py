@@ -111,7 +111,7 @@ def has_bf16() -> bool:
     Other CPUs take it too, and are several times slower in it than in float32.
     """
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return any(torch.cpu.get_capabilities().get(name, False) for name in CPU_BF16)
 
 
