@@ -20,6 +20,7 @@ from syntaxdiff.train.batch import shape_multiple
 from syntaxdiff.train.checkpoint import FORMAT, Checkpoints, RunState, name_of
 from syntaxdiff.train.engine_config import RunFacts, complete, decisive, read_json, with_schedule
 from syntaxdiff.train.layout import check_llada_layout
+from syntaxdiff.train.engine_schema import AUTO
 from syntaxdiff.train.leaves import leaf_tables
 from syntaxdiff.train.loader import LoaderConfig, SampleStream, read_split
 from syntaxdiff.train.model import Denoiser
@@ -102,6 +103,12 @@ class Session:
         self.total_steps = self._total_steps()
         self.state = replace(self.state, total_steps=self.total_steps)
         is_of_old = self.state.format == 1
+        length = self.ds_config.get("scheduler", {}).get("params", {}).get("total_num_steps", AUTO)
+        if length not in (AUTO, self.total_steps, self.total_steps + 1):
+            self.notes.append(
+                f"scheduler.params.total_num_steps is {length:,} and the run has {self.total_steps:,} steps: the learning rate "
+                "follows the former"
+            )
         self.ds_config = with_schedule(self.ds_config, self.total_steps, settings.warmup_share, ends_at_zero=is_of_old)
         ds.check_config(self.ds_config)
         self.num_parameters = start.count_parameters(self.network_config)
