@@ -19,8 +19,8 @@ from syntaxdiff.train.adapters import add_adapters, num_adapter_parameters
 from syntaxdiff.train.batch import shape_multiple
 from syntaxdiff.train.checkpoint import FORMAT, Checkpoints, RunState, name_of
 from syntaxdiff.train.engine_config import RunFacts, complete, decisive, read_json, with_schedule
-from syntaxdiff.train.layout import check_llada_layout
 from syntaxdiff.train.engine_schema import AUTO
+from syntaxdiff.train.layout import check_llada_layout
 from syntaxdiff.train.leaves import leaf_tables
 from syntaxdiff.train.loader import LoaderConfig, SampleStream, read_split
 from syntaxdiff.train.model import Denoiser
