@@ -77,6 +77,7 @@ def test_a_run_without_validation_says_so(folder: Path) -> None:
     assert info["unigram_nats"] is None
 
 
+@pytest.mark.slow
 def test_two_ranks_give_the_losses_of_one(folder: Path, whole: Path) -> None:
     """The same global batch on two ranks, through the launcher, gives the same losses to rounding."""
     out = folder / "ranks"

@@ -245,6 +245,7 @@ def test_fewer_steps_than_taken_is_one_line(root: Path, tmp_path: Path) -> None:
     assert "step-000001" in line
 
 
+@pytest.mark.slow
 def test_another_branch_sets_the_abandoned_one_aside(root: Path, tmp_path: Path) -> None:
     """From an earlier checkpoint with another length: later ones and the record move away, and `auto` stays on the branch."""
     out = shutil.copytree(root / "out", tmp_path / "out")
@@ -264,6 +265,7 @@ def test_another_branch_sets_the_abandoned_one_aside(root: Path, tmp_path: Path)
     assert [record["step"] for record in steps(out)] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_another_length_has_its_own_rates(root: Path, tmp_path: Path) -> None:
     """A finished run that is given more steps takes them at the rates of the longer schedule, not at its old last one."""
     out = shutil.copytree(root / "out", tmp_path / "out")
