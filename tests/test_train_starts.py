@@ -94,16 +94,11 @@ def test_a_wheel_trains(folder: Path, tmp_path: Path) -> None:
     work.mkdir()
     ours = environment(PYTHONPATH=str(tmp_path / "site"))
     options = ["--data", str(folder / "data"), "--max-steps", "1", "--sample-every", "0", "--validation-samples", "2"]
-    command = [sys.executable, "-m", "syntaxdiff.train.run", *options, "--accumulation", "2", "--out", "one"]
-    told = subprocess.run(command, cwd=work, env=ours, capture_output=True, text=True, timeout=200)
-    # The starter has 16 accumulated, which the option contradicts.
-    assert told.returncode == 2
-    assert "--accumulation 2 contradicts gradient_accumulation_steps 16" in told.stderr
-    assert json.loads((work / "ds_zero3.json").read_text()) == json.loads((ROOT / "ds_zero3.json").read_text())
-    del command[command.index("--accumulation") : command.index("--accumulation") + 2]
+    command = [sys.executable, "-m", "syntaxdiff.train.run", *options, "--out", "one"]
     told = subprocess.run(command, cwd=work, env=ours, capture_output=True, text=True, timeout=200)
     assert told.returncode == 0, told.stdout + told.stderr
     assert (work / "one" / "config.json").exists()
+    assert json.loads((work / "ds_zero3.json").read_text()) == json.loads((ROOT / "ds_zero3.json").read_text())
     launch = [str(SCRIPTS / "deepspeed"), "--master_port", free_port(), "--module", "syntaxdiff.train.run"]
     told = subprocess.run([*launch, *options, "--out", "two"], cwd=work, env=ours, capture_output=True, text=True, timeout=200)
     assert told.returncode == 0, told.stdout + told.stderr
@@ -136,13 +131,12 @@ def test_a_folder_that_is_held_refuses_every_rank(folder: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
-def test_signals_save(folder: Path, tmp_path: Path, number: signal.Signals) -> None:
-    """A terminal that closes, and Ctrl-C: a checkpoint of the step, exit code 0, and a marker."""
+def test_a_terminal_that_closes_saves(folder: Path, tmp_path: Path) -> None:
+    """SIGHUP: a checkpoint of the step, exit code 0, and a marker."""
     out = tmp_path / "out"
     process = start(folder, out, "--max-steps", "200", "--save-every", "0", *QUIET)
     wait_for(process, (out / "metrics.jsonl").exists)
-    process.send_signal(number)
+    process.send_signal(signal.SIGHUP)
     told, _ = process.communicate(timeout=100)
     assert process.returncode == 0, told
     assert (out / "PREEMPTED").exists()
