@@ -62,6 +62,7 @@ learning-rates = [1e-4, 1e-2]
 options = { max-steps = 1 }
 [little.train.options]
 objective = "masked-mean"
+validation-objective = "inverse-rate"
 max-steps = 2
 validate-every = 0
 sample-every = 0
