@@ -4,7 +4,7 @@ import copy
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ import torch
 from deepspeed.accelerator import get_accelerator
 from torch import Tensor, distributed, nn
 
-from syntaxdiff.pipeline.errors import SettingsError, StorageError
+from syntaxdiff.pipeline.errors import SettingsError, StorageError, SyntaxdiffError
 from syntaxdiff.train.engine_repairs import keep_groups_apart, know_gradient_norm, weight_decays, without_empty_step
 from syntaxdiff.train.ranks import rank_variables
 
@@ -75,10 +75,8 @@ def _join() -> None:
 def _check_gpus() -> None:
     """Where a scheduler shows each process its own GPU alone, that one is device 0 to all. Raises where there are too few."""
     visible, local_rank = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
-    if visible == 1:
-        hides_others = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) == 1 or "CUDA_VISIBLE_DEVICES" in os.environ
-        if local_rank and hides_others:
-            os.environ["LOCAL_RANK"], local_rank = "0", 0
+    if visible == 1 and "CUDA_VISIBLE_DEVICES" in os.environ:
+        os.environ["LOCAL_RANK"], local_rank = "0", 0
     if local_rank >= visible:
         raise SettingsError(
             f"rank {os.environ['RANK']} is number {local_rank} on its machine, which shows it {visible} GPUs: start as many "
@@ -263,16 +261,23 @@ def any_rank(flag: bool, where: torch.device) -> bool:
     return bool(value.item())
 
 
-def is_first() -> bool:
-    """Whether this is the rank that writes and prints."""
-    return distributed.get_rank() == 0
+def on_first(action: Callable[[], Value]) -> Value:
+    """What a function returns on the first rank, which alone calls it, on every rank. It must be a value that pickles.
 
-
-def from_first(value: Value) -> Value:
-    """The first rank's value, on every rank. It must be one that pickles."""
-    held = [value]
+    Raises:
+        SyntaxdiffError: the first rank's, on every rank, so that none waits for the others
+    """
+    held: list[Any] = [None, None]
+    if distributed.get_rank() == 0:
+        try:
+            held[0] = action()
+        except SyntaxdiffError as error:
+            held[1] = error
     distributed.broadcast_object_list(held, src=0)
-    return held[0]
+    value, refusal = held
+    if refusal is not None:
+        raise refusal
+    return value  # type: ignore[no-any-return]
 
 
 def of_every_rank(value: Value) -> list[Value]:

@@ -52,7 +52,9 @@ def train(settings: Settings, ds_path: str | Path | None = None) -> RunState:
         SyntaxdiffError: what a user can mend; the last whole checkpoint is intact
     """
     with interruptible() as interruption, ds.processes(), _held(Path(settings.out)):
-        return _train(Session(settings, Path(ds_path) if ds_path is not None else _starter()), interruption)
+        return _train(
+            Session(settings, Path(ds_path) if ds_path is not None else ds.on_first(lambda: starter_json(Path()))), interruption
+        )
 
 
 def _train(run: Session, interruption: Interruption) -> RunState:
@@ -189,6 +191,7 @@ def finish(run: Session, state: RunState, validator: Validator | None, progress:
         else:
             progress.say(f"the checkpoint of the best validation, {name_of(best)}, is gone: the last step's model is exported")
             best = None
+    loss = None if best is None else state.best_loss  # of the model that is exported
     grid = {}
     if validator is not None:
         run.engine.eval()
@@ -198,7 +201,7 @@ def finish(run: Session, state: RunState, validator: Validator | None, progress:
     if run.is_first:
         info = {
             "step": best or state.step,
-            "validation_loss": state.best_loss,
+            "validation_loss": loss,
             "validation_objectives": validator.objectives if validator is not None else {},
             "unigram_nats": run.unigram,
             "validation_grid": grid,
@@ -213,9 +216,11 @@ def finish(run: Session, state: RunState, validator: Validator | None, progress:
         (run.out / PREEMPTED).unlink(missing_ok=True)
     ds.barrier()
     told = "validation loss not measured"
-    if state.best_loss is not None and run.unigram is not None:
-        loss = f"validation loss {state.best_loss:.4f} nats per token under {run.settings.judge} masks"
-        told = f"{loss}; the unigram entropy of the data is {run.unigram:.4f}"
+    if loss is not None and run.unigram is not None:
+        told = (
+            f"validation loss {loss:.4f} nats per token under {run.settings.judge} masks; the unigram entropy of the data is "
+            f"{run.unigram:.4f}"
+        )
     progress.say(f"{run.out}: the model of step {best or state.step}, {told}")
 
 
@@ -223,31 +228,8 @@ def finish(run: Session, state: RunState, validator: Validator | None, progress:
 def _held(out: Path) -> Iterator[None]:
     """The output folder, for this run alone. All ranks must call it; where the first is refused, all are."""
     with ExitStack() as stack:
-        refusal: SyntaxdiffError | None = None
-        if ds.is_first():
-            try:
-                stack.enter_context(locked(out))
-            except SyntaxdiffError as error:
-                refusal = error
-        refusal = ds.from_first(refusal)
-        if refusal is not None:
-            raise refusal
+        ds.on_first(lambda: stack.enter_context(locked(out)))
         yield
-
-
-def _starter() -> Path:
-    """The JSON of a run that was given none, on every rank."""
-    found: Path | SyntaxdiffError | None = None
-    if ds.is_first():
-        try:
-            found = starter_json(Path())
-        except SyntaxdiffError as error:
-            found = error
-    found = ds.from_first(found)
-    if isinstance(found, SyntaxdiffError):
-        raise found
-    assert found is not None
-    return found
 
 
 def git_revision() -> str | None:
