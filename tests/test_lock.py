@@ -49,3 +49,20 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot be written"), locked(tmp_path / "file" / "out"):
         pass
+
+
+def test_a_full_disk_does_not_hide_what_to_do(tmp_path: Path) -> None:
+    """Where not a byte can be written the folder is held all the same: what is too large for the disk says so itself."""
+    program = (
+        "import resource, sys\nfrom pathlib import Path\nfrom syntaxdiff.train.lock import locked\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(SettingsError, match="another training writes to"), locked(tmp_path):
+            pass
+        holder.communicate()
+    assert holder.returncode == 0

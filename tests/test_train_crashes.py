@@ -186,6 +186,7 @@ def test_a_full_disk_while_saving(folder: Path, alone: Path, small_disk: Callabl
     assert "step-000004" in line
     assert "free" in line
     assert newest(out) == 2
+    assert not list(out.glob("**/.partial-*"))
     before = digests(out / "checkpoints" / "step-000002")
     code, told = run_forked(*command(folder, out), log=tmp_path / "log")  # still no room
     assert code == 2, told

@@ -87,6 +87,10 @@ class Checkpoints:
                 self._remove(target)
             path.rename(target)
 
+    def discard(self, step: int) -> None:
+        """Removes what was written of a checkpoint that cannot be finished, so that its room on the disk is free again."""
+        shutil.rmtree(self.folder / self.partial(step), ignore_errors=True)
+
     def prepare(self, keep: int, state: RunState) -> None:
         """Makes the folder, and removes what was never finished, or not yet rotated. For one rank alone to call.
 

@@ -58,7 +58,7 @@ def _acquire(path: Path, out: Path) -> int:
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                 break
         os.close(descriptor)  # its holder has just ended, and taken the file with it
-    with storage_errors(path):
+    with suppress(OSError):  # a full disk: the lock holds without a name, and what is too large for the disk says so itself
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}\n".encode())
     return descriptor

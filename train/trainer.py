@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from syntaxdiff.pipeline.errors import SyntaxdiffError
+from syntaxdiff.pipeline.errors import StorageError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import write_text
 from syntaxdiff.train import engine as ds
 from syntaxdiff.train import export
@@ -174,7 +174,11 @@ def judged(state: RunState, loss: float | None) -> RunState:
 
 def save(run: Session, state: RunState) -> None:
     """A checkpoint, whole or not there; old ones are removed. All ranks must call it."""
-    ds.save_state(run.engine, run.checkpoints.folder, run.checkpoints.partial(state.step), {})
+    try:
+        ds.save_state(run.engine, run.checkpoints.folder, run.checkpoints.partial(state.step), {})
+    except StorageError:
+        run.checkpoints.discard(state.step)
+        raise
     ds.barrier()
     if run.is_first:
         run.checkpoints.finish(state)
