@@ -54,7 +54,7 @@ test-slow: setup test-legacy-grammars  ## crash batteries and other long proofs,
 
 # tree-sitter-languages runs only with a tree-sitter older than the pinned one, hence an environment of its own.
 test-legacy-grammars: .venv-legacy/installed  ## the aligner on tree-sitter-languages
-	.venv-legacy/bin/pytest tests/test_grammar.py tests/test_alignment.py tests/test_spans.py -m 'not slow'
+	.venv-legacy/bin/pytest tests/pipeline/syntax/test_grammar.py tests/pipeline/syntax/test_alignment.py tests/pipeline/syntax/test_spans.py -m 'not slow'
 
 .venv-legacy/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-legacy
@@ -70,7 +70,7 @@ check: setup  ## ruff and strict mypy
 	rm -rf .venv/mypy && mkdir -p .venv/mypy/syntaxdiff
 	ln -s $(PARTS:%=../../../%) .venv/mypy/syntaxdiff/
 	ln -s ../../tests ../../tools ../../benchmarks .venv/mypy/
-	cd .venv/mypy && MYPYPATH=tests:tools:benchmarks ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
+	cd .venv/mypy && MYPYPATH=tests/support:tools:benchmarks ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
 		syntaxdiff tests tools benchmarks | sed 's#^syntaxdiff/##'
 
 clean:  ## remove environments, caches and the demo; data/ and out/ stay

@@ -41,11 +41,11 @@ from report import machine, plain, print_machine, print_table, verdict
 from torch.profiler import ProfilerActivity, profile
 
 from syntaxdiff.pipeline.shard import LanguageKinds, Region, SampleRow, TokenIds
-from syntaxdiff.pipeline.spans import nesting
-from syntaxdiff.train.batch import Batch, collate
-from syntaxdiff.train.corruption import CorruptionConfig, Plan, corrupt, plan
-from syntaxdiff.train.noise import Noise
-from syntaxdiff.train.strategies import STRATEGIES
+from syntaxdiff.pipeline.syntax.spans import nesting
+from syntaxdiff.train.corruption.corrupt import CorruptionConfig, Plan, corrupt, plan
+from syntaxdiff.train.corruption.noise import Noise
+from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.data.batch import Batch, collate
 
 PACKAGES = ("torch", "transformers", "numpy", "numba")
 VOCABULARY = 4096

@@ -4,7 +4,7 @@
     python benchmarks/cpu_shapes.py --quick         # a smoke run; its figures mean nothing
 
 oneDNN generates code for every new shape of a bfloat16 product and keeps it. The trainer pads batches and fills up the scored
-positions to multiples of 64 on a CPU (train/batch.py, shape_multiple); here the same steps are taken with and without, by
+positions to multiples of 64 on a CPU (train/data/batch.py, shape_multiple); here the same steps are taken with and without, by
 turns, each turn in a process of its own, whose kernels are all new. A step is the trainer's, with micro-batches of one sample
 as in ds_zero3.json. Figures are medians over turns; the tokens counted are the samples' own, padding is not.
 """
@@ -27,10 +27,10 @@ from report import machine, plain, print_machine, print_table
 from step_variants import PlainEngine, Setup, train_step
 from train_step import built_shards
 
-from syntaxdiff.train.batch import shape_multiple
-from syntaxdiff.train.presets import PRESETS
+from syntaxdiff.train.data.batch import shape_multiple
+from syntaxdiff.train.model.presets import PRESETS
 
-PLACES = ("step_variants.shape_multiple", "syntaxdiff.train.model.shape_multiple")  # the loader's batches, the head
+PLACES = ("step_variants.shape_multiple", "syntaxdiff.train.model.denoiser.shape_multiple")  # the loader's batches, the head
 
 
 @dataclass(frozen=True)

@@ -46,14 +46,14 @@ from report import machine, plain, print_machine, print_table
 from step_variants import DEEPSPEED_JSON, Setup
 from train_step import FULL, LEAST_OF_LOSS_MEMORY, LLADA_VOCABULARY, OURS, SCORES, in_process
 
-from syntaxdiff.eval.checkpoint import Checkpoint, load_checkpoint
-from syntaxdiff.eval.generation import GenerationConfig, generate
+from syntaxdiff.eval.inference.checkpoint import Checkpoint, load_checkpoint
+from syntaxdiff.eval.inference.generation import GenerationConfig, generate
 from syntaxdiff.pipeline.shard import read_manifest
-from syntaxdiff.train.engine_config import read_json
-from syntaxdiff.train.memory import GIB, estimate
-from syntaxdiff.train.model import Inputs
-from syntaxdiff.train.presets import PRESETS
-from syntaxdiff.train.start import count_parameters, read_config
+from syntaxdiff.train.deepspeed_json.config import read_json
+from syntaxdiff.train.engine.memory import GIB, estimate
+from syntaxdiff.train.model.denoiser import Inputs
+from syntaxdiff.train.model.presets import PRESETS
+from syntaxdiff.train.model.start import count_parameters, read_config
 
 PACKAGES = ("torch", "transformers", "deepspeed", "numpy")
 PASSED, FAILED, SKIPPED = "passed", "FAILED", "skipped"

@@ -20,7 +20,7 @@ from step_variants import DEEPSPEED_JSON
 from train_step import built_shards
 
 from syntaxdiff.pipeline.jsonlines import read_json_lines
-from syntaxdiff.train.checkpoint import PREEMPTED
+from syntaxdiff.train.engine.checkpoints import PREEMPTED
 
 RUN = Path(__file__).resolve().parents[1] / "train" / "run.py"
 CLOCK = ("tokens_per_second", "model_flops_utilisation", "peak_memory_bytes")  # what a record says of the machine

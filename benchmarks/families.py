@@ -21,9 +21,9 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Manifest, TokenIds
-from syntaxdiff.train import start
-from syntaxdiff.train.model import Denoiser, Inputs
-from syntaxdiff.train.small_copy import random_network
+from syntaxdiff.train.model import start
+from syntaxdiff.train.model.denoiser import Denoiser, Inputs
+from syntaxdiff.train.model.small_copy import random_network
 
 LENGTH = 24
 TINY = {

@@ -28,10 +28,10 @@ from typing import Any
 import torch
 from report import machine, plain, print_machine, print_table, verdict
 
-from syntaxdiff.eval.checkpoint import Checkpoint, load_checkpoint
-from syntaxdiff.eval.generation import Generated, GenerationConfig, generate
-from syntaxdiff.eval.repair import find_faults
-from syntaxdiff.eval.syntax import program_in
+from syntaxdiff.eval.inference.checkpoint import Checkpoint, load_checkpoint
+from syntaxdiff.eval.inference.generation import Generated, GenerationConfig, generate
+from syntaxdiff.eval.inference.repair import find_faults
+from syntaxdiff.eval.syntax.check import program_in
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import SPLITS, Region, iter_rows, read_manifest
 

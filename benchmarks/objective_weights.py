@@ -25,11 +25,11 @@ from report import machine, print_machine
 
 from syntaxdiff.pipeline.errors import ShardError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_rows, read_manifest
-from syntaxdiff.train.batch import collate
-from syntaxdiff.train.corruption import CorruptionConfig, corrupt, plan
-from syntaxdiff.train.noise import Curriculum, Noise, noise_levels
-from syntaxdiff.train.strategies import STRATEGIES
-from syntaxdiff.train.validation import SEED, sample_rates
+from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.noise import Curriculum, Noise, noise_levels
+from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.data.batch import collate
+from syntaxdiff.train.monitor.validation import SEED, sample_rates
 
 OBJECTIVES = ("inverse-rate", "masked-mean", "region-share")
 YARDSTICK = ("random", "inverse-rate")  # uniform masks, whose marginal is the rate

@@ -32,20 +32,20 @@ import psutil
 from report import machine, plain, print_machine, print_table, verdict
 from tokenizers import Tokenizer
 
-from syntaxdiff.pipeline.alignment import TokenBytes
+from syntaxdiff.pipeline.assembly.part import PartCounts, Recipe, Worker
 from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
-from syntaxdiff.pipeline.engine import Engine, HfEngine, make_engine
 from syntaxdiff.pipeline.errors import SyntaxdiffError
-from syntaxdiff.pipeline.fields import Fields
-from syntaxdiff.pipeline.grouping import Grouping
-from syntaxdiff.pipeline.hub import HubOptions
 from syntaxdiff.pipeline.jsonlines import read_json_lines
-from syntaxdiff.pipeline.part import PartCounts, Recipe, Worker
-from syntaxdiff.pipeline.source import open_source
-from syntaxdiff.pipeline.template import read_template
-from syntaxdiff.pipeline.tokenizer import load_tokenizer, save_tokenizer
-from syntaxdiff.pipeline.unit import ROWS_PER_UNIT, Unit
+from syntaxdiff.pipeline.rows.fields import Fields
+from syntaxdiff.pipeline.rows.grouping import Grouping
+from syntaxdiff.pipeline.sources.hub import HubOptions
+from syntaxdiff.pipeline.sources.source import open_source
+from syntaxdiff.pipeline.sources.units import ROWS_PER_UNIT, Unit
+from syntaxdiff.pipeline.syntax.alignment import TokenBytes
+from syntaxdiff.pipeline.tokens.bpe import Engine, HfEngine, make_engine
+from syntaxdiff.pipeline.tokens.template import read_template
+from syntaxdiff.pipeline.tokens.tokenizer import load_tokenizer, save_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 TRACES = Path("traces/r1-codeforces-450.jsonl.gz")

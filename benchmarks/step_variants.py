@@ -15,15 +15,15 @@ from torch.nn import functional
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Manifest, read_manifest
-from syntaxdiff.train.batch import shape_multiple
-from syntaxdiff.train.corruption import CorruptionConfig
-from syntaxdiff.train.engine_config import RunFacts, complete, read_json, with_schedule
-from syntaxdiff.train.leaves import leaf_tables
-from syntaxdiff.train.loader import GlobalBatch, LoaderConfig, MicroBatch, SampleStream
-from syntaxdiff.train.model import Denoiser, Inputs, Losses
-from syntaxdiff.train.noise import Curriculum, Noise, noise_levels
-from syntaxdiff.train.operators import LeafTables
-from syntaxdiff.train.start import load_network, read_config
+from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.leaves import leaf_tables
+from syntaxdiff.train.corruption.noise import Curriculum, Noise, noise_levels
+from syntaxdiff.train.corruption.operators import LeafTables
+from syntaxdiff.train.data.batch import shape_multiple
+from syntaxdiff.train.data.loader import GlobalBatch, LoaderConfig, MicroBatch, SampleStream
+from syntaxdiff.train.deepspeed_json.config import RunFacts, complete, read_json, with_schedule
+from syntaxdiff.train.model.denoiser import Denoiser, Inputs, Losses
+from syntaxdiff.train.model.start import load_network, read_config
 from syntaxdiff.train.step import Scored, Stepper
 
 DEEPSPEED_JSON = Path(__file__).resolve().parents[1] / "ds_zero3.json"
@@ -167,7 +167,7 @@ def deepspeed_engine(setup: Setup, denoiser: Denoiser) -> Engine:
     Raises:
         SettingsError: DeepSpeed refuses the configuration
     """
-    from syntaxdiff.train.engine import make_engine  # takes seconds, and most runs do without
+    from syntaxdiff.train.engine.deepspeed_engine import make_engine  # takes seconds, and most runs do without
 
     facts = RunFacts(
         world=1,

@@ -50,11 +50,11 @@ from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SyntaxdiffError
 from syntaxdiff.pipeline.shard import Manifest, read_manifest
-from syntaxdiff.train.batch import collate
-from syntaxdiff.train.corruption import CorruptionConfig, corrupt, plan
-from syntaxdiff.train.loader import GlobalBatch, MicroBatch, read_split, with_end_tokens
-from syntaxdiff.train.model import Denoiser
-from syntaxdiff.train.presets import PRESETS
+from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
+from syntaxdiff.train.data.batch import collate
+from syntaxdiff.train.data.loader import GlobalBatch, MicroBatch, read_split, with_end_tokens
+from syntaxdiff.train.model.denoiser import Denoiser
+from syntaxdiff.train.model.presets import PRESETS
 
 PACKAGES = ("torch", "transformers", "deepspeed", "pyarrow", "numpy")
 LLADA_VOCABULARY = 126_464
@@ -533,7 +533,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="train-step-benchmark-") as folder, ExitStack() as stack:
         try:
             if options.engine:
-                from syntaxdiff.train.engine import processes
+                from syntaxdiff.train.engine.deepspeed_engine import processes
 
                 stack.enter_context(processes())
             if options.data and not options.length:

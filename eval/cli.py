@@ -15,16 +15,17 @@ import click
 from rich.console import Console
 from rich.syntax import Syntax
 
-from syntaxdiff.eval import benchmark, loss, programs, reconstruction, study
-from syntaxdiff.eval.checkpoint import open_checkpoint
-from syntaxdiff.eval.compare import compare
-from syntaxdiff.eval.config import EvaluationConfig, Progress
-from syntaxdiff.eval.declaration import STUDIES, Study, read_studies
-from syntaxdiff.eval.drawing import write_drawing
-from syntaxdiff.eval.effect import INFILLING, effective, refuse_without_effect, unused
-from syntaxdiff.eval.estimate import planned
-from syntaxdiff.eval.generation import GenerationConfig, check_infills
-from syntaxdiff.eval.masks import draw_masks, read_subject
+from syntaxdiff.eval.benchmarks import evaluate as benchmark
+from syntaxdiff.eval.benchmarks.compare import compare
+from syntaxdiff.eval.benchmarks.config import EvaluationConfig
+from syntaxdiff.eval.benchmarks.effect import effective, refuse_without_effect, unused
+from syntaxdiff.eval.benchmarks.scoreboard import print_comparison, print_results
+from syntaxdiff.eval.inference.checkpoint import open_checkpoint
+from syntaxdiff.eval.inference.generation import GenerationConfig, check_infills
+from syntaxdiff.eval.masks.draw import draw_masks, read_subject
+from syntaxdiff.eval.masks.page import write_page
+from syntaxdiff.eval.masks.svg import write_drawing
+from syntaxdiff.eval.masks.terminal import print_masks
 from syntaxdiff.eval.options import (
     PATH,
     JobsBar,
@@ -40,26 +41,30 @@ from syntaxdiff.eval.options import (
     running_options,
 )
 from syntaxdiff.eval.outputs import check_file, check_folder
-from syntaxdiff.eval.page import write_page
-from syntaxdiff.eval.problems import DEFAULT_MBPP_SPLIT, MBPP_SPLITS
-from syntaxdiff.eval.programs import DEFAULT_HOLE_TOKENS, FILL
-from syntaxdiff.eval.prompts import check_preset
-from syntaxdiff.eval.report import write_report
-from syntaxdiff.eval.scoreboard import print_comparison, print_results
-from syntaxdiff.eval.shapes import Size
-from syntaxdiff.eval.study_tables import print_study
-from syntaxdiff.eval.syntax import read_programs, syntax, write_programs
-from syntaxdiff.eval.tables import print_losses, print_reconstruction, print_syntax
-from syntaxdiff.eval.terminal import print_masks
-from syntaxdiff.pipeline.command import HELP_SETTINGS, OneLineErrors
-from syntaxdiff.pipeline.display import visible
+from syntaxdiff.eval.problems.problem import DEFAULT_MBPP_SPLIT, INFILLING, MBPP_SPLITS
+from syntaxdiff.eval.progress import Progress
+from syntaxdiff.eval.prompting import programs
+from syntaxdiff.eval.prompting.programs import DEFAULT_HOLE_TOKENS, FILL
+from syntaxdiff.eval.prompting.prompts import check_preset
+from syntaxdiff.eval.reconstruction import loss
+from syntaxdiff.eval.reconstruction import reconstruct as reconstruction
+from syntaxdiff.eval.reconstruction.tables import print_losses, print_reconstruction, print_syntax
+from syntaxdiff.eval.report.report import write_report
+from syntaxdiff.eval.study import study
+from syntaxdiff.eval.study.declaration import STUDIES, Study, read_studies
+from syntaxdiff.eval.study.estimate import planned
+from syntaxdiff.eval.study.tables import print_study
+from syntaxdiff.eval.syntax.check import read_programs, syntax, write_programs
+from syntaxdiff.eval.syntax.shapes import Size
+from syntaxdiff.pipeline.command_line import HELP_SETTINGS, OneLineErrors
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.inspection.display import visible
 from syntaxdiff.pipeline.shard import SPLITS, read_manifest, write_text
-from syntaxdiff.train.corruption import CorruptionConfig
-from syntaxdiff.train.noise import Noise
-from syntaxdiff.train.objective import VALIDATION_OBJECTIVES
-from syntaxdiff.train.operators import OperatorShares
-from syntaxdiff.train.strategies import SPAN_STRATEGIES, STRATEGIES
+from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.noise import Noise
+from syntaxdiff.train.corruption.objective import VALIDATION_OBJECTIVES
+from syntaxdiff.train.corruption.operators import OperatorShares
+from syntaxdiff.train.corruption.strategies import SPAN_STRATEGIES, STRATEGIES
 
 DEFAULT_STRATEGIES = ("random", "ast-span")
 SHARE = click.FloatRange(0, 1)

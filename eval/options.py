@@ -9,15 +9,15 @@ import click
 from click.core import ParameterSource
 from tqdm import tqdm
 
-from syntaxdiff.eval.cache import CACHES
-from syntaxdiff.eval.checkpoint import DTYPES, KINDS
-from syntaxdiff.eval.config import Progress
-from syntaxdiff.eval.generation import FAST, GenerationConfig
-from syntaxdiff.eval.prompts import AUTO, PRESETS
-from syntaxdiff.eval.room import MOST
+from syntaxdiff.eval.inference.batch_size import MOST
+from syntaxdiff.eval.inference.cache import CACHES
+from syntaxdiff.eval.inference.checkpoint import DTYPES, KINDS
+from syntaxdiff.eval.inference.generation import FAST, GenerationConfig
+from syntaxdiff.eval.progress import Progress
+from syntaxdiff.eval.prompting.prompts import AUTO, PRESETS
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.grammar import LANGUAGES
-from syntaxdiff.train.denoise import CONFIDENCES, SCHEDULES
+from syntaxdiff.pipeline.syntax.grammar import LANGUAGES
+from syntaxdiff.train.model.denoising_step import CONFIDENCES, SCHEDULES
 
 PATH = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -1,7 +1,7 @@
 """Statistics of evaluations: pass@k, shares and means with intervals of 95 %, and whether two models differ.
 
 Distributions, quantiles and tests are scipy's; its functions are imported where they are called, since ``scipy.stats`` takes a
-second to import. What is computed from which data is decided in benchmark.py, compare.py, reconstruction.py and measures.py.
+second to import. What is computed from which data is decided in evaluate.py, compare.py, reconstruct.py and measures.py.
 
 A count with one answer per sample has Wilson's interval. What is counted many times per sample (tokens, spans) is not
 independent within it: there, whole samples are resampled (percentile bootstrap of a ratio). A mean over seeds has Student's

@@ -13,18 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from syntaxdiff.pipeline.assembly import Assembled, assemble
-from syntaxdiff.pipeline.codec import Codec
+from syntaxdiff.pipeline.assembly.assemble import Assembled, assemble
+from syntaxdiff.pipeline.assembly.facts import node_kinds_of, token_ids_of
+from syntaxdiff.pipeline.assembly.part import FORMAT, Recipe
+from syntaxdiff.pipeline.assembly.pool import OnProgress, make_parts
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import RowError, SettingsError, SourceError
-from syntaxdiff.pipeline.facts import node_kinds_of, token_ids_of
-from syntaxdiff.pipeline.grammar import load_grammar
-from syntaxdiff.pipeline.grouping import NONE
-from syntaxdiff.pipeline.hub import HubDataset, HubOptions, SavedDataset
-from syntaxdiff.pipeline.part import FORMAT, Recipe
-from syntaxdiff.pipeline.pool import OnProgress, make_parts
-from syntaxdiff.pipeline.questions import QuestionBook
-from syntaxdiff.pipeline.record import RecordReader
+from syntaxdiff.pipeline.rows.grouping import NONE
+from syntaxdiff.pipeline.rows.record import RecordReader
 from syntaxdiff.pipeline.shard import (
     MANIFEST,
     REJECTS,
@@ -37,9 +33,14 @@ from syntaxdiff.pipeline.shard import (
     storage_errors,
     write_text,
 )
-from syntaxdiff.pipeline.source import open_source
-from syntaxdiff.pipeline.template import Template, read_template
-from syntaxdiff.pipeline.tokenizer import (
+from syntaxdiff.pipeline.sources.hub import HubDataset, HubOptions, SavedDataset
+from syntaxdiff.pipeline.sources.questions import QuestionBook
+from syntaxdiff.pipeline.sources.source import open_source
+from syntaxdiff.pipeline.sources.units import Source
+from syntaxdiff.pipeline.syntax.grammar import load_grammar
+from syntaxdiff.pipeline.tokens.codec import Codec
+from syntaxdiff.pipeline.tokens.template import Template, read_template
+from syntaxdiff.pipeline.tokens.tokenizer import (
     HubTokenizer,
     copy_tokenizer,
     load_tokenizer,
@@ -47,7 +48,6 @@ from syntaxdiff.pipeline.tokenizer import (
     train_tokenizer,
     trained_size,
 )
-from syntaxdiff.pipeline.unit import Source
 
 ASSEMBLY_SETTINGS = frozenset({"validation_size", "shard_rows"})  # decide nothing about the parts
 TRAINING_TEXT_BYTES = 64 << 20  # of all sources together, for `train:SIZE`

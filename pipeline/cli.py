@@ -14,19 +14,18 @@ import click
 from rich.console import Console
 from tqdm import tqdm
 
+from syntaxdiff.pipeline.assembly.pool import Progress
 from syntaxdiff.pipeline.build import build
-from syntaxdiff.pipeline.command import HELP_SETTINGS, OneLineErrors
-from syntaxdiff.pipeline.config import BuildConfig, usable_cores
-from syntaxdiff.pipeline.display import print_sample, sample_view
-from syntaxdiff.pipeline.engine import ENGINES
-from syntaxdiff.pipeline.fields import Fields
-from syntaxdiff.pipeline.grammar import LANGUAGES, language_of_fence
-from syntaxdiff.pipeline.pool import Progress
-from syntaxdiff.pipeline.sample import OVERLENGTH
+from syntaxdiff.pipeline.command_line import HELP_SETTINGS, OneLineErrors
+from syntaxdiff.pipeline.config import OVERLENGTH, BuildConfig, usable_cores
+from syntaxdiff.pipeline.inspection.display import print_sample, sample_view
+from syntaxdiff.pipeline.inspection.summary import note_lines, print_summary, summarize
+from syntaxdiff.pipeline.inspection.verification import Verified, examine
+from syntaxdiff.pipeline.rows.fields import Fields
 from syntaxdiff.pipeline.shard import MANIFEST, SPLITS, Manifest, read_manifest
-from syntaxdiff.pipeline.summary import note_lines, print_summary, summarize
-from syntaxdiff.pipeline.tokenizer import DEFAULT_TOKENIZER
-from syntaxdiff.pipeline.verification import Verified, examine
+from syntaxdiff.pipeline.syntax.grammar import LANGUAGES, language_of_fence
+from syntaxdiff.pipeline.tokens.bpe import ENGINES
+from syntaxdiff.pipeline.tokens.tokenizer import DEFAULT_TOKENIZER
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path), default="data")
 ERROR_SHARE = 0.2  # of the samples, from which a word is due
@@ -251,7 +250,7 @@ def stats_command(folder: Path, plot: Path | None, as_json: bool) -> None:
     with shard_bar(folder, "reading") as tick:
         summary = summarize(folder, tick)
     if plot is not None:
-        from syntaxdiff.pipeline.picture import plot_summary  # matplotlib takes a second to import
+        from syntaxdiff.pipeline.inspection.picture import plot_summary  # matplotlib takes a second to import
 
         plot_summary(summary, plot)
     if as_json:

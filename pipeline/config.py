@@ -4,14 +4,14 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from syntaxdiff.pipeline.engine import ENGINES
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.fields import Fields
-from syntaxdiff.pipeline.grammar import LANGUAGES
-from syntaxdiff.pipeline.grouping import Grouping
-from syntaxdiff.pipeline.sample import OVERLENGTH
-from syntaxdiff.pipeline.tokenizer import DEFAULT_TOKENIZER, trained_size
+from syntaxdiff.pipeline.rows.fields import Fields
+from syntaxdiff.pipeline.rows.grouping import Grouping
+from syntaxdiff.pipeline.syntax.grammar import LANGUAGES
+from syntaxdiff.pipeline.tokens.bpe import ENGINES
+from syntaxdiff.pipeline.tokens.tokenizer import DEFAULT_TOKENIZER, trained_size
 
+OVERLENGTH = ("drop", "trim-reasoning")
 _RANGES = {
     "max_length": (16, 1 << 20),
     "shard_rows": (1, 1 << 20),

@@ -81,7 +81,7 @@ def test_a_bit_that_differs_is_found(check: ModuleType, runs: Any, monkeypatch: 
     """One weight off by its last bit in one sample of one batch fails the check of the corruption."""
     import device_corruption
 
-    from syntaxdiff.train.corruption import corrupt
+    from syntaxdiff.train.corruption.corrupt import corrupt
 
     case = next(device_corruption.cases(runs))
     config = next(device_corruption.configs())

@@ -100,7 +100,7 @@ def test_the_tables_of_the_study_follow_from_its_figures() -> None:
     """The tables in docs/study.md are those that its figures, kept beside it, give; no figure was written by hand."""
     from study_document import marks, told_again
 
-    from syntaxdiff.eval.study_tables import markdown
+    from syntaxdiff.eval.study.tables import markdown
 
     text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
     files = sorted((ROOT / "docs").glob("study-*.json"))

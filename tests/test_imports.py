@@ -8,6 +8,7 @@ import fnmatch
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -27,32 +28,93 @@ class Rule:
     others: str | None = None  # if given, all that may be imported besides `own` and the standard library
 
 
+SHARED = "pipeline.errors pipeline.shard pipeline.jsonlines"  # of prep, for whoever reads what it wrote
+
 TABLE = (
-    Rule("pipeline/shard.py", own="pipeline.errors", others="pyarrow"),
     Rule("pipeline/errors.py", own="", others="pyarrow"),
     Rule("pipeline/compression.py", own="", others="pyarrow"),
+    Rule("pipeline/shard.py", own="pipeline.errors", others="pyarrow"),
     Rule("pipeline/jsonlines.py", own="pipeline.errors pipeline.compression", others="pyarrow"),
     Rule(
-        "pipeline/*.py",
+        "pipeline/*",
         never="torch deepspeed peft",
         own="pipeline.*",
-        only_in={"click": "cli.py command.py", "tree_sitter*": "grammar.py"},
+        only_in={"click": "pipeline/cli.py pipeline/command_line.py", "tree_sitter*": "pipeline/syntax/grammar.py"},
+    ),
+    Rule("pipeline/syntax/*", own="pipeline.syntax pipeline.errors"),
+    Rule("pipeline/sources/*", own=f"pipeline.sources pipeline.syntax pipeline.compression {SHARED}"),
+    Rule("pipeline/rows/*", own="pipeline.rows pipeline.syntax pipeline.errors"),
+    Rule("pipeline/tokens/*", own="pipeline.tokens pipeline.syntax pipeline.errors pipeline.shard"),
+    Rule("pipeline/config.py", own="pipeline.rows pipeline.syntax pipeline.tokens pipeline.errors"),
+    Rule(
+        "pipeline/assembly/*",
+        own="pipeline.assembly pipeline.sources pipeline.rows pipeline.syntax pipeline.tokens pipeline.config "
+        "pipeline.errors pipeline.shard",
     ),
     Rule(
-        "train/*.py",
+        "pipeline/inspection/*",
+        own=f"pipeline.inspection pipeline.assembly pipeline.rows pipeline.syntax pipeline.tokens {SHARED}",
+    ),
+    Rule(
+        "train/*",
         never="tree_sitter* click",
-        own="train.* pipeline.shard pipeline.errors pipeline.jsonlines",
-        only_in={"deepspeed": "engine.py engine_repairs.py engine_schema.py engine_optimizer.py"},
+        own=f"train.* {SHARED}",
+        only_in={
+            "deepspeed": "train/engine/deepspeed_engine.py train/engine/repairs.py train/deepspeed_json/schema.py "
+            "train/deepspeed_json/optimizer.py"
+        },
+    ),
+    Rule("train/randomness.py", own=""),
+    Rule("train/data/*", own=f"train.data train.randomness {SHARED}"),
+    Rule("train/corruption/*", own=f"train.corruption train.data train.randomness {SHARED}"),
+    Rule("train/model/*", own=f"train.model train.data {SHARED}"),
+    Rule("train/imports/*", own=f"train.imports train.model {SHARED}"),
+    Rule("train/engine/*", own=f"train.engine {SHARED}"),
+    Rule("train/deepspeed_json/*", own=f"train.deepspeed_json {SHARED}"),
+    Rule("train/step.py", own=f"train.corruption train.data train.model {SHARED}"),
+    Rule("train/monitor/*", own=f"train.monitor train.step train.corruption train.data train.model {SHARED}"),
+    Rule("train/settings.py", own=f"train.corruption train.deepspeed_json train.model {SHARED}"),
+    Rule(
+        "eval/*",
+        never="deepspeed tree_sitter*",
+        own=f"eval.* train.corruption train.data train.model train.monitor.validation train.settings train.step {SHARED} "
+        "pipeline.syntax pipeline.tokens pipeline.rows.response pipeline.assembly.sample pipeline.inspection.display "
+        "pipeline.command_line",
+        only_in={"click": "eval/cli.py eval/options.py", "scipy": "eval/stats.py"},
+    ),
+    Rule("eval/stats.py", own=""),
+    Rule("eval/problems/*", own=f"eval.problems {SHARED}"),
+    Rule("eval/sandbox/*", own="eval.sandbox eval.problems pipeline.errors", never="torch transformers"),
+    Rule("eval/inference/*", own=f"eval.inference train.model pipeline.syntax pipeline.tokens {SHARED}"),
+    Rule(
+        "eval/prompting/*",
+        own=f"eval.prompting eval.problems eval.inference train.model.export pipeline.syntax pipeline.tokens "
+        f"pipeline.rows.response pipeline.assembly.sample {SHARED}",
     ),
     Rule(
-        "eval/*.py",
-        never="deepspeed tree_sitter*",
-        own="eval.* train.model train.checkpoint train.denoise train.batch train.corruption train.leaves train.noise "
-        "train.objective train.start train.export train.llada train.agreement "
-        "train.operators train.strategies train.settings train.step train.validation train.gguf_import "
-        "pipeline.shard pipeline.errors pipeline.jsonlines pipeline.grammar pipeline.alignment pipeline.spans "
-        "pipeline.codec pipeline.command pipeline.display pipeline.template pipeline.sample pipeline.record pipeline.response",
-        only_in={"click": "cli.py options.py", "scipy": "stats.py"},
+        "eval/syntax/*",
+        own=f"eval.syntax eval.prompting eval.inference eval.stats train.data pipeline.syntax pipeline.tokens {SHARED}",
+    ),
+    Rule(
+        "eval/benchmarks/*",
+        own=f"eval.benchmarks eval.prompting eval.sandbox eval.problems eval.inference eval.stats eval.outputs "
+        f"eval.progress train.model.export pipeline.inspection.display {SHARED}",
+    ),
+    Rule(
+        "eval/reconstruction/*",
+        own=f"eval.reconstruction eval.syntax eval.inference eval.stats eval.progress train.corruption train.data train.model "
+        f"train.monitor.validation train.step pipeline.syntax pipeline.tokens pipeline.inspection.display {SHARED}",
+    ),
+    Rule("eval/masks/*", own=f"eval.masks train.corruption train.data pipeline.tokens pipeline.inspection.display {SHARED}"),
+    Rule(
+        "eval/report/*",
+        own=f"eval.report eval.masks eval.reconstruction eval.syntax eval.benchmarks eval.inference eval.stats eval.outputs "
+        f"train.corruption train.model.export pipeline.inspection.display {SHARED}",
+    ),
+    Rule(
+        "eval/study/*",
+        own=f"eval.study eval.report eval.reconstruction eval.benchmarks eval.inference eval.stats eval.outputs "
+        f"train.corruption train.model.export train.settings {SHARED}",
     ),
 )
 
@@ -66,8 +128,8 @@ def imported_names(source: str) -> Iterator[str]:
             case ast.ImportFrom(module=module, names=names, level=level) if level:
                 yield "." * level + (module or "")
             case ast.ImportFrom(module=str(module), names=names):
-                # Only in `from syntaxdiff.pipeline import shard` is what follows `import` a module.
-                is_package = module in ("syntaxdiff", *(f"syntaxdiff.{part}" for part in PARTS))
+                # What follows `import` is a module where a folder is imported from.
+                is_package = module == "syntaxdiff" or (ROOT / module.removeprefix("syntaxdiff.").replace(".", "/")).is_dir()
                 yield from (f"{module}.{alias.name}" if is_package else module for alias in names)
             case ast.Call(
                 func=ast.Name(id="import_module" | "__import__") | ast.Attribute(attr="import_module"),
@@ -87,7 +149,7 @@ def allowed(name: str, path: str, rule: Rule) -> bool:
         return matches(name.removeprefix("syntaxdiff."), rule.own)
     if rule.others is not None:
         return name.split(".")[0] in sys.stdlib_module_names or matches(name, rule.others)
-    reserved = any(matches(name, module) and Path(path).name not in files.split() for module, files in rule.only_in.items())
+    reserved = any(matches(name, module) and path not in files.split() for module, files in rule.only_in.items())
     return not reserved and not matches(name, rule.never)
 
 
@@ -118,14 +180,17 @@ def test_a_file_imports_only_what_the_table_allows(path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("pipeline/spans.py", "import numpy as np\nfrom syntaxdiff.pipeline.grammar import Grammar"),
-        ("pipeline/spans.py", "from syntaxdiff.pipeline import alignment, shard"),
+        ("pipeline/syntax/spans.py", "import numpy as np\nfrom syntaxdiff.pipeline.syntax.grammar import Grammar"),
+        ("pipeline/tokens/codec.py", "from syntaxdiff.pipeline.syntax import alignment\nfrom syntaxdiff.pipeline import shard"),
         ("pipeline/cli.py", "import click\nfrom syntaxdiff.pipeline.build import build"),
-        ("pipeline/grammar.py", "import tree_sitter\nimport tree_sitter_python"),
+        ("pipeline/syntax/grammar.py", "import tree_sitter\nimport tree_sitter_python"),
         ("pipeline/shard.py", "import json\nimport pyarrow.parquet as pq\nfrom syntaxdiff.pipeline.errors import E"),
-        ("train/engine.py", "import deepspeed\nimport torch\nfrom syntaxdiff.pipeline.shard import Manifest"),
+        ("train/engine/deepspeed_engine.py", "import deepspeed\nimport torch\nfrom syntaxdiff.pipeline.shard import Manifest"),
         ("eval/stats.py", "def f():\n    from scipy.stats import t"),
-        ("eval/cli.py", "import click\nfrom syntaxdiff.train import denoise\nfrom syntaxdiff.pipeline.spans import S"),
+        (
+            "eval/cli.py",
+            "import click\nfrom syntaxdiff.train.model import denoiser\nfrom syntaxdiff.pipeline.syntax.spans import S",
+        ),
         ("tests/test_x.py", "import click, torch, tree_sitter\nfrom syntaxdiff.pipeline.cli import main"),
     ],
 )
@@ -174,15 +239,62 @@ def test_the_checker_refuses(path: str, source: str) -> None:
     assert offences(path, source) != []
 
 
-def misplaced(paths: list[str]) -> list[str]:
-    """Files below a folder of a part, or named like a module of the standard library."""
-    return [path for path in paths if path.count("/") != 1 or Path(path).stem in sys.stdlib_module_names]
+def arrows(depth: int | None) -> dict[str, set[str]]:
+    """What imports what, modules cut to a depth."""
+    found: dict[str, set[str]] = {}
+    for path in python_files(*PARTS):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for name in imported_names(path.read_text()):
+            if name.startswith("syntaxdiff."):
+                target = name.removeprefix("syntaxdiff.").removesuffix(".__init__")
+                while not (ROOT / f"{target.replace('.', '/')}.py").exists() and not (ROOT / target.replace(".", "/")).is_dir():
+                    target = target.rpartition(".")[0]
+                ends = [".".join(one.split(".")[:depth]) for one in (module.removesuffix(".__init__"), target)]
+                if ends[0] != ends[1]:
+                    found.setdefault(ends[0], set()).add(ends[1])
+    return found
 
 
-def test_parts_are_flat_and_hide_no_standard_module() -> None:
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """Modules each of which imports the next, and the last the first; empty where there is no circle."""
+    done: set[str] = set()
+
+    def walk(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return path[path.index(name) :]
+        if name in done:
+            return []
+        found = next((one for one in (walk(target, [*path, name]) for target in sorted(edges.get(name, ()))) if one), [])
+        done.add(name)
+        return found
+
+    return next((one for one in (walk(name, []) for name in sorted(edges)) if one), [])
+
+
+@pytest.mark.parametrize("depth", [2], ids=["rooms"])
+def test_no_circle(depth: int | None) -> None:
+    """Neither modules nor rooms import each other in a circle."""
+    assert circle(arrows(depth)) == []
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+
+
+def test_every_room_has_a_row_and_a_docstring() -> None:
+    """A new room is given its arrows, and says what is in it."""
+    folders = [path.parent for path in python_files(*PARTS) if path.name == "__init__.py"]
+    named = {rule.files for rule in TABLE}
+    for folder in folders:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
+        assert f"{folder.relative_to(ROOT).as_posix()}/*" in named, folder
+    assert {path.parent for path in python_files(*PARTS)} == set(folders)
+    assert all(len(path.relative_to(ROOT).parts) <= 3 for path in python_files(*PARTS))
+
+
+def hiding(names: set[str]) -> set[str]:
+    """Names, importable from one folder, that an installed package or the standard library has too."""
+    return {name for name in names if name in sys.stdlib_module_names or name in packages_distributions()}
+
+
+def test_train_hides_no_package() -> None:
     """The launcher puts train/ first on sys.path, where train/random.py would be everybody's `random`."""
-    assert misplaced([path.relative_to(ROOT).as_posix() for path in python_files(*PARTS)]) == []
-    assert misplaced(["train/random.py", "pipeline/grammars/python.py", "pipeline/spans.py"]) == [
-        "train/random.py",
-        "pipeline/grammars/python.py",
-    ]
+    assert hiding({path.stem for path in (ROOT / "train").iterdir() if path.is_dir() or path.suffix == ".py"}) == set()
+    assert hiding({"random", "torch", "corruption"}) == {"random", "torch"}

@@ -49,7 +49,13 @@ def test_the_wheel_holds_each_part_under_syntaxdiff_and_nothing_else(wheel: zipf
     parts = tomllib.loads(PYPROJECT)["tool"]["setuptools"]["package-dir"].values()
     modules = {f"syntaxdiff/{path}" for path in source_files if path.parts[0] in parts and path.suffix == ".py"}
     data = {
-        f"syntaxdiff/{name}" for name in ("pipeline/languages.toml", "eval/masks.html", "eval/report.html", "eval/studies.toml")
+        f"syntaxdiff/{name}"
+        for name in (
+            "pipeline/syntax/languages.toml",
+            "eval/masks/masks.html",
+            "eval/report/report.html",
+            "eval/study/studies.toml",
+        )
     }
     data |= {f"syntaxdiff/{part}/py.typed" for part in parts}
     metadata = {name for name in wheel.namelist() if name.startswith("syntaxdiff-") and ".dist-info/" in name}

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from syntaxdiff.eval.measures import runs_of, summarized
-from syntaxdiff.eval.study import RESULT
-from syntaxdiff.eval.study_tables import GROUPS, markdown, masks_restored, middle_rate
+from syntaxdiff.eval.study.measures import runs_of, summarized
+from syntaxdiff.eval.study.study import RESULT
+from syntaxdiff.eval.study.tables import GROUPS, markdown, masks_restored, middle_rate
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DERIVED = ("means", "differences")

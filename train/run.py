@@ -7,6 +7,9 @@ import os
 import sys
 import warnings
 
+# Started as a script, its own folder comes first on the path, where a room (`data`, `model`) would be found as a package.
+if sys.path and sys.path[0] == os.path.dirname(os.path.abspath(__file__)):
+    del sys.path[0]
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # ranks that share cores must not spin
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

@@ -13,22 +13,23 @@ import torch
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import iter_rows, read_manifest
-from syntaxdiff.train import engine as ds
-from syntaxdiff.train import export, memory, start
-from syntaxdiff.train.adapters import add_adapters, num_adapter_parameters
-from syntaxdiff.train.batch import shape_multiple
-from syntaxdiff.train.checkpoint import FORMAT, Checkpoints, RunState, name_of
-from syntaxdiff.train.engine_config import RunFacts, complete, decisive, read_json, with_schedule
-from syntaxdiff.train.engine_schema import AUTO
-from syntaxdiff.train.layout import check_llada_layout
-from syntaxdiff.train.leaves import leaf_tables
-from syntaxdiff.train.loader import LoaderConfig, SampleStream, read_split
-from syntaxdiff.train.model import Denoiser
-from syntaxdiff.train.operators import LeafTables
-from syntaxdiff.train.resumption import check_resumable, choose
+from syntaxdiff.train.corruption.leaves import leaf_tables
+from syntaxdiff.train.corruption.operators import LeafTables
+from syntaxdiff.train.data.batch import shape_multiple
+from syntaxdiff.train.data.loader import LoaderConfig, SampleStream, read_split
+from syntaxdiff.train.deepspeed_json.config import RunFacts, complete, decisive, read_json, with_schedule
+from syntaxdiff.train.deepspeed_json.schema import AUTO
+from syntaxdiff.train.engine import deepspeed_engine as ds
+from syntaxdiff.train.engine import memory
+from syntaxdiff.train.engine.checkpoints import FORMAT, Checkpoints, RunState, name_of
+from syntaxdiff.train.engine.resumption import check_resumable, choose
+from syntaxdiff.train.model import export, start
+from syntaxdiff.train.model.adapters import add_adapters, num_adapter_parameters
+from syntaxdiff.train.model.denoiser import Denoiser
+from syntaxdiff.train.model.llada_layout import check_llada_layout
+from syntaxdiff.train.monitor.validation import Validator, token_counts, unigram_nats
 from syntaxdiff.train.settings import Settings, completed
 from syntaxdiff.train.step import Stepper
-from syntaxdiff.train.validation import Validator, token_counts, unigram_nats
 
 UNIGRAM_ROWS = 4096
 TOLD_BYTES = 4 * 2**30  # of a checkpoint that takes long enough to read that a person should know

@@ -1,6 +1,6 @@
 """The settings of a training run: one frozen dataclass, from the command line, a file, or both; stored in the output folder.
 
-Optimizer, schedule, precision, ZeRO, batch sizes and monitors are in the DeepSpeed JSON (engine_config.py).
+Optimizer, schedule, precision, ZeRO, batch sizes and monitors are in the DeepSpeed JSON (config.py).
 """
 
 import argparse
@@ -17,14 +17,14 @@ from typing import Any
 import yaml
 
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.train.corruption import CorruptionConfig
-from syntaxdiff.train.engine_config import AUTO_HELP
-from syntaxdiff.train.noise import CURRICULA, Curriculum
-from syntaxdiff.train.objective import OBJECTIVES, VALIDATION_OBJECTIVES, default_objective
-from syntaxdiff.train.operators import OperatorShares
-from syntaxdiff.train.presets import PRESETS
-from syntaxdiff.train.starter import STARTER
-from syntaxdiff.train.strategies import STRATEGIES
+from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.noise import CURRICULA, Curriculum
+from syntaxdiff.train.corruption.objective import OBJECTIVES, VALIDATION_OBJECTIVES, default_objective
+from syntaxdiff.train.corruption.operators import OperatorShares
+from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.deepspeed_json.config import AUTO_HELP
+from syntaxdiff.train.deepspeed_json.starter import STARTER
+from syntaxdiff.train.model.presets import PRESETS
 
 LAYOUTS = ("llama", "llada")
 BEST_BY = ("random", "strategy")

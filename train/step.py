@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from syntaxdiff.pipeline.shard import TokenIds
-from syntaxdiff.train.batch import Batch, copied, rounded_up, shape_multiple
-from syntaxdiff.train.corruption import Corrupted, CorruptionConfig, corrupt, plan
-from syntaxdiff.train.model import Inputs, Losses, padding_mask
-from syntaxdiff.train.noise import Noise
-from syntaxdiff.train.operators import LeafTables
+from syntaxdiff.train.corruption.corrupt import Corrupted, CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.noise import Noise
+from syntaxdiff.train.corruption.operators import LeafTables
+from syntaxdiff.train.data.batch import Batch, copied, rounded_up, shape_multiple
+from syntaxdiff.train.model.denoiser import Inputs, Losses, padding_mask
 
 
 class Scored(NamedTuple):

@@ -18,19 +18,19 @@ import torch
 
 from syntaxdiff.pipeline.errors import StorageError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import write_text
-from syntaxdiff.train import engine as ds
-from syntaxdiff.train import export
-from syntaxdiff.train.checkpoint import PREEMPTED, RunState, name_of
-from syntaxdiff.train.interruption import Interruption, interruptible
-from syntaxdiff.train.loader import GlobalBatch
-from syntaxdiff.train.lock import locked
-from syntaxdiff.train.look import look
-from syntaxdiff.train.noise import Noise, noise_levels
-from syntaxdiff.train.progress import GRID, METRICS, Progress, draw_curves
+from syntaxdiff.train.corruption.noise import Noise, noise_levels
+from syntaxdiff.train.data.loader import GlobalBatch
+from syntaxdiff.train.deepspeed_json.starter import starter_json
+from syntaxdiff.train.engine import deepspeed_engine as ds
+from syntaxdiff.train.engine.checkpoints import PREEMPTED, RunState, name_of
+from syntaxdiff.train.engine.interruption import Interruption, interruptible
+from syntaxdiff.train.engine.lock import locked
+from syntaxdiff.train.model import export
+from syntaxdiff.train.monitor.previews import look
+from syntaxdiff.train.monitor.progress import GRID, METRICS, Progress, draw_curves
+from syntaxdiff.train.monitor.validation import Validator, validation_of
 from syntaxdiff.train.session import Session
 from syntaxdiff.train.settings import Settings
-from syntaxdiff.train.starter import starter_json
-from syntaxdiff.train.validation import Validator, validation_of
 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40": 181e12, "4090": 165e12, "3090": 71e12}  # dense bf16
 

@@ -1,0 +1,1 @@
+"""A benchmark from problems to scores: writing and judging the answers, the results folder, and comparing results."""

@@ -1,0 +1,1 @@
+"""What the corruption does to one sample, drawn in the terminal, as an HTML page, or as SVG."""

@@ -1,0 +1,121 @@
+"""The validation loss of any diffusion model on any shards, under several strategies: the trainer's own, for a checkpoint.
+
+Samples, rates and masks are fixed (train's validation.py), so that models of different training runs are measured alike.
+``random`` is the yardstick: uniform masks favour none of the strategies that shape them.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from syntaxdiff.eval.inference.checkpoint import Checkpoint, Described
+from syntaxdiff.eval.reconstruction.reconstruct import check_fit, check_masked, weights_sha256
+from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_rows, read_manifest, storage_errors, write_text
+from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.objective import VALIDATION_OBJECTIVES
+from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.data.batch import shape_multiple
+from syntaxdiff.train.monitor.validation import Validator
+from syntaxdiff.train.step import Stepper
+
+RESULT = "loss.json"
+RESULT_VERSION = 2  # 1: every strategy weighted by inverse rates, and no strategy names its objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What is measured.
+
+    Attributes:
+        strategies: of train.strategies.STRATEGIES
+        num_samples: the first of the split; None: all
+        split: of shard.SPLITS
+        objective: one of objective.VALIDATION_OBJECTIVES, whose weights every strategy's loss has; None: each its own default
+        max_span_share: as in training: spans longer than this share of the code are not drawn
+        batch_size: samples at a time; another may change the last bits
+    """
+
+    strategies: tuple[str, ...] = STRATEGIES
+    objective: str | None = None
+    num_samples: int | None = None
+    split: str = "validation"
+    max_span_share: float = 1.0
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        if self.objective is not None and self.objective not in VALIDATION_OBJECTIVES:
+            raise SettingsError(f"--objective {self.objective}: choose from {', '.join(VALIDATION_OBJECTIVES)}")
+        counts = {"samples": self.num_samples, "batch-size": self.batch_size}
+        check_masked(self.strategies, self.max_span_share, self.split, counts)
+
+
+def loss(checkpoint: Checkpoint, data: Path, config: LossConfig, out: Path | None = None) -> dict[str, Any]:
+    """Nats a token under each strategy: over all rates, by rate and by region; written to ``out / RESULT`` if given.
+
+    Raises:
+        SettingsError: the model fills no masks, or the split holds no sample that it can read
+        TokenizerError: shards and checkpoint have different vocabularies
+        ShardError: the shards are missing or damaged
+        StorageError: the disk refused
+    """
+    manifest = read_manifest(data)
+    short, num_too_long = readable_rows(checkpoint, data, manifest, config)
+    corruption = CorruptionConfig(max_span_share=config.max_span_share)
+    validator = Validator(
+        short,
+        manifest,
+        corruption,
+        config.strategies,
+        objective=config.objective,
+        micro_batch=config.batch_size,
+        rank=0,
+        world=1,
+        pad_to_multiple=shape_multiple(checkpoint.device),
+        total=lambda sums: sums,
+    )
+    stepper = Stepper(engine=checkpoint.model, device=checkpoint.device, token_ids=manifest.token_ids, config=corruption)
+    result = {
+        "version": RESULT_VERSION,
+        "checkpoint": {"name": checkpoint.name, "weights_sha256": weights_sha256(checkpoint.model)},
+        "data": {"fingerprint": manifest.fingerprint, "split": config.split},
+        "num_samples": len(short),
+        "num_too_long": num_too_long,
+        "max_span_share": config.max_span_share,
+        "strategies": {one.strategy: _told(asdict(one)) for one in validator(stepper)},
+    }
+    if out is not None:
+        with storage_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+        write_text(out / RESULT, json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def objectives_of(result: dict[str, Any]) -> dict[str, str]:
+    """Whose weights the loss of each strategy has, in a result of any version."""
+    return {name: one.get("objective", "inverse-rate") for name, one in result["strategies"].items()}
+
+
+def readable_rows(checkpoint: Described, data: Path, manifest: Manifest, config: LossConfig) -> tuple[list[SampleRow], int]:
+    """The samples, and how many were left out because the model cannot read as long ones; the weights are not needed.
+
+    Raises:
+        SettingsError: the model fills no masks, or the split holds no sample that it can read
+        TokenizerError: shards and checkpoint have different vocabularies
+        ShardError: the shards are damaged
+    """
+    check_fit(checkpoint, manifest, data)
+    most = checkpoint.max_positions
+    rows = [row for shard in manifest.splits[config.split] for row in iter_rows(data, shard)][: config.num_samples]
+    short = [row for row in rows if most is None or len(row.input_ids) <= most]
+    if not short:
+        raise SettingsError(f"--split {config.split}: {data} holds no samples that the model can read")
+    return short, len(rows) - len(short)
+
+
+def _told(validation: dict[str, Any]) -> dict[str, Any]:
+    """A validation as plain values; rates are names in JSON."""
+    by_rate = {f"{rate:g}": nats for rate, nats in validation["by_rate"].items()}
+    kept = {name: validation[name] for name in ("objective", "loss", "effective_samples")}
+    return {**kept, "by_rate": by_rate, "by_region": validation["by_region"]}

@@ -1,0 +1,1 @@
+"""Everything that some folders hold about models as one HTML file: charts, tables, problems one by one, denoising replayed."""

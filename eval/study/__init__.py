@@ -1,0 +1,1 @@
+"""The comparison of the paper as one command: arms trained and evaluated, measured, and written as tables and a page."""

@@ -1,0 +1,235 @@
+"""The measures of a study: of each model as names and values, of each arm their means over seeds, with intervals.
+
+A measure is named by its path, such as ``reconstruct/ast-span/0.5/parses``; tables.py shows them. Differences are
+taken seed by seed: arms with one seed saw the same samples in the same order. Intervals of 95 % are Student's over seeds: they
+say how far training anew moves a figure, not how far other validation samples would. One seed has none.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from syntaxdiff.eval.benchmarks import results
+from syntaxdiff.eval.benchmarks.score import warnings_of
+from syntaxdiff.eval.reconstruction import loss
+from syntaxdiff.eval.reconstruction import reconstruct as reconstruction
+from syntaxdiff.eval.stats import mean_over_seeds
+from syntaxdiff.eval.study.declaration import START, Study
+from syntaxdiff.pipeline.errors import SettingsError
+
+FORMAT = 1
+TRAINED = ("steps", "corrupted_tokens", "mask_rate")
+OF_SAMPLES = ("token_accuracy", "cross_entropy", "exact_spans", "equal_trees", "parses", "compiles")
+OF_SPANS = ("exact_spans", "token_accuracy")
+LOWER_IS_BETTER = ("loss", "cross_entropy")
+BENCHMARKS = ("humaneval", "mbpp")
+LEAST_SPANS = 20  # of a kind or depth, in one cell, for its share to be kept
+
+Measures = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMeasures:
+    """What was measured of one model.
+
+    Attributes:
+        trained: steps, corrupted tokens and the realised mask rate
+        counts: how many programs, samples or spans a measure comes from, where it is a share
+        warnings: of the scores of its benchmarks, by benchmark (score.py)
+    """
+
+    arm: str
+    seed: int
+    trained: dict[str, float]
+    measures: Measures
+    counts: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+
+
+def measured_runs(
+    declared: Study, folder_of: Callable[[str, int], Path], training_of: Callable[[Path], dict[str, float]]
+) -> list[RunMeasures]:
+    """All models of a study that is done; the start counts for every seed, so that differences from it have intervals.
+
+    Raises:
+        SettingsError: their losses have different weights
+    """
+    runs = []
+    weights: dict[str, tuple[str, Path]] = {}  # by strategy: its loss's objective, and the first result that has it
+    for arm in declared.arms:
+        for seed in declared.seeds:
+            folder = folder_of(arm, seed)
+            _check_weights(folder / "eval" / "loss" / loss.RESULT, weights)
+            measures, counts = measures_of(folder / "eval", None if arm == START else declared.arms[arm].options["strategy"])
+            runs.append(
+                RunMeasures(
+                    arm=arm,
+                    seed=seed,
+                    trained=training_of(folder),
+                    measures=measures,
+                    counts=counts,
+                    warnings=_warnings(folder / "eval"),
+                )
+            )
+    return runs
+
+
+def _check_weights(path: Path, weights: dict[str, tuple[str, Path]]) -> None:
+    """Raises SettingsError where a result's losses are weighted otherwise than those seen before."""
+    for strategy, objective in loss.objectives_of(_read(path)).items():
+        known, where = weights.setdefault(strategy, (objective, path))
+        if known != objective:
+            raise SettingsError(
+                f"{path} weighs the loss under {strategy} masks by {objective} and {where} by {known}: such losses cannot be "
+                "compared; remove one of the files and run the study again"
+            )
+
+
+def _warnings(folder: Path) -> dict[str, list[str]]:
+    paths = {benchmark: folder / benchmark / results.RESULTS for benchmark in BENCHMARKS}
+    return {benchmark: warnings_of(_read(path)) for benchmark, path in paths.items() if path.is_file()}
+
+
+def measures_of(folder: Path, own: str | None) -> tuple[Measures, dict[str, int]]:
+    """The measures in a run's ``eval`` folder, and what their shares are of.
+
+    Args:
+        own: the strategy of its training: its own loss gets a name of its own
+    """
+    measures: Measures = {}
+    counts: dict[str, int] = {}
+
+    def keep(name: str, share: dict[str, Any]) -> None:
+        if share["value"] is not None:
+            measures[name] = share["value"]
+            counts[name] = int(share.get("of", share["total"]))
+
+    told = _read(folder / "loss" / loss.RESULT)
+    for strategy, one in told["strategies"].items():
+        if one["loss"] is None:  # nothing was scored
+            continue
+        measures[f"loss/{strategy}"] = one["loss"]
+        if one["by_region"]["code"] is not None:
+            measures[f"loss/{strategy}/code"] = one["by_region"]["code"]
+    if f"loss/{own}" in measures:
+        measures["loss/own"] = measures[f"loss/{own}"]
+    for cell in _read(folder / "reconstruct" / reconstruction.RESULT)["cells"]:
+        where = f"reconstruct/{cell['strategy']}/{cell['mask_rate']:g}"
+        for subset, label in (("all", ""), ("with_unseen_shape", "/unseen"), ("without_unseen_shape", "/seen")):
+            for name in OF_SAMPLES:
+                keep(f"{where}{label}/{name}", cell[subset][name])
+        for shape, spans in cell["spans_by_shape"].items():
+            keep(f"{where}/{shape}/spans", spans["exact_spans"])
+        for group, label in (("spans_by_node_kind", "kind"), ("spans_by_depth", "depth"), ("spans_by_length", "length")):
+            for name, spans in cell[group].items():
+                if spans["exact_spans"]["of"] >= LEAST_SPANS:
+                    for measure in OF_SPANS:
+                        keep(f"{where}/{label}/{name}/{measure}", spans[measure])
+    for benchmark in BENCHMARKS:
+        if (path := folder / benchmark / results.RESULTS).is_file():
+            scores = _read(path)
+            for name in ("pass_at_1", "parses", "compiles"):
+                keep(f"{benchmark}/{name}", scores[name])
+    return measures, counts
+
+
+def runs_of(told: dict[str, Any]) -> list[RunMeasures]:
+    """The models that ``study.json`` holds, of which ``summarized`` makes its means and differences again."""
+    runs = []
+    for arm, outcome in told["arms"].items():
+        kept = {run["seed"]: run for run in outcome["runs"]}
+        for seed in told["declared"]["seeds"]:
+            run = kept.get(seed, outcome["runs"][0])  # the start is one model for all seeds
+            trained = {name: run[name] for name in TRAINED}
+            runs.append(
+                RunMeasures(
+                    arm=arm,
+                    seed=seed,
+                    trained=trained,
+                    measures=run["measures"],
+                    counts=told["counts"],
+                    warnings=told.get("warnings", {}),
+                )
+            )
+    return runs
+
+
+def _read(path: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return told
+
+
+def summarized(declared: dict[str, Any], runs: Sequence[RunMeasures]) -> dict[str, Any]:
+    """Arms with their runs, means, and differences from the references.
+
+    Args:
+        declared: the study as plain values
+    """
+    by_arm = {arm: sorted((run for run in runs if run.arm == arm), key=lambda run: run.seed) for arm in declared["arms"]}
+    references = dict.fromkeys((*declared["references"], START))
+    arms = {}
+    for arm, own in by_arm.items():
+        arms[arm] = {
+            **declared["arms"][arm],
+            "runs": [{"seed": run.seed, **run.trained, "measures": run.measures} for run in _distinct(arm, own)],
+            "means": {name: mean_over_seeds(values)._asdict() for name, values in _shared(own)},
+            "differences": {
+                reference: {
+                    name: mean_over_seeds([a - b for a, b in zip(mine, theirs, strict=True)])._asdict()
+                    for name, (mine, theirs) in _paired(own, by_arm[reference])
+                }
+                for reference in references
+                if reference != arm
+            },
+        }
+    counts: dict[str, int] = {}
+    warnings: dict[str, list[str]] = {}
+    for run in runs:
+        counts |= run.counts
+        for benchmark, found in run.warnings.items():
+            warnings[benchmark] = list(dict.fromkeys((*warnings.get(benchmark, ()), *found)))
+    return {"arms": arms, "counts": counts, "warnings": warnings}
+
+
+def _distinct(arm: str, runs: Sequence[RunMeasures]) -> Sequence[RunMeasures]:
+    """Runs that are different models: the start is one."""
+    return runs[:1] if arm == START else runs
+
+
+def _shared(runs: Sequence[RunMeasures]) -> Iterable[tuple[str, list[float]]]:
+    """Measures that a run has, with the values of all runs that have them; of the start, one."""
+    distinct = _distinct(runs[0].arm, runs)
+    names = dict.fromkeys(name for run in distinct for name in run.measures)
+    for name in names:
+        yield name, [run.measures[name] for run in distinct if name in run.measures]
+
+
+def _paired(one: Sequence[RunMeasures], other: Sequence[RunMeasures]) -> Iterable[tuple[str, tuple[list[float], list[float]]]]:
+    """Measures that two arms have for the same seeds."""
+    for name in dict.fromkeys(name for run in one for name in run.measures):
+        pairs = [
+            (mine.measures[name], theirs.measures[name])
+            for mine, theirs in zip(one, other, strict=True)
+            if name in mine.measures and name in theirs.measures
+        ]
+        if pairs:
+            yield name, ([mine for mine, _ in pairs], [theirs for _, theirs in pairs])
+
+
+def is_better(name: str, difference: float) -> bool:
+    """Whether a difference of a measure is for the better."""
+    return difference < 0 if any(part in LOWER_IS_BETTER for part in name.split("/")) else difference > 0
+
+
+def is_certain(difference: dict[str, Any]) -> bool | None:
+    """Whether an interval leaves 0 out; None where there is no interval.
+
+    Equal differences with every seed have an interval of no width, of counts so small that they say nothing.
+    """
+    if difference["low"] is None:
+        return None
+    if difference["low"] == difference["high"]:
+        return False
+    return bool(difference["low"] > 0 or difference["high"] < 0)

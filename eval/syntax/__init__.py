@@ -1,0 +1,1 @@
+"""Whether programs parse and compile, and the shapes of their trees."""

@@ -1,0 +1,5 @@
+"""Prep: rows of any source in, verified shards out. ``build.py`` reads from top to bottom as the pipeline does.
+
+What all three packages share stands at this level: errors, the shards' schema, JSON lines. The rooms hold the stages:
+sources, rows, syntax, tokens, assembly; inspection looks at what they made. No part of prep loads torch.
+"""

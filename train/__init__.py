@@ -1,0 +1,5 @@
+"""The trainer: shards in, a denoiser out. ``trainer.train`` reads from top to bottom as a run does.
+
+``run.py`` is the script that DeepSpeed's launcher starts, ``session.py`` puts a run together. The rooms: data, corruption,
+model, engine, deepspeed_json, monitor; imports brings weights from other programs' files.
+"""

@@ -1,0 +1,1 @@
+"""Samples in the order of training: streamed from shards, shuffled, resumable, and padded into batches."""

@@ -1,0 +1,211 @@
+"""What a person sees of a run: a bar, lines of JSON, DeepSpeed's monitors, denoised programs, and a picture of the curves."""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from syntaxdiff.pipeline.errors import RowError
+from syntaxdiff.pipeline.jsonlines import decode, read_json_lines, read_lines
+from syntaxdiff.pipeline.shard import storage_errors, write_text, written_whole
+from syntaxdiff.train.monitor.previews import Look
+from syntaxdiff.train.monitor.validation import Validation
+
+METRICS = "metrics.jsonl"
+PICTURE = "curves.png"
+SAMPLES = "samples.txt"
+GRID = "grid"
+ADVICE = "remove the file, the run does not need it"
+
+
+class Progress:
+    """The record of a run; silent on all ranks but the first.
+
+    Args:
+        out: where the record is kept
+        monitor: DeepSpeed's, to which scalars go too; None on other ranks
+        log_every: steps between lines where there is no terminal for a bar; 0 for none
+        flops_per_token: of forward and backward, for the utilisation of GPUs
+        peak_flops: of all GPUs of the run together, None on a CPU
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        monitor: Any,
+        *,
+        first: int,
+        total: int,
+        is_first: bool,
+        log_every: int = 0,
+        flops_per_token: float,
+        peak_flops: float | None,
+    ) -> None:
+        self._out = out
+        self._monitor = monitor
+        self._is_first = is_first
+        self._flops_per_token = flops_per_token
+        self._peak_flops = peak_flops
+        self._began = self._since = time.perf_counter()  # the former: when the first step was done
+        self._first, self._total, self._log_every = first, total, log_every
+        self._bar: Any = None
+        self._warned: set[str] = set()
+        if is_first:
+            self._truncate(first)
+            self._bar = tqdm(total=total, initial=first, unit=" steps", desc="training", dynamic_ncols=True, disable=None)
+
+    def _truncate(self, step: int) -> None:
+        """Drops the lines of steps that a resumed run takes again."""
+        path = self._out / METRICS
+        if not path.exists():
+            return
+        kept = []
+        lines = list(read_lines(path, advice=ADVICE))
+        for number, line in enumerate(lines, 1):
+            record = decode(line)
+            if isinstance(record, RowError) or not {"step", "kind"} <= record.keys():
+                if number < len(lines):  # the last line of a run that was killed is half a line
+                    self.say(f"{path}: line {number} is damaged and is dropped")
+                continue
+            if record["step"] <= step and record["kind"] != GRID:  # the end of the run, which comes again
+                kept.append(line.decode("utf-8") + "\n")
+        write_text(path, "".join(kept))
+
+    def step(self, step: int, values: dict[str, float | None], tokens: int, peak_memory_bytes: int) -> None:
+        """Records an optimizer step.
+
+        Args:
+            values: loss (the objective), nats (cross entropy of a scored token), mask_rate, learning_rate, …
+            tokens: of the whole global batch
+        """
+        if not self._is_first:
+            return
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
+        if step == self._first + 1:
+            self._began = now
+        rate = tokens / seconds
+        record: dict[str, Any] = {
+            "kind": "step",
+            "step": step,
+            **values,
+            "tokens_per_second": rate,
+            "peak_memory_bytes": peak_memory_bytes,
+        }
+        told = (
+            f"loss {values['loss']:.3f}, {_told(values['nats'], '.2f')} nats, mask {_told(values['mask_rate'], '.2f')}, "
+            f"lr {values['learning_rate']:.1e}, {rate:,.0f} tok/s"
+        )
+        if self._peak_flops:
+            record["model_flops_utilisation"] = rate * self._flops_per_token / self._peak_flops
+            told += f", MFU {record['model_flops_utilisation']:.0%}"
+        told += f", {peak_memory_bytes / 2**30:.1f} GiB"
+        self._bar.set_postfix_str(told, refresh=False)
+        self._bar.update()
+        is_due = self._log_every and (step % self._log_every == 0 or step in (self._first + 1, self._total))
+        if self._bar.disable and is_due:
+            taken = step - self._first - 1  # the first step warms up, and says nothing of the others
+            left = (now - self._began) / taken * (self._total - step) if taken else None
+            self.say(
+                f"step {step:,} of {self._total:,}: {told}"
+                + (f", {tqdm.format_interval(left)} left" if left is not None else "")
+            )
+        self._write(record)
+        self._send(step, {name: record[name] for name in (*values, "tokens_per_second")})
+
+    def validation(self, step: int, validations: list[Validation], unigram: float | None) -> None:
+        """Records and prints a validation."""
+        if not self._is_first:
+            return
+        for one in validations:
+            self._write({"kind": "validation", "step": step, **asdict(one)})
+            self._send(step, {f"validation/{one.strategy}": one.loss})
+        for one in validations:
+            if one.warning and one.strategy not in self._warned:  # masks are fixed: it holds for all validations
+                self._warned.add(one.strategy)
+                self.say(one.warning)
+        losses = ", ".join(f"{one.strategy} {_told(one.loss, '.4f')}" for one in validations)
+        self.say(
+            f"step {step}: validation loss {losses} nats a token" + (f" (unigram {unigram:.4f})" if unigram is not None else "")
+        )
+        self._since = time.perf_counter()  # the next step's speed is its own
+
+    def note(self, kind: str, step: int, **values: Any) -> None:
+        """Records anything else."""
+        if self._is_first:
+            self._write({"kind": kind, "step": step, **values})
+
+    def look(self, step: int, look: Look) -> None:
+        """Shows a restored and a written program, and keeps them."""
+        if not self._is_first:
+            return
+        with storage_errors(self._out / SAMPLES), (self._out / SAMPLES).open("a", encoding="utf-8") as file:
+            file.write(f"--- step {step}\n{look}\n")
+        self.note("look", step, num_masked=look.num_masked, num_right=look.num_right)
+        self.say(f"step {step}: {look}")
+        self._since = time.perf_counter()
+
+    def say(self, text: str) -> None:
+        """Prints next to the bar, or into a log, at once."""
+        if self._is_first:
+            tqdm.write(text)
+            sys.stdout.flush()
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _write(self, record: dict[str, Any]) -> None:
+        with storage_errors(self._out / METRICS), (self._out / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _send(self, step: int, values: dict[str, float | None]) -> None:
+        if self._monitor is not None and self._monitor.enabled:
+            known = {name: value for name, value in values.items() if value is not None}
+            self._monitor.write_events([(f"train/{name}", value, step) for name, value in known.items()])
+
+
+def _told(value: float | None, spec: str) -> str:
+    """A number, or that there is none."""
+    return "unknown" if value is None else format(value, spec)
+
+
+def read_metrics(out: Path) -> list[dict[str, Any]]:
+    """The records of a run, in order."""
+    path = out / METRICS
+    rows = read_json_lines(path, what="a record of the run", advice=ADVICE) if path.exists() else []
+    return [row for _, row in rows]
+
+
+def draw_curves(out: Path, unigram: float | None) -> None:
+    """Draws training and validation losses, mask rate and learning rate over the steps."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    records = read_metrics(out)
+    steps = [record for record in records if record["kind"] == "step"]
+    figure, (losses, rates) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+    losses.plot([r["step"] for r in steps], [r["nats"] for r in steps], lw=0.7, alpha=0.5, label="training, a masked token")
+    for strategy in dict.fromkeys(r["strategy"] for r in records if r["kind"] == "validation"):
+        found = [r for r in records if r["kind"] == "validation" and r["strategy"] == strategy]
+        losses.plot([r["step"] for r in found], [r["loss"] for r in found], marker="o", ms=3, label=f"validation, {strategy}")
+    if unigram is not None:
+        losses.axhline(unigram, color="grey", ls=":", label="unigram")
+    losses.set(xlabel="step", ylabel="nats a token", ylim=(0, None), title="loss")
+    losses.legend()
+    rates.plot([r["step"] for r in steps], [r["mask_rate"] for r in steps], lw=0.7, label="realised mask rate")
+    rates.set(xlabel="step", ylim=(0, 1), title="mask rate and learning rate")
+    other = rates.twinx()
+    other.plot([r["step"] for r in steps], [r["learning_rate"] for r in steps], color="C1", label="learning rate")
+    rates.legend(loc="upper left")
+    other.legend(loc="upper right")
+    with written_whole(out / PICTURE) as path:
+        figure.savefig(path, dpi=110, format="png")
+    pyplot.close(figure)
