@@ -23,12 +23,12 @@ ENV VIRTUAL_ENV=/opt/venv
 ENV PATH=$VIRTUAL_ENV/bin:$PATH
 ENV PIP_NO_CACHE_DIR=1
 
-# The dependencies are a layer of their own, rebuilt only when these two files change: an editable install needs the
-# folders that it maps, not what lies in them.
+# The dependencies are a layer of their own, rebuilt only when these two files change.
 RUN python3 -m venv "$VIRTUAL_ENV"
 COPY --chown=syntaxdiff pyproject.toml constraints.txt ./
-RUN mkdir pipeline train eval && touch README.md LICENSE \
-    && pip install -c constraints.txt -e .
+RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+    && pip install -c constraints.txt -r requirements.txt
 
 COPY --chown=syntaxdiff . .
+RUN pip install --no-deps -e .
 CMD ["bash"]

@@ -28,10 +28,10 @@ import torch
 from report import machine, plain, print_machine, print_table
 from torch import Tensor
 
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import RowError, SyntaxdiffError
-from syntaxdiff.pipeline.shard import Manifest, SampleRow, TokenIds, iter_rows, read_manifest
+from syntaxdiff.pipeline.shard import Manifest, SampleRow, TokenIds, iter_shard, read_manifest
 from syntaxdiff.pipeline.sources.snippets import module_name, snippet_rows, stdlib_files
 from syntaxdiff.train.corruption.corrupt import Corrupted, CorruptionConfig, corrupt, plan
 from syntaxdiff.train.corruption.leaves import leaf_tables
@@ -137,7 +137,7 @@ def build_stdlib(folder: Path, scale: Scale, seed: int) -> Path:
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
     sources = tuple(str(folder / f"{name}.jsonl") for name in ("files", "functions"))
     out = folder / "shards"
-    build(BuildConfig(src=sources, out=out, tokenizer="train:4096", max_length=MAX_LENGTH, validation_size=0, workers=1))
+    build_shards(BuildConfig(src=sources, out=out, tokenizer="train:4096", max_length=MAX_LENGTH, validation_size=0, workers=1))
     return out
 
 
@@ -145,7 +145,7 @@ def rows_by_source(folder: Path, manifest: Manifest, most: dict[str, int]) -> di
     """Samples with code, by source."""
     found: dict[str, list[SampleRow]] = {}
     for shard in manifest.splits["train"]:
-        for row in iter_rows(folder, shard):
+        for row in iter_shard(folder, shard):
             group = found.setdefault(row.source.removesuffix(".jsonl"), [])
             if len(row.role) and len(group) < most.get(row.source.removesuffix(".jsonl"), max(most.values())):
                 group.append(row)

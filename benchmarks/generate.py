@@ -33,7 +33,7 @@ from syntaxdiff.eval.inference.generation import Generated, GenerationConfig, ge
 from syntaxdiff.eval.inference.repair import find_faults
 from syntaxdiff.eval.syntax.check import program_in
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
-from syntaxdiff.pipeline.shard import SPLITS, Region, iter_rows, read_manifest
+from syntaxdiff.pipeline.shard import SPLITS, Region, iter_shard, read_manifest
 
 PLAIN = "plain rule"
 AIMED = "threshold, dual cache"
@@ -78,7 +78,7 @@ class Figures:
 
 def prompts_of(data: Path, split: str, count: int, longest: int) -> list[list[int]]:
     """Prompts of the first samples of a split, of at most so many tokens."""
-    rows = (row for shard in read_manifest(data).splits[split] for row in iter_rows(data, shard))
+    rows = (row for shard in read_manifest(data).splits[split] for row in iter_shard(data, shard))
     prompts = (row.input_ids[: int(row.region_end[0])].tolist() for row in rows if row.region_label[0] == Region.PROMPT)
     found = list(islice((prompt for prompt in prompts if len(prompt) <= longest), count))
     if not found:

@@ -24,7 +24,7 @@ import torch
 from report import machine, print_machine
 
 from syntaxdiff.pipeline.errors import ShardError, SyntaxdiffError
-from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_rows, read_manifest
+from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_shard, read_manifest
 from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
 from syntaxdiff.train.corruption.noise import Curriculum, Noise, noise_levels
 from syntaxdiff.train.corruption.strategies import STRATEGIES
@@ -105,7 +105,7 @@ def weigh(
 
 def rows_of(folder: Path, manifest: Manifest, split: str) -> list[SampleRow]:
     """Samples of a split."""
-    return [row for shard in manifest.splits[split] for row in iter_rows(folder, shard)]
+    return [row for shard in manifest.splits[split] for row in iter_shard(folder, shard)]
 
 
 def measure(folder: Path, strategy: str, most: int, num_batches: int, seed: int) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from report import machine, plain, print_machine, print_table, verdict
 from tokenizers import Tokenizer
 
 from syntaxdiff.pipeline.assembly.part import PartCounts, Recipe, Worker
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SyntaxdiffError
 from syntaxdiff.pipeline.jsonlines import read_json_lines
@@ -323,7 +323,7 @@ def timed_build(config: BuildConfig) -> BuildTimes:
     """Builds, and tells the phases apart by the reports of progress: one before the first unit, then one a unit."""
     reports: list[tuple[float, PartCounts]] = []
     start = time.perf_counter()
-    build(config, lambda progress: reports.append((time.perf_counter() - start, progress.counts)))
+    build_shards(config, lambda progress: reports.append((time.perf_counter() - start, progress.counts)))
     end = time.perf_counter() - start
     (prepared, _), (ready, before), (done, after) = reports[0], reports[config.workers], reports[-1]
     return BuildTimes(
@@ -405,7 +405,7 @@ def measure_memory(recipe: Recipe, rows_file: Path, rows: int, folder: Path) -> 
     with scratch(folder) as out, ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         main = pool.submit(os.getpid).result()
         start = time.perf_counter()
-        running = pool.submit(build, build_config(rows_file, recipe, out, 2))
+        running = pool.submit(build_shards, build_config(rows_file, recipe, out, 2))
         process = psutil.Process(main)
         while not running.done():
             for one in [process, *process.children(recursive=True)]:
@@ -487,7 +487,7 @@ def print_builds(builds: Sequence[WorkersFigures]) -> None:
                     verdict(figures.speedup, least=LEAST_OF_TWO_WORKERS) if workers == 2 else "",
                 ]
             )
-    header = ["build()", "rows", "prepare", "first units", "rest", "assembly", "total s", "samples/s"]
+    header = ["build_shards()", "rows", "prepare", "first units", "rest", "assembly", "total s", "samples/s"]
     print_table(
         "3. Whole builds, and two workers against one",
         [*header, "of the rest", "Mtok/s", "two/one", "aim"],

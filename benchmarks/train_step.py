@@ -46,7 +46,7 @@ from report import machine, plain, print_machine, print_table, verdict
 from step_variants import PlainEngine, Setup, deepspeed_engine, full_logits, noise_of, scored_positions, train_step
 from torch import nn
 
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SyntaxdiffError
 from syntaxdiff.pipeline.shard import Manifest, read_manifest
@@ -464,7 +464,7 @@ def run(setup: Setup, scale: Scale, *, with_engine: bool, with_utilisation: bool
 
 def built_shards(out: Path, length: int, num_samples: int, validation_size: int = 0) -> Path:
     """Shards of the standard library, as the demo's."""
-    build(
+    build_shards(
         BuildConfig(
             src=("stdlib",),
             out=out,

@@ -1,4 +1,4 @@
-"""The build: sources in, verified shards out. ``build`` reads from top to bottom as the pipeline does.
+"""The build: sources in, verified shards out. ``build_shards`` reads from top to bottom as the pipeline does.
 
 Killed at any moment and started again with the same settings it goes on, and ends with the bytes of an undisturbed run: the
 units of the sources, what each becomes, and the assembly of the parts are functions of the settings and the rows alone.
@@ -56,7 +56,7 @@ TRAINING_TEXT_BYTES = 64 << 20  # of all sources together, for `train:SIZE`
 OnNote: TypeAlias = Callable[[str], None]
 
 
-def build(
+def build_shards(
     config: BuildConfig,
     on_progress: OnProgress = lambda progress: None,
     on_note: OnNote = lambda note: None,

@@ -15,7 +15,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 from syntaxdiff.pipeline.assembly.pool import Progress
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.command_line import HELP_SETTINGS, OneLineErrors
 from syntaxdiff.pipeline.config import OVERLENGTH, BuildConfig, usable_cores
 from syntaxdiff.pipeline.inspection.display import print_sample, sample_view
@@ -132,7 +132,7 @@ def build_command(
     config = BuildConfig(fields=fields, languages=chosen, **options)
     was_complete = (config.out / MANIFEST).exists()
     with ProgressBar() as bar:
-        manifest = build(config, bar.update, lambda note: tqdm.write(f"note: {note}", file=sys.stderr))
+        manifest = build_shards(config, bar.update, lambda note: tqdm.write(f"note: {note}", file=sys.stderr))
     if fields.given and fields.prompt is None:
         click.echo("note: no --prompt-field was given, so the samples have no prompt", err=True)
     if config.limit is not None and sum(map(manifest.num_samples, SPLITS)) < config.limit:

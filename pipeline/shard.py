@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from syntaxdiff.pipeline.errors import ShardError, StorageError
+from syntaxdiff.pipeline.errors import SettingsError, ShardError, StorageError
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -193,12 +193,13 @@ class Manifest:
             raise ShardError(f"{MANIFEST} is damaged ({type(error).__name__}: {error}): build the shards again") from error
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path | str) -> Manifest:
     """The manifest of a complete folder of shards.
 
     Raises:
         ShardError: no manifest (the build never ended), another schema version, or a damaged file
     """
+    folder = Path(folder)
     path = folder / MANIFEST
     try:
         text = path.read_text(encoding="utf-8")
@@ -263,7 +264,23 @@ def rows_of(table: pa.Table) -> list[SampleRow]:
     return [SampleRow(*values) for values in zip(*columns.values(), strict=True)]
 
 
-def iter_rows(folder: Path, shard: ShardFile) -> Iterator[SampleRow]:
+def iter_rows(folder: Path | str, split: str = "train") -> Iterator[SampleRow]:
+    """The samples of a split in order, a row group in memory at a time.
+
+    Args:
+        split: of SPLITS
+
+    Raises:
+        SettingsError: there is no such split
+        ShardError: as read_manifest and iter_row_groups raise it
+    """
+    if split not in SPLITS:
+        raise SettingsError(f"there is no split {split}: choose {' or '.join(SPLITS)}")
+    for shard in read_manifest(folder).splits[split]:
+        yield from iter_shard(Path(folder), shard)
+
+
+def iter_shard(folder: Path, shard: ShardFile) -> Iterator[SampleRow]:
     """The samples of one shard in order, a row group in memory at a time. Raises ShardError as iter_row_groups does."""
     for table in iter_row_groups(folder, shard):
         yield from rows_of(table)

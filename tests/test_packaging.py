@@ -47,19 +47,9 @@ def wheel(source_files: list[Path], tmp_path_factory: pytest.TempPathFactory) ->
 def test_the_wheel_holds_each_part_under_syntaxdiff_and_nothing_else(wheel: zipfile.ZipFile, source_files: list[Path]) -> None:
     """Every module of a part is in the wheel as syntaxdiff.<part>, with its data; no top-level `pipeline`."""
     parts = tomllib.loads(PYPROJECT)["tool"]["setuptools"]["package-dir"].values()
-    modules = {f"syntaxdiff/{path}" for path in source_files if path.parts[0] in parts and path.suffix == ".py"}
-    data = {
-        f"syntaxdiff/{name}"
-        for name in (
-            "pipeline/syntax/languages.toml",
-            "eval/masks/masks.html",
-            "eval/report/report.html",
-            "eval/study/studies.toml",
-        )
-    }
-    data |= {f"syntaxdiff/{part}/py.typed" for part in parts}
+    files = {f"syntaxdiff/{path}" for path in source_files if path.parts[0] in parts}
     metadata = {name for name in wheel.namelist() if name.startswith("syntaxdiff-") and ".dist-info/" in name}
-    assert set(wheel.namelist()) - metadata == modules | data
+    assert set(wheel.namelist()) - metadata == files
     assert any(name.endswith("licenses/LICENSE") for name in metadata)
 
 

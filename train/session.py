@@ -267,7 +267,7 @@ class Session:
     def _unigram(self) -> float | None:
         if not self.validation_rows:
             return None
-        rows = islice((row for shard in self.manifest.splits["train"] for row in iter_rows(self.data, shard)), UNIGRAM_ROWS)
+        rows = islice(iter_rows(self.data), UNIGRAM_ROWS)
         counts = token_counts(rows, self.manifest.tokenizer["vocab_size"])
         return unigram_nats(self.validation_rows, counts)
 

@@ -12,7 +12,7 @@ from typing import Any
 from syntaxdiff.eval.inference.checkpoint import Checkpoint, Described
 from syntaxdiff.eval.reconstruction.reconstruct import check_fit, check_masked, weights_sha256
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_rows, read_manifest, storage_errors, write_text
+from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_shard, read_manifest, storage_errors, write_text
 from syntaxdiff.train.corruption.corrupt import CorruptionConfig
 from syntaxdiff.train.corruption.objective import VALIDATION_OBJECTIVES
 from syntaxdiff.train.corruption.strategies import STRATEGIES
@@ -107,7 +107,7 @@ def readable_rows(checkpoint: Described, data: Path, manifest: Manifest, config:
     """
     check_fit(checkpoint, manifest, data)
     most = checkpoint.max_positions
-    rows = [row for shard in manifest.splits[config.split] for row in iter_rows(data, shard)][: config.num_samples]
+    rows = [row for shard in manifest.splits[config.split] for row in iter_shard(data, shard)][: config.num_samples]
     short = [row for row in rows if most is None or len(row.input_ids) <= most]
     if not short:
         raise SettingsError(f"--split {config.split}: {data} holds no samples that the model can read")

@@ -17,7 +17,7 @@ from syntaxdiff.eval.report.findings import Training
 from syntaxdiff.eval.report.markup import Content, Html, element, embedded, joined, preformatted
 from syntaxdiff.pipeline.errors import ShardError, SyntaxdiffError
 from syntaxdiff.pipeline.inspection.display import visible
-from syntaxdiff.pipeline.shard import Manifest, Region, SampleRow, iter_rows, read_manifest
+from syntaxdiff.pipeline.shard import Manifest, Region, SampleRow, iter_shard, read_manifest
 from syntaxdiff.train.corruption.corrupt import CorruptionConfig
 from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.corruption.operators import Operator
@@ -106,7 +106,7 @@ def _masked_panel(subject: Subject, masks: Masks) -> Html:
 
 def _rows(shards: Shards) -> Iterator[SampleRow]:
     """The validation samples in order."""
-    return chain.from_iterable(iter_rows(shards.folder, shard) for shard in shards.manifest.splits[SPLIT])
+    return chain.from_iterable(iter_shard(shards.folder, shard) for shard in shards.manifest.splits[SPLIT])
 
 
 # -------------------------------------------------------------------------------------------------------------------- replays

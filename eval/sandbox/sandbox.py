@@ -23,7 +23,7 @@ import sysconfig
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,44 @@ class Sandbox:
             broken=tuple(name for name in GUARANTEES if name in broken),
             packages=tuple(packages),
         )
+
+
+def judge(
+    programs: Sequence[str],
+    problems: Sequence[Problem],
+    *,
+    limits: Mapping[str, Limits] | None = None,
+    workers: int | None = None,
+    packages: Collection[str] = ("numpy",),
+    unsafe: bool = False,
+) -> list[Verdict]:
+    """Runs programs against the tests of their problems, isolated from this process and its host.
+
+    Args:
+        programs: whole programs, as ``Problem.program`` makes them of a completion
+        problems: for each program, the problem it should solve
+        limits: by task_id; without, each problem's reference is run first, and limits derive from what it needed
+        workers: programs that run at a time; None: one per core
+        packages: what programs may import beyond the standard library, where it is installed
+        unsafe: run programs even where the isolation does not hold
+
+    Returns:
+        a verdict per program, in their order
+
+    Raises:
+        SettingsError: there are not as many programs as problems, a problem has no limits, or programs cannot be isolated here
+    """
+    if len(programs) != len(problems):
+        raise SettingsError(f"{len(programs)} programs and {len(problems)} problems: give one problem per program")
+    if not programs:
+        return []
+    if limits is not None and (missing := {problem.task_id for problem in problems} - limits.keys()):
+        raise SettingsError(f"no limits for {', '.join(sorted(missing)[:3])}: give limits for every problem, or for none")
+    with Sandbox(workers=workers or os.cpu_count() or 1, packages=packages, unsafe=unsafe) as sandbox:
+        if limits is None:
+            limits = golden({problem.task_id: problem for problem in problems}.values(), sandbox).limits
+        jobs = [Job(program, problem, limits[problem.task_id]) for program, problem in zip(programs, problems, strict=True)]
+        return list(sandbox.check_all(jobs))
 
 
 def golden(problems: Iterable[Problem], sandbox: Sandbox) -> Golden:

@@ -79,12 +79,12 @@ class Report:
     not_checked: tuple[str, ...]
 
 
-def verify(folder: Path, on_progress: OnProgress = lambda verified: None, *, workers: int = 1) -> Fault | None:
+def verify(folder: Path | str, on_progress: OnProgress = lambda verified: None, *, workers: int = 1) -> Fault | None:
     """Checks a folder of shards; the first fault found, or None. Arguments and errors are those of ``examine``."""
     return examine(folder, on_progress, workers=workers).fault
 
 
-def examine(folder: Path, on_progress: OnProgress = lambda verified: None, *, workers: int = 1) -> Report:
+def examine(folder: Path | str, on_progress: OnProgress = lambda verified: None, *, workers: int = 1) -> Report:
     """Checks a folder of shards.
 
     The fault is the same whatever the number of workers: what is there, the manifest, files, then samples in their order.
@@ -98,6 +98,7 @@ def examine(folder: Path, on_progress: OnProgress = lambda verified: None, *, wo
         ShardError: there is no complete folder of shards to check
         TokenizerError, SettingsError: the tokenizer's files or a grammar are missing
     """
+    folder = Path(folder)
     manifest = read_manifest(folder)
     _check_types(manifest)
     seen = _Seen()

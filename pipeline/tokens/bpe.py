@@ -12,6 +12,7 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -137,6 +138,19 @@ def _split_pattern(pre_tokenizer: dict[str, Any] | None) -> str:
     raise SettingsError("its pre-tokenizer is not one regular expression and bytes")
 
 
+def is_newer_than_tables(text: str) -> bool:
+    """Whether a text has a code point that Python's Unicode does not assign.
+
+    Engines split by tables of different Unicode versions: what the newest assigns is a letter to one and a sign to another.
+    """
+    return not text.isascii() and any(_is_unassigned(character) for character in set(text))
+
+
+@cache
+def _is_unassigned(character: str) -> bool:
+    return unicodedata.category(character) == "Cn"
+
+
 class TiktokenEngine:
     """tiktoken over a carried vocabulary; benchmarks/prep.py prints how much faster it is."""
 
@@ -159,7 +173,7 @@ class TiktokenEngine:
         return [self._encode(text) for text in texts]
 
     def _encode(self, text: str) -> npt.NDArray[np.int32]:
-        if len(text) > TIKTOKEN_MAX_CHARS:
+        if len(text) > TIKTOKEN_MAX_CHARS or is_newer_than_tables(text):
             return self._reference.encode_batch([text])[0]
         return self._ids[self._encoding.encode_to_numpy(text, allowed_special=self._added, disallowed_special=())]
 
@@ -197,10 +211,10 @@ class QuicktokEngine:
             return []
         ids, offsets = self._encoding.encode_batch(list(texts), threads=1, with_special=True)
         rows = [row.astype(np.int32) for row in np.split(np.asarray(ids), np.asarray(offsets)[1:-1])]
-        if self._special is not None:  # it knows no added token that is to stay text: such texts go the long way
-            for index, text in enumerate(texts):
-                if self._special.search(text):
-                    rows[index] = self._reference.encode_batch([text])[0]
+        for index, text in enumerate(texts):
+            # It knows no added token that is to stay text: such texts go the long way, too.
+            if is_newer_than_tables(text) or (self._special is not None and self._special.search(text)):
+                rows[index] = self._reference.encode_batch([text])[0]
         return rows
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from folders import digests, programs, write_jsonl
 
 from syntaxdiff.pipeline.assembly.pool import Progress
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.cli import main
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError
@@ -26,7 +26,7 @@ def built(rows: list[dict[str, Any]], folder: Path, **changes: Any) -> tuple[Man
     source = write_jsonl(folder / "rows.jsonl", rows)
     out = folder / "data"
     given: dict[str, Any] = {"src": (str(source),), "out": out, "tokenizer": "train:400", "validation_size": 1, "workers": 1}
-    return build(BuildConfig(**(given | changes))), out
+    return build_shards(BuildConfig(**(given | changes))), out
 
 
 def sample_ids(out: Path, split: str) -> set[str]:
@@ -101,7 +101,7 @@ def test_a_folder_holds_one_problem_where_that_is_asked_for(tmp_path: Path) -> N
         for name in "ab":
             (folder / f"{name}.py").write_text(f"def {name}{number}(x):\n    return x + {number}\n")
     out = tmp_path / "data"
-    manifest = build(
+    manifest = build_shards(
         BuildConfig(
             src=(str(tmp_path / "tree"),), out=out, tokenizer="train:400", validation_size=3, group_by_folder=True, workers=1
         )
@@ -159,7 +159,7 @@ def test_a_build_that_an_older_version_began_reads_its_rows_again(tmp_path: Path
             raise Stop
 
     with pytest.raises(Stop):
-        build(config, stop)
+        build_shards(config, stop)
     stored = out / ".build" / "settings.json"
     settings = json.loads(stored.read_text())
     for name in ("format", "group_fields", "group_by_folder", "ignore_solution"):
@@ -168,7 +168,7 @@ def test_a_build_that_an_older_version_began_reads_its_rows_again(tmp_path: Path
     for part in (out / ".build" / "parts").iterdir():
         part.write_bytes(b"of another format")
     notes: list[str] = []
-    build(config, on_note=notes.append)
+    build_shards(config, on_note=notes.append)
     assert len(notes) == 1
     assert "older" in notes[0]
     assert {name: digest for name, digest in digests(out).items() if name != "manifest.json"} == {

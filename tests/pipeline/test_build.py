@@ -8,7 +8,7 @@ import pytest
 from folders import digests, programs, write_jsonl
 
 from syntaxdiff.pipeline.assembly.pool import Progress
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.inspection.verification import verify
@@ -34,7 +34,7 @@ def settings(source: Path, out: Path, **changes: object) -> BuildConfig:
 def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed build with one worker."""
     out = tmp_path_factory.mktemp("built") / "data"
-    build(settings(source, out))
+    build_shards(settings(source, out))
     return out
 
 
@@ -65,7 +65,7 @@ def test_what_was_built_verifies(built: Path) -> None:
 
 def test_the_number_of_workers_changes_no_byte(source: Path, built: Path, tmp_path: Path) -> None:
     """One worker and three leave equal files, manifest included."""
-    build(settings(source, tmp_path / "data", workers=3))
+    build_shards(settings(source, tmp_path / "data", workers=3))
     assert digests(tmp_path / "data") == digests(built)
 
 
@@ -83,7 +83,7 @@ def test_a_build_that_was_cut_off_goes_on(source: Path, built: Path, tmp_path: P
             raise Stop
 
     with pytest.raises(Stop):
-        build(settings(source, out), stop)
+        build_shards(settings(source, out), stop)
     assert not (out / "manifest.json").exists()
     first_part = next((out / ".build" / "parts").iterdir())
     stamp = first_part.stat().st_mtime_ns
@@ -92,7 +92,7 @@ def test_a_build_that_was_cut_off_goes_on(source: Path, built: Path, tmp_path: P
         seen.append(progress.counts.rows)
         assert first_part.stat().st_mtime_ns == stamp
 
-    build(settings(source, out), note)
+    build_shards(settings(source, out), note)
     assert seen[0] >= 128
     assert digests(out) == digests(built)
 
@@ -106,18 +106,18 @@ def test_a_torn_part_is_made_again(source: Path, built: Path, tmp_path: Path) ->
             raise Stop
 
     with pytest.raises(Stop):
-        build(settings(source, out), stop)
+        build_shards(settings(source, out), stop)
     parts = sorted((out / ".build" / "parts").iterdir())
     parts[0].write_bytes(parts[0].read_bytes()[:-100])
     parts[1].write_bytes(b"")
-    build(settings(source, out))
+    build_shards(settings(source, out))
     assert digests(out) == digests(built)
 
 
 def test_a_complete_folder_is_left_as_it_is(source: Path, built: Path) -> None:
     """The same build again reads the manifest and does nothing."""
     before = digests(built)
-    assert build(settings(source, built)) == read_manifest(built)
+    assert build_shards(settings(source, built)) == read_manifest(built)
     assert digests(built) == before
 
 
@@ -128,7 +128,7 @@ def test_a_folder_built_with_other_settings_is_refused(source: Path, built: Path
     """The error names the setting; the folder stays as it was."""
     before = digests(built)
     with pytest.raises(SettingsError, match=rf"other settings.*{next(iter(change)).replace('_', '-')}"):
-        build(settings(source, built, **change))
+        build_shards(settings(source, built, **change))
     assert digests(built) == before
 
 
@@ -136,7 +136,7 @@ def test_a_changed_source_is_another_setting(source: Path, built: Path, tmp_path
     """A file that grew since is not quietly taken for the same source."""
     grown = write_jsonl(tmp_path / "rows.jsonl", programs(ROWS + 1))
     with pytest.raises(SettingsError, match=r"other settings.*sources"):
-        build(settings(grown, built))
+        build_shards(settings(grown, built))
 
 
 def test_a_folder_with_somebody_elses_files_is_refused(source: Path, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_folder_with_somebody_elses_files_is_refused(source: Path, tmp_path: P
     precious.parent.mkdir()
     precious.write_text("print('mine')")
     with pytest.raises(SettingsError, match="holds train"):
-        build(settings(source, tmp_path))
+        build_shards(settings(source, tmp_path))
     assert precious.read_text() == "print('mine')"
     assert not (tmp_path / ".build").exists()
 
@@ -153,14 +153,14 @@ def test_a_folder_with_somebody_elses_files_is_refused(source: Path, tmp_path: P
 def test_other_files_beside_the_shards_are_left_alone(source: Path, tmp_path: Path) -> None:
     """``data/.gitkeep`` survives a build."""
     (tmp_path / ".gitkeep").touch()
-    build(settings(source, tmp_path))
+    build_shards(settings(source, tmp_path))
     assert (tmp_path / ".gitkeep").exists()
     assert not (tmp_path / ".build").exists()
 
 
 def test_the_limit_ends_the_reading(source: Path, tmp_path: Path) -> None:
     """``limit`` samples come out of both splits together, and rows after the last of them do not count as read."""
-    manifest = build(settings(source, tmp_path / "data", limit=40, validation_size=4, workers=2))
+    manifest = build_shards(settings(source, tmp_path / "data", limit=40, validation_size=4, workers=2))
     assert manifest.num_samples("train") == 36
     assert manifest.num_samples("validation") == 4
     assert manifest.rows_read < 64
@@ -171,7 +171,7 @@ def test_the_limit_ends_the_reading(source: Path, tmp_path: Path) -> None:
 def test_sources_follow_one_another(source: Path, tmp_path: Path) -> None:
     """Several sources are read in the order given, and each sample says where it is from."""
     second = write_jsonl(tmp_path / "more.jsonl", [{**row, "code": row["code"] + "# more\n"} for row in programs(5)])
-    manifest = build(settings(source, tmp_path / "data", src=(str(second), str(source)), validation_size=0))
+    manifest = build_shards(settings(source, tmp_path / "data", src=(str(second), str(source)), validation_size=0))
     assert read_sample(tmp_path / "data", manifest, "train", 0).source == "more.jsonl"
     assert read_sample(tmp_path / "data", manifest, "train", 5).source == "rows.jsonl"
 
@@ -180,19 +180,19 @@ def test_no_sample_at_all_is_an_error_that_keeps_the_rejects(tmp_path: Path) -> 
     """The reasons are named, and there is no manifest to take the folder for complete."""
     bad = write_jsonl(tmp_path / "bad.jsonl", [{"code": " "}, {"code": "\n"}])
     with pytest.raises(SourceError, match="2 empty-code"):
-        build(settings(bad, tmp_path / "data", validation_size=0))
+        build_shards(settings(bad, tmp_path / "data", validation_size=0))
     assert pq.read_table(tmp_path / "data" / "rejects.parquet").num_rows == 2
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["rejects.parquet"]
-    build(settings(write_jsonl(bad, programs(3)), tmp_path / "data", validation_size=0))  # free for another try
+    build_shards(settings(write_jsonl(bad, programs(3)), tmp_path / "data", validation_size=0))  # free for another try
 
 
 def test_overlength_rows_are_dropped_or_trimmed(tmp_path: Path) -> None:
     """``drop`` counts them; ``trim-reasoning`` keeps them within the length and marks them."""
     long = {**programs(1)[0], "reasoning": "\n".join(f"Step {number}: think again." for number in range(400))}
     rows = write_jsonl(tmp_path / "rows.jsonl", [*programs(3), long | {"id": "long"}])
-    dropped = build(settings(rows, tmp_path / "a", max_length=400, validation_size=0))
+    dropped = build_shards(settings(rows, tmp_path / "a", max_length=400, validation_size=0))
     assert dropped.rejected == {"too-long": 1}
-    trimmed = build(settings(rows, tmp_path / "b", max_length=400, validation_size=0, overlength="trim-reasoning"))
+    trimmed = build_shards(settings(rows, tmp_path / "b", max_length=400, validation_size=0, overlength="trim-reasoning"))
     sample = read_sample(tmp_path / "b", trimmed, "train", 3)
     assert trimmed.rejected == {}
     assert sample.truncated
@@ -205,7 +205,7 @@ def test_programs_alone_are_counted(built: Path, tmp_path: Path) -> None:
     assert read_manifest(built).programs_alone == 0
     rows: list[dict[str, str]] = [{"code": one["code"]} for one in programs(9)]
     rows += [{"code": ""}, rows[0], *programs(2), {"code": "a = [1, 2]", "reasoning": "Two."}]
-    mixed = build(settings(write_jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "data", validation_size=3))
+    mixed = build_shards(settings(write_jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "data", validation_size=3))
     assert mixed.num_samples("train") + mixed.num_samples("validation") + sum(mixed.rejected.values()) == len(rows)
     assert mixed.programs_alone == 9
 

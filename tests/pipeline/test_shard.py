@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from folders import digests, programs, write_jsonl
 
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import ShardError, StorageError
 from syntaxdiff.pipeline.shard import (
@@ -32,7 +32,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = BuildConfig(
         src=(str(source),), out=folder / "data", tokenizer="train:400", validation_size=0, shard_rows=200, workers=1
     )
-    build(config)
+    build_shards(config)
     return folder / "data"
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from folders import any_kinds
 
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.rows.fields import Fields
-from syntaxdiff.pipeline.shard import Manifest, SampleRow, TokenIds, iter_rows
+from syntaxdiff.pipeline.shard import Manifest, SampleRow, TokenIds, iter_shard
 from syntaxdiff.train.corruption.corrupt import Corrupted, CorruptionConfig, corrupt, plan
 from syntaxdiff.train.corruption.leaves import leaf_tables
 from syntaxdiff.train.corruption.noise import Noise
@@ -47,12 +47,12 @@ def leetcode(shared_data: Path) -> Programs:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "data"
         fields = Fields(prompt="query", reasoning="response", code="completion")
-        manifest = build(
+        manifest = build_shards(
             BuildConfig(
                 src=(str(source),), out=out, tokenizer="train:2000", fields=fields, limit=600, validation_size=0, workers=1
             )
         )
-        rows = [row for shard in manifest.splits["train"] for row in iter_rows(out, shard)]
+        rows = [row for shard in manifest.splits["train"] for row in iter_shard(out, shard)]
         return Programs(manifest, rows, leaf_tables(out, manifest))
 
 

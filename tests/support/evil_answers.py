@@ -7,7 +7,6 @@ whose comparison gives something that is no bool.
 from textwrap import dedent
 
 from syntaxdiff.eval.problems.problem import Problem
-from syntaxdiff.eval.sandbox.plain_data import encode
 
 # A name and an expression; what it needs is defined below.
 ANSWERS = {
@@ -143,7 +142,7 @@ def _problem(benchmark: str, reference: str, tolerance: float, inputs: list[list
         entry_point=name,
         solution=reference,
         support=reference,
-        inputs=encode(inputs),
+        inputs=inputs,
         tolerance=tolerance,
     )
 

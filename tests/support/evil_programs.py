@@ -15,7 +15,6 @@ from pathlib import Path
 from textwrap import dedent
 
 from syntaxdiff.eval.problems.problem import Problem
-from syntaxdiff.eval.sandbox.plain_data import encode
 from syntaxdiff.eval.sandbox.sandbox import Sandbox
 from syntaxdiff.eval.sandbox.verdict import Limits, Verdict
 
@@ -55,7 +54,7 @@ PLUS_PROBLEM = Problem(
     solution=PROBLEM.solution,
     prefix=PROBLEM.prefix,
     support=PROBLEM.support,
-    inputs=encode([[2, 3], ["vermilion-", "heron"], [[1], [2.0]], [1, 1], [(), (1,)], [1, 3]]),
+    inputs=[[2, 3], ["vermilion-", "heron"], [[1], [2.0]], [1, 1], [(), (1,)], [1, 3]],
 )
 
 # A name, what it may be reported as, and the program. {victim}, {pid} and {folder} are filled in.

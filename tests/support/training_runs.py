@@ -19,7 +19,7 @@ import torch
 from folders import programs, write_jsonl
 from safetensors.torch import load_file
 
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,10 +37,10 @@ _PORTS = itertools.count(40 * os.getpid())  # of the launcher; the port of a run
 QUIET = ("--sample-every", "0", "--validate-every", "4", "--validation-samples", "6", "--patience", "0")
 
 
-def build_shards(root: Path) -> None:
+def make_shards(root: Path) -> None:
     """Shards of short programs in ``root/data``."""
     source = write_jsonl(root / "rows.jsonl", programs(60))
-    build(BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=6, workers=1))
+    build_shards(BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=6, workers=1))
 
 
 def write_json(path: Path, **changes: Any) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_runs import QUIET, build_shards, run, steps, write_json
+from training_runs import QUIET, make_shards, run, steps, write_json
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.pipeline.shard import Manifest, read_manifest
@@ -55,7 +55,7 @@ CUTS = [
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of short programs in its folder ``data``."""
     folder = tmp_path_factory.mktemp("gradients")
-    build_shards(folder)
+    make_shards(folder)
     return folder
 
 

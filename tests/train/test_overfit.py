@@ -9,9 +9,9 @@ from folders import write_jsonl
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
-from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_rows, read_manifest
+from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_shard, read_manifest
 from syntaxdiff.train.corruption.corrupt import CorruptionConfig
 from syntaxdiff.train.corruption.leaves import leaf_tables
 from syntaxdiff.train.corruption.noise import Curriculum, Noise
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("overfit")
     rows = [{"id": name, "prompt": name, "reasoning": "", "code": code} for name, code in PROGRAMS.items()]
     source = write_jsonl(root / "rows.jsonl", rows)
-    build(BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=0, workers=1))
+    build_shards(BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=0, workers=1))
     return root / "data"
 
 
@@ -53,7 +53,7 @@ def manifest(folder: Path) -> Manifest:
 
 @pytest.fixture(scope="module")
 def rows(folder: Path, manifest: Manifest) -> list[SampleRow]:
-    found = [row for shard in manifest.splits["train"] for row in iter_rows(folder, shard)]
+    found = [row for shard in manifest.splits["train"] for row in iter_shard(folder, shard)]
     assert len(found) == len(PROGRAMS)
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from training_runs import QUIET, build_shards, kill, run, run_forked, same, start, steps, wait_for, weights, write_json
+from training_runs import QUIET, kill, make_shards, run, run_forked, same, start, steps, wait_for, weights, write_json
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of short programs."""
     root = tmp_path_factory.mktemp("train")
-    build_shards(root)
+    make_shards(root)
     return root
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from folders import digests
-from training_runs import QUIET, build_shards, kill, run, run_forked, same, start, steps, wait_for, weights, write_json
+from training_runs import QUIET, kill, make_shards, run, run_forked, same, start, steps, wait_for, weights, write_json
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ MIB = 2**20  # a checkpoint of these runs takes 39 of them, the exported weights
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of short programs."""
     root = tmp_path_factory.mktemp("crashes")
-    build_shards(root)
+    make_shards(root)
     return root
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from folders import digests
-from training_runs import QUIET, build_shards, run_forked, same, steps, weights, write_json
+from training_runs import QUIET, make_shards, run_forked, same, steps, weights, write_json
 from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM, Qwen2Config
 
 from syntaxdiff.pipeline.shard import read_manifest
@@ -21,7 +21,7 @@ from syntaxdiff.train.engine.resumption import choose
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of short programs in ``data``, a fitting JSON in ``ds.json``, and in ``out`` a finished run of two steps."""
     folder = tmp_path_factory.mktemp("errors")
-    build_shards(folder)
+    make_shards(folder)
     write_json(folder / "ds.json")
     code, told = run_forked(*command(folder, folder / "out"), "--save-every", "1", log=folder / "first.log")
     assert code == 0, told

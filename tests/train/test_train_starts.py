@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from training_runs import QUIET, ROOT, RUN, build_shards, run, same, start, steps, wait_for, weights, write_json
+from training_runs import QUIET, ROOT, RUN, make_shards, run, same, start, steps, wait_for, weights, write_json
 
 from syntaxdiff.train.engine.lock import locked
 
@@ -25,7 +25,7 @@ LENGTH = ("--max-steps", "3", *QUIET)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of short programs, and a JSON for two ranks."""
     root = tmp_path_factory.mktemp("starts")
-    build_shards(root)
+    make_shards(root)
     write_json(root / "two.json", gradient_accumulation_steps=1)
     return root
 

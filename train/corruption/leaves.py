@@ -62,9 +62,8 @@ def leaf_tables(folder: Path, manifest: Manifest) -> LeafTables:
                 classes[language_index, kind] = num_kinds + is_named * len(_INTERCHANGEABLE) + found[0]
             elif is_named:
                 classes[language_index, kind] = kind
-    rows = (row for shard in manifest.splits["train"] for row in iter_rows(folder, shard))
     counts: Counter[tuple[int, int, int]] = Counter()
-    for row in islice(rows, ROWS_READ):
+    for row in islice(iter_rows(folder), ROWS_READ):
         start, end = check_row(row, manifest.languages)
         kind_C = row.leaf_kind.astype(np.int64)
         is_whole_C = is_whole_leaf(torch.from_numpy(kind_C)[None])[0].numpy()

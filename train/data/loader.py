@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from syntaxdiff.pipeline.errors import SettingsError, ShardError
-from syntaxdiff.pipeline.shard import Manifest, Region, SampleRow, iter_rows, rows_of
+from syntaxdiff.pipeline.shard import Manifest, Region, SampleRow, iter_shard, rows_of
 from syntaxdiff.train.data.batch import Batch, collate, num_corruptible
 from syntaxdiff.train.randomness import Stream, stream_keys, unit_of
 
@@ -225,7 +225,7 @@ def read_split(folder: Path, manifest: Manifest, split: str, limit: int) -> list
     """The first samples of a split."""
     rows: list[SampleRow] = []
     for shard in manifest.splits[split]:
-        for row in iter_rows(folder, shard):
+        for row in iter_shard(folder, shard):
             if len(rows) == limit:
                 return rows
             rows.append(row)

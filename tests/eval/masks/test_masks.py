@@ -15,9 +15,9 @@ from folders import programs, write_jsonl
 
 from syntaxdiff.eval.cli import main
 from syntaxdiff.eval.masks.draw import Subject, draw_masks, pieces, read_subject
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
-from syntaxdiff.pipeline.shard import Region, iter_rows, read_manifest
+from syntaxdiff.pipeline.shard import Region, iter_shard, read_manifest
 from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.corruption.operators import Operator, OperatorShares
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = programs(12)
     hostile = {**rows[0], "id": "hostile", "code": "def f(x):\n    # </script><b> \x1b[31m é漢🙂\n    return '</script>' + x\n"}
     source = write_jsonl(root / "rows.jsonl", [*rows, hostile])
-    build(BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=2, workers=1))
+    build_shards(BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=2, workers=1))
     return root / "data"
 
 
@@ -49,13 +49,13 @@ def printed(*arguments: str | Path | float) -> list[dict[str, Any]]:
 
 def hostile_index(folder: Path) -> int:
     shard = read_manifest(folder).splits["train"][0]
-    return next(i for i, row in enumerate(iter_rows(folder, shard)) if "hostile" in row.sample_id)
+    return next(i for i, row in enumerate(iter_shard(folder, shard)) if "hostile" in row.sample_id)
 
 
 def test_json_is_what_training_draws(folder: Path) -> None:
     """The positions are those at which the corruption of a batch of all samples touches this one."""
     manifest = read_manifest(folder)
-    rows = list(iter_rows(folder, manifest.splits["train"][0]))
+    rows = list(iter_shard(folder, manifest.splits["train"][0]))
     batch = collate(rows, pad_id=manifest.token_ids.pad, languages=manifest.languages)
     noise = Noise.fixed(0.4, len(rows))
     for strategy in STRATEGIES:
@@ -97,7 +97,7 @@ def test_seed_epoch_and_rate_matter_and_nothing_else_does(folder: Path) -> None:
         assert [masks["masked"] for masks in printed(folder, "--mask-rate", 0.5, *map(str, change))] != [
             masks["masked"] for masks in base
         ]
-    row = next(iter_rows(folder, read_manifest(folder).splits["train"][0]))
+    row = next(iter_shard(folder, read_manifest(folder).splits["train"][0]))
     sizes = np.bincount(row.region_label, np.diff(row.region_end, prepend=0), minlength=4)
     for masks in printed(folder, "--mask-rate", 1.0):
         assert [len(masks["masked"][name]) for name in ("reasoning", "code", "scaffold")] == sizes[1:].tolist()

@@ -14,10 +14,10 @@ from tiny_checkpoint import diffusion, network, token_ids, tokenizer
 
 from syntaxdiff.eval.inference.checkpoint import Checkpoint
 from syntaxdiff.eval.reconstruction.loss import LossConfig, loss, objectives_of
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
-from syntaxdiff.pipeline.shard import Region, iter_rows, read_manifest
+from syntaxdiff.pipeline.shard import Region, iter_shard, read_manifest
 from syntaxdiff.pipeline.tokens.tokenizer import save_tokenizer
 from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
 from syntaxdiff.train.corruption.noise import MIN_RATE, Noise
@@ -34,14 +34,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("loss")
     save_tokenizer(tokenizer(), root / "tokenizer")
     source = write_jsonl(root / "rows.jsonl", programs(30))
-    build(BuildConfig(src=(str(source),), out=root / "data", tokenizer=str(root / "tokenizer"), validation_size=5, workers=1))
+    build_shards(
+        BuildConfig(src=(str(source),), out=root / "data", tokenizer=str(root / "tokenizer"), validation_size=5, workers=1)
+    )
     return root / "data"
 
 
 def literal(checkpoint: Checkpoint, data: Path, strategy: str, objective: str) -> dict[str, float]:
     """The loss of each region and of all, a sample and a position at a time: sum of w CE over sum of w; effective samples."""
     manifest = read_manifest(data)
-    rows = [row for shard in manifest.splits["validation"] for row in iter_rows(data, shard)]
+    rows = [row for shard in manifest.splits["validation"] for row in iter_shard(data, shard)]
     steps = np.random.Generator(np.random.Philox(SEED)).permutation(len(rows)) + 0.5
     config = CorruptionConfig(strategy=strategy, objective=objective)
     weighted = weights = 0.0

@@ -45,11 +45,11 @@ from syntaxdiff.eval.reconstruction.restoration import Masked, Restored, restore
 from syntaxdiff.eval.reconstruction.tables import print_reconstruction, with_interval
 from syntaxdiff.eval.syntax.compiler import Compiler
 from syntaxdiff.eval.syntax.shapes import SeenShapes, Size
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, StorageError, TokenizerError
 from syntaxdiff.pipeline.rows.record import Record
-from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, Region, SampleRow, iter_rows, read_manifest
+from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, Region, SampleRow, iter_shard, read_manifest
 from syntaxdiff.pipeline.syntax.grammar import load_grammar
 from syntaxdiff.pipeline.tokens.codec import Codec
 from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
@@ -80,7 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root / "rows.jsonl",
         [{"id": name, "prompt": name, "reasoning": f"It is {name}.", "code": code} for name, code in CODES.items()],
     )
-    build(BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=4, workers=1))
+    build_shards(BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=4, workers=1))
     return root / "data"
 
 
@@ -91,7 +91,7 @@ def manifest(folder: Path) -> Manifest:
 
 @pytest.fixture(scope="module")
 def rows(folder: Path, manifest: Manifest) -> list[SampleRow]:
-    return list(iter_rows(folder, manifest.splits["validation"][0]))
+    return list(iter_shard(folder, manifest.splits["validation"][0]))
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +308,7 @@ def node_tree(codec: Codec, ids: Any, start: int, end: int, interval: tuple[int,
 
 def test_a_missing_node_is_no_equal_tree(folder: Path, manifest: Manifest, codec: Codec, compiler: Compiler) -> None:
     """tree-sitter puts a node of the right kind where `items` is gone from `for item in items:`; it does not pass for one."""
-    rows = [row for shards in manifest.splits.values() for shard in shards for row in iter_rows(folder, shard)]
+    rows = [row for shards in manifest.splits.values() for shard in shards for row in iter_shard(folder, shard)]
     row = next(row for row in rows if "gamma" in codec.decode(row.input_ids).decode())
     subject = subject_of(row, manifest, codec, compiler)
     start, end = subject.code
@@ -584,7 +584,7 @@ def test_samples_that_are_too_long_are_counted(folder: Path, manifest: Manifest,
 def test_samples_are_spread_over_the_split(folder: Path, count: int) -> None:
     """So many as asked for, or all, each once, in the split's order and evenly far apart."""
     manifest = read_manifest(folder)
-    all_rows = [row.sample_id for shard in manifest.splits["train"] for row in iter_rows(folder, shard)]
+    all_rows = [row.sample_id for shard in manifest.splits["train"] for row in iter_shard(folder, shard)]
     kept, _ = chosen_rows(folder, manifest, config_of(num_samples=count, split="train"), None)
     places = [all_rows.index(row.sample_id) for row in kept]
     assert len(places) == min(count, len(all_rows))

@@ -26,7 +26,7 @@ from syntaxdiff.eval.report.benchmark_chapter import REPLAYED
 from syntaxdiff.eval.report.replay import REPLAY
 from syntaxdiff.eval.report.report import PLACE, write_report
 from syntaxdiff.eval.syntax.check import WrittenProgram, syntax
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, SourceError, StorageError
 from syntaxdiff.pipeline.inspection.display import visible
@@ -61,7 +61,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("report")
     rows = [{**row, "reasoning": row["reasoning"] + "</script>"} for row in programs(14)]
     source = write_jsonl(root / "rows.jsonl", rows)
-    build(BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=4, workers=1))
+    build_shards(BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=4, workers=1))
     return root / "data"
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pages import Page
-from training_runs import build_shards
+from training_runs import make_shards
 
 from syntaxdiff.eval.stats import mean_over_seeds
 from syntaxdiff.eval.study.declaration import START, Study, read_studies
@@ -181,7 +181,7 @@ def test_tables_tell_every_arm() -> None:
 
 def test_warnings_of_scores_stand_in_tables_and_page(tmp_path: Path) -> None:
     """A study of the first problems says so with each figure of theirs, also one of an earlier version without warnings."""
-    build_shards(tmp_path)
+    make_shards(tmp_path)
     told = told_of("cpu", {}, noise=0.1)
     assert told["declared"]["evaluate"]["humaneval"]["limit"] == 40
     warning = "The first 40 problems only: not a score of the benchmark."
@@ -200,7 +200,7 @@ def test_warnings_of_scores_stand_in_tables_and_page(tmp_path: Path) -> None:
 
 def test_a_start_that_was_not_validated_has_no_unigram_entropy(tmp_path: Path) -> None:
     """Tables and page leave out what the start's run did not measure."""
-    build_shards(tmp_path)
+    make_shards(tmp_path)
     told = told_of("cpu", {}, noise=0.1)
     assert "unigram entropy" in losses_table(told).remark
     told["data"]["unigram_nats"] = None
@@ -219,7 +219,7 @@ def test_differences_of_shares_are_in_points() -> None:
 
 def test_the_page_answers_first(tmp_path: Path) -> None:
     """The page holds together, asks before it answers, names each arm, and shows what the strategies mask."""
-    build_shards(tmp_path)
+    make_shards(tmp_path)
     told = told_of("cpu", {"ast-span-curriculum": 2.0}, noise=0.1)
     write_study_page(told, tmp_path / "data", tmp_path / "report.html")
     page = Page((tmp_path / "report.html").read_text("utf-8"))

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from syntaxdiff.eval.syntax import shapes as module
 from syntaxdiff.eval.syntax.shapes import Size, is_pattern, seen_shapes, shapes_of, subtree_ends
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, Region, iter_rows, read_manifest
+from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, Region, iter_shard, read_manifest
 from syntaxdiff.pipeline.syntax.grammar import load_grammar
 from syntaxdiff.pipeline.syntax.spans import Nodes, read_nodes
 from syntaxdiff.pipeline.tokens.codec import Codec
@@ -142,14 +142,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root / "rows.jsonl",
         [{**row, "code": row["code"] + f"x = [{', '.join('1' * number)}]\n"} for number, row in enumerate(programs(9))],
     )
-    build(BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=2, workers=1, shard_rows=2))
+    build_shards(
+        BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=2, workers=1, shard_rows=2)
+    )
     return root / "data"
 
 
 def literal(folder: Path, manifest: Manifest, size: Size) -> set[int]:
     codec = Codec(folder / TOKENIZER, "hf")
     found = set()
-    for row in (row for shard in manifest.splits["train"] for row in iter_rows(folder, shard)):
+    for row in (row for shard in manifest.splits["train"] for row in iter_shard(folder, shard)):
         region = np.repeat(row.region_label, np.diff(row.region_end, prepend=0))
         nodes, _ = read_nodes(codec.decode(row.input_ids[region == Region.CODE]), PYTHON)
         shapes = shapes_of(nodes, PYTHON)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tokenizers import Tokenizer
 
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import ShardError
 from syntaxdiff.pipeline.inspection.display import SPANS_SHOWN, SampleView, SpanView, print_sample, sample_view, visible
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source") / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     out = tmp_path_factory.mktemp("built") / "data"
-    build(BuildConfig(src=(str(source),), tokenizer="train:400", out=out, workers=1, validation_size=0))
+    build_shards(BuildConfig(src=(str(source),), tokenizer="train:400", out=out, workers=1, validation_size=0))
     return out
 
 

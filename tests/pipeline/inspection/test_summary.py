@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import ShardError, StorageError
 from syntaxdiff.pipeline.inspection.picture import plot_summary
@@ -73,7 +73,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source.write_text("".join(json.dumps(row) + "\n" for row in source_rows()), encoding="utf-8")
     out = tmp_path_factory.mktemp("built") / "data"
     config = BuildConfig(src=(str(source),), tokenizer="train:400", out=out, workers=1, validation_size=20)
-    build(replace(config, shard_rows=150, max_length=600, overlength="trim-reasoning"))
+    build_shards(replace(config, shard_rows=150, max_length=600, overlength="trim-reasoning"))
     return out
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from folders import programs, run_prep, start_prep, write_jsonl
 
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import ShardError
 from syntaxdiff.pipeline.inspection.verification import Fault, Verified, examine, verify
@@ -31,7 +31,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verification")
     source = write_jsonl(folder / "rows.jsonl", programs(30))
     out = folder / "data"
-    build(BuildConfig(src=(str(source),), out=out, tokenizer="train:400", validation_size=3, workers=1))
+    build_shards(BuildConfig(src=(str(source),), out=out, tokenizer="train:400", validation_size=3, workers=1))
     return out
 
 
@@ -232,7 +232,7 @@ def test_the_first_fault_is_the_same_with_any_number_of_workers(tmp_path: Path) 
     """Of faults in several row groups and files, the one reported does not depend on who is done first."""
     source = write_jsonl(tmp_path / "rows.jsonl", programs(420))
     config = BuildConfig(src=(str(source),), out=tmp_path / "data", tokenizer="train:400", validation_size=0, shard_rows=300)
-    build(config)
+    build_shards(config)
     assert verify(tmp_path / "data", workers=2) is None
 
     def break_two(rows: list[dict[str, Any]]) -> None:

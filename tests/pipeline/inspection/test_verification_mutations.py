@@ -13,7 +13,7 @@ import pytest
 from folders import programs, write_jsonl
 from prepared_tokenizers import METASPACE, Prepared
 
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.inspection.checker import Checker
 from syntaxdiff.pipeline.inspection.fault import Fault
@@ -67,7 +67,7 @@ def sound(prepared: Callable[[str], Prepared], tmp_path_factory: pytest.TempPath
                 overlength="trim-reasoning",
                 workers=1,
             )
-            manifest = build(config)
+            manifest = build_shards(config)
             assert manifest.tokenizer["inexact_samples"] == 0
             codec = Codec(folder / "data" / "tokenizer", "auto")
             template = read_template(load_tokenizer(str(folder / "data" / "tokenizer")))
@@ -201,7 +201,7 @@ def test_text_that_looks_like_the_sequence_around_it_is_no_fault(prepared: Calla
         folder = str(tmp_path / "plain" if name == "plain" else prepared(name).folder)
         out = tmp_path / f"{name} data"
         config = BuildConfig(src=(str(source),), out=out, tokenizer=folder, validation_size=0, workers=1)
-        build(replace(config, max_length=1500, overlength="trim-reasoning"))
+        build_shards(replace(config, max_length=1500, overlength="trim-reasoning"))
         rows_of_shard = pq.read_table(out / "train" / "shard-00000.parquet").to_pylist()
         assert [row["truncated"] for row in rows_of_shard] == [False, False, False, True]
         assert examine(out).fault is None
@@ -217,7 +217,7 @@ def test_ids_that_do_not_spell_their_text_are_counted(prepared: Callable[[str], 
         validation_size=0,
         workers=1,
     )
-    assert build(config).tokenizer["inexact_samples"] == 1
+    assert build_shards(config).tokenizer["inexact_samples"] == 1
     report = examine(tmp_path / "data")
     assert report.fault is None
     assert any("1 samples whose ids do not spell their text" in phrase for phrase in report.not_checked)

@@ -117,6 +117,15 @@ def test_ids_of_any_text(text: str, choice: str, name: str, prepared: Get, codec
     check(codecs(choice, name), prepared(name), [text.encode("utf-8", "ignore").decode()])
 
 
+@EVERY_ENGINE
+def test_ids_of_new_letters(choice: str, name: str, prepared: Get, codecs: Callable[[str, str], Codec]) -> None:
+    """A letter of Unicode 17 is none in older tables, and engines bring tables of their own."""
+    texts = [
+        f"{before}{new}:A b" for new in ("\U000323b0", "\U00016ea0", "\u088f", "\U0001fadc") for before in ("", " ", "x", "é")
+    ]
+    check(codecs(choice, name), prepared(name), texts)
+
+
 @pytest.mark.parametrize("name", BYTE_LEVEL)
 def test_long_runs(name: str, prepared: Get, codecs: Callable[[str, str], Codec]) -> None:
     """Long runs of one character, which engines treat in ways of their own, have the library's ids."""

@@ -40,11 +40,11 @@ from operators_reference import (
 )
 from prepared_tokenizers import Prepared
 
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.rows.record import Record
-from syntaxdiff.pipeline.shard import LanguageKinds, Manifest, SampleRow, iter_rows, read_manifest
+from syntaxdiff.pipeline.shard import LanguageKinds, Manifest, SampleRow, iter_shard, read_manifest
 from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
 from syntaxdiff.train.corruption.leaves import leaf_tables
 from syntaxdiff.train.corruption.noise import Noise
@@ -270,7 +270,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
                 cpp = [{"prompt": f"Give {n}.", "code": code.replace("2", str(n)), "language": "cpp"} for n in range(9)]
                 source = str(write_jsonl(out.parent / "rows.jsonl", programs(40) + cpp))
             config = BuildConfig(src=(source,), tokenizer="train:600", out=out, workers=1, validation_size=4, limit=45)
-            build(replace(config, overlength="trim-reasoning", max_length=1200))
+            build_shards(replace(config, overlength="trim-reasoning", max_length=1200))
             made[name] = out
         return made[name]
 
@@ -278,7 +278,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def train_rows(folder: Path, manifest: Manifest) -> list[SampleRow]:
-    return [row for shard in manifest.splits["train"] for row in iter_rows(folder, shard)]
+    return [row for shard in manifest.splits["train"] for row in iter_shard(folder, shard)]
 
 
 @pytest.mark.parametrize("name", ["programs", "stdlib"])

@@ -11,10 +11,10 @@ import pytest
 import torch
 from folders import programs, write_jsonl
 
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, ShardError
-from syntaxdiff.pipeline.shard import Region, iter_rows, read_manifest
+from syntaxdiff.pipeline.shard import Region, iter_shard, read_manifest
 from syntaxdiff.train.data.loader import LoaderConfig, SampleStream
 
 NUM_ROWS = 500
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Several shards of several row groups."""
     root = tmp_path_factory.mktemp("loader")
     source = write_jsonl(root / "rows.jsonl", programs(NUM_ROWS))
-    build(
+    build_shards(
         BuildConfig(src=(str(source),), out=root / "data", tokenizer="train:400", validation_size=0, shard_rows=200, workers=1)
     )
     return root / "data"
@@ -47,7 +47,7 @@ def ids_of(made: SampleStream, steps: int, consumed: int = 0) -> list[list[str]]
 def test_an_epoch_holds_every_sample_once_in_another_order(folder: Path) -> None:
     """Each epoch is a permutation of the samples, of its own, that depends on the seed alone."""
     manifest = read_manifest(folder)
-    stored = [row.sample_id for shard in manifest.splits["train"] for row in iter_rows(folder, shard)]
+    stored = [row.sample_id for shard in manifest.splits["train"] for row in iter_shard(folder, shard)]
     items = list(islice(stream(folder).items(), 3 * len(stored)))
     epochs = [[item.row.sample_id for item in items[i * len(stored) : (i + 1) * len(stored)]] for i in range(3)]
     assert all(sorted(epoch) == sorted(stored) for epoch in epochs)
@@ -60,7 +60,7 @@ def test_an_epoch_holds_every_sample_once_in_another_order(folder: Path) -> None
 def test_the_order_mixes_shards(folder: Path) -> None:
     """With a window of all rows, neighbours in the order are not neighbours in the files."""
     manifest = read_manifest(folder)
-    place = {row.sample_id: i for i, row in enumerate(r for s in manifest.splits["train"] for r in iter_rows(folder, s))}
+    place = {row.sample_id: i for i, row in enumerate(r for s in manifest.splits["train"] for r in iter_shard(folder, s))}
     order = [place[item.row.sample_id] for item in islice(stream(folder, window_rows=10**6).items(), len(place))]
     assert abs(np.corrcoef(order, range(len(order)))[0, 1]) < 0.2
 

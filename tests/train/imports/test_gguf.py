@@ -34,7 +34,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from syntaxdiff.eval.inference.causal import generate_left_to_right
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.generation import GenerationConfig
-from syntaxdiff.pipeline.build import build
+from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, StorageError, SyntaxdiffError, TokenizerError
 from syntaxdiff.pipeline.shard import read_manifest
@@ -429,7 +429,7 @@ def shards(folder_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
     root = tmp_path_factory.mktemp("shards")
     source = write_jsonl(root / "rows.jsonl", programs(12))
     tokenizer = str(folder_of("smollm"))
-    build(
+    build_shards(
         BuildConfig(src=(str(source),), out=root / "data", tokenizer=tokenizer, max_length=1024, validation_size=2, workers=1)
     )
     return root / "data"

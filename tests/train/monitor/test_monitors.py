@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
-from training_runs import QUIET, build_shards, run_forked, steps, write_json
+from training_runs import QUIET, make_shards, run_forked, steps, write_json
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of four steps with both monitors, which write beside it."""
     root = tmp_path_factory.mktemp("monitors")
-    build_shards(root)
+    make_shards(root)
     config = write_json(
         root / "ds.json",
         tensorboard={"enabled": True, "output_path": str(root / "tensorboard"), "job_name": "run"},
