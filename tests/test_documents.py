@@ -67,7 +67,7 @@ def test_every_option_is_explained() -> None:
 def test_every_reason_for_a_reject_is_in_the_table() -> None:
     """The reasons that the code gives are those that docs/data.md lists."""
     listed = set(re.findall(r"`([a-z0-9-]+)`", (ROOT / "docs" / "data.md").read_text().split("## Rejects")[1]))
-    code = "".join(path.read_text() for path in (ROOT / "pipeline").glob("*.py"))
+    code = "".join(path.read_text() for path in (ROOT / "pipeline").rglob("*.py"))
     given = set(re.findall(r'RowError\(\s*"([a-z0-9-]+)"', code)) | {"duplicate", "validation-sibling"}
     assert given <= listed, given - listed
 

@@ -208,6 +208,6 @@ def worker_pool(
 def _pool(config: BuildConfig, recipe: Recipe) -> AbstractContextManager[ProcessPoolExecutor]:
     advice = (
         "If it was for want of memory, run the same command again with fewer --workers, it goes on; a script that calls "
-        "build() must do so under `if __name__ == '__main__':`"
+        "build_shards() must do so under `if __name__ == '__main__':`"
     )
     return worker_pool(config.workers, start_worker, (recipe,), advice)

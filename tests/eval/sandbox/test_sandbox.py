@@ -17,7 +17,7 @@ from execution_data import problem_of, verdict
 
 from syntaxdiff.eval.problems.problem import Problem, read_problems
 from syntaxdiff.eval.sandbox.jail import GUARANTEES, LAYERS
-from syntaxdiff.eval.sandbox.sandbox import LEAST_CPU_SECONDS, Sandbox, _Quiet, golden, limits_from
+from syntaxdiff.eval.sandbox.sandbox import LEAST_CPU_SECONDS, Sandbox, _Quiet, golden, judge, limits_from
 from syntaxdiff.eval.sandbox.verdict import Job, Limits, Status, Verdict
 from syntaxdiff.pipeline.errors import SettingsError
 
@@ -375,3 +375,21 @@ def test_packages_are_those_asked_for() -> None:
     with Sandbox(packages=("no_such_package",)) as sandbox:
         assert sandbox.isolation.packages == ()
         assert verdict(sandbox, "import numpy", "pass").status is Status.ERROR
+
+
+def test_judge_takes_programs_with_their_problems() -> None:
+    """A verdict per program, in order; limits from references unless they are given; what does not fit together is refused."""
+    problem = problem_of("assert f(2) == 4", "def f(x): return x * x")
+    other = replace(problem, task_id="other", tests="assert f(3) == 6", solution="def f(x): return x + x")
+    programs = [problem.reference, other.reference, other.reference, "while True: pass"]
+    found = judge(programs, [problem, other, replace(problem, tests="assert f(3) == 9"), problem], workers=2)
+    assert [verdict.status for verdict in found] == [Status.PASSED, Status.PASSED, Status.WRONG, Status.TIMEOUT]
+    assert [verdict.task_id for verdict in found] == ["test", "other", "test", "test"]
+    (verdict,) = judge(["while True: pass"], [problem], limits={"test": Limits(cpu_seconds=1)}, workers=1)
+    assert verdict.status is Status.TIMEOUT
+    assert verdict.cpu_seconds < LEAST_CPU_SECONDS
+    assert judge([], []) == []
+    with pytest.raises(SettingsError, match="2 programs and 1 problems"):
+        judge(["", ""], [problem])
+    with pytest.raises(SettingsError, match="no limits for other"):
+        judge(["", ""], [problem, other], limits={"test": Limits()})
