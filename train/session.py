@@ -54,7 +54,7 @@ class Session:
         total_steps: the schedule's end
         engine: DeepSpeed's, with weights and optimizer of ``state``
         stepper: corrupts and scores a micro-batch
-        unigram: nats a token of a model that knows token frequencies alone; None without validation samples
+        unigram: nats per token of a model that knows token frequencies alone; None without validation samples
         notes: what was adapted, for a person to read
     """
 

@@ -103,7 +103,7 @@ class Settings:
         choices=BEST_BY,
     )
     patience: int = _option("validation", "stop after so many validations without improvement; 0: never", 5)
-    sample_every: int = _option("validation", "steps between programs denoised for a look; 0: never", 200)
+    sample_every: int = _option("validation", "steps between previews: a program restored, and one written; 0: never", 200)
     log_every: int = _option("validation", "steps between printed lines where there is no terminal for a bar; 0: never", 10)
 
     save_every: int = _option("checkpoints", "steps between checkpoints; 0: only at the end", 200)
@@ -197,7 +197,7 @@ def _flag(name: str) -> str:
 def _plain_type(annotation: Any) -> type:
     """The type of a field, without None."""
     if isinstance(annotation, types.UnionType):
-        annotation = next(one for one in typing.get_args(annotation) if one is not type(None))
+        annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
     return annotation  # type: ignore[no-any-return]
 
 

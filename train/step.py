@@ -73,7 +73,7 @@ class Stepper:
             losses: Losses = self.engine(Inputs(corrupted.input_ids_BL, mask, None, rate_BL), clean_BL, corrupted.weight_BL)
             return losses
         packing = pack(batch.length_B, num_tokens, self.capacity, shape_multiple(self.device))
-        source_PM, position_PM, sample_PM = (copied(torch.from_numpy(one), self.device) for one in packing)
+        source_PM, position_PM, sample_PM = (copied(torch.from_numpy(array), self.device) for array in packing)
         is_token_PM = sample_PM >= 0
         mask = None
         if (packing.sample_PM != packing.sample_PM[:, :1]).any():  # on the host; the flash kernels take no mask

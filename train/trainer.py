@@ -1,7 +1,7 @@
 """A training run from top to bottom: ``train``.
 
 Step after step: the next global batch, its micro-batches corrupted on the device and scored, the optimizer, and what is due
-(validation, a look, a checkpoint); at the end the exported model and a picture. What a run is made of is put together in
+(validation, a preview, a checkpoint); at the end the exported model and a picture. What a run is made of is put together in
 session.py.
 """
 
@@ -26,7 +26,7 @@ from syntaxdiff.train.engine.checkpoints import PREEMPTED, RunState, name_of
 from syntaxdiff.train.engine.interruption import Interruption, interruptible
 from syntaxdiff.train.engine.lock import locked
 from syntaxdiff.train.model import export
-from syntaxdiff.train.monitor.previews import look
+from syntaxdiff.train.monitor.previews import make_preview
 from syntaxdiff.train.monitor.progress import GRID, METRICS, Progress, draw_curves
 from syntaxdiff.train.monitor.validation import Validator, validation_of
 from syntaxdiff.train.session import Session
@@ -96,7 +96,7 @@ def _train(run: Session, interruption: Interruption) -> RunState:
             state = judged(state, validation_of(validations, settings.judge).loss)
         if settings.sample_every and (is_last or _is_due(state.step, settings.sample_every)):
             run.engine.eval()
-            progress.look(state.step, look(run))
+            progress.preview(state.step, make_preview(run))
             run.engine.train()
         is_stopped = ds.any_rank(interruption.is_asked, run.device)
         is_best = state.best_step == state.step
@@ -219,13 +219,13 @@ def finish(run: Session, state: RunState, validator: Validator | None, progress:
         draw_curves(run.out, run.unigram)
         (run.out / PREEMPTED).unlink(missing_ok=True)
     ds.barrier()
-    told = "validation loss not measured"
+    summary = "validation loss not measured"
     if loss is not None and run.unigram is not None:
-        told = (
+        summary = (
             f"validation loss {loss:.4f} nats per token under {run.settings.judge} masks; the unigram entropy of the data is "
             f"{run.unigram:.4f}"
         )
-    progress.say(f"{run.out}: the model of step {best or state.step}, {told}")
+    progress.say(f"{run.out}: the model of step {best or state.step}, {summary}")
 
 
 @contextmanager
@@ -240,13 +240,13 @@ def git_revision() -> str | None:
     """The commit of the source tree that runs, with `+` where it was changed; None outside of one."""
     folder = Path(__file__).resolve().parent
     try:
-        told = subprocess.run(
+        done = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"],
             cwd=folder, capture_output=True, text=True, check=True,
         )  # fmt: skip
     except (OSError, subprocess.CalledProcessError):
         return None
-    return told.stdout.strip()
+    return done.stdout.strip()
 
 
 def _announce(run: Session, progress: Progress, moved: str) -> None:

@@ -23,7 +23,7 @@ from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.corruption.operators import Operator
 
 SPLIT = "validation"
-CODE_TOKENS = range(40, 160)  # of a sample to look at, where there is one: the trainer's look takes the same
+CODE_TOKENS = range(40, 160)  # of a sample to look at, where there is one: the trainer's preview takes the same
 MASK_RATES = (0.3, 0.7)
 BESIDE = ("random", "ast-span")  # strategies that are shown whatever the runs had
 REPLAY = GenerationConfig(gen_length=128, num_steps=64)  # 64 forward passes: seconds for a small model on a CPU

@@ -120,14 +120,14 @@ def make_samples(
     if overlength not in OVERLENGTH:
         raise SettingsError(f"--overlength {overlength}: choose one of {', '.join(OVERLENGTH)}")
     encoded = encode_records(records, codec, template)
-    return [assemble_sample(one, max_length, overlength, codec) for one in encoded]
+    return [assemble_sample(record, max_length, overlength, codec) for record in encoded]
 
 
 def encode_records(records: Sequence[Record], codec: Codec, template: Template) -> list[Encoded]:
     """Records with the tokens of their sequences, in their order."""
     sequences = [parts_of(_pieces(record, codec, template)) for record in records]
     runs = encode_parts(sequences, codec)
-    return [Encoded(*one) for one in zip(records, sequences, runs, strict=True)]
+    return [Encoded(*values) for values in zip(records, sequences, runs, strict=True)]
 
 
 def _pieces(record: Record, codec: Codec, template: Template) -> list[Piece]:

@@ -186,9 +186,9 @@ class Checker:
     def _rows_fault(self, rows: Sequence[SampleRow], file: str, first_row: int, gathered: _Group) -> Fault | None:
         """The first fault among rows; what must be compared between samples is gathered up to it."""
         read = self._read(rows)
-        sound = [one for one in read if isinstance(one, Candidate)]
+        sound = [candidate for candidate in read if isinstance(candidate, Candidate)]
         codec = self._engine_for(sound)
-        encoded = iter(encode_records([one.records[0] for one in sound], codec, self._contract.template))
+        encoded = iter(encode_records([candidate.records[0] for candidate in sound], codec, self._contract.template))
         for number, (row, one) in enumerate(zip(rows, read, strict=True)):
             broken: BrokenInvariantError | None
             if isinstance(one, Candidate):
@@ -214,13 +214,13 @@ class Checker:
     def _read(self, rows: Sequence[SampleRow]) -> list["Candidate | BrokenInvariantError"]:
         """The records of rows, or what keeps them from being read."""
         sections = [_attempt(self._sections, row) for row in rows]
-        spelled = iter(self._codec.spellings([run for one in sections if isinstance(one, Sections) for run in one.runs]))
+        spelled = iter(self._codec.spellings([run for part in sections if isinstance(part, Sections) for run in part.runs]))
         read: list[Candidate | BrokenInvariantError] = []
-        for row, one in zip(rows, sections, strict=True):
-            if isinstance(one, BrokenInvariantError):
-                read.append(one)
+        for row, section in zip(rows, sections, strict=True):
+            if isinstance(section, BrokenInvariantError):
+                read.append(section)
             else:
-                read.append(_attempt(self._candidate, row, one, [next(spelled) for _ in one.runs]))
+                read.append(_attempt(self._candidate, row, section, [next(spelled) for _ in section.runs]))
         return read
 
     def _sections(self, row: SampleRow) -> Sections:
@@ -271,7 +271,7 @@ class Checker:
         """The fast engine; the tokenizers library where the two differ on the longest program."""
         if self._codec.engine_choice == "hf" or not sound:
             return self._codec
-        longest = max((one.records[0].code for one in sound), key=len)
+        longest = max((candidate.records[0].code for candidate in sound), key=len)
         return self._reference if self._codec.disagreement([longest[:CHECKED_CHARS]]) is not None else self._codec
 
     def _difference(self, one: Candidate, encoded: Encoded, codec: Codec) -> BrokenInvariantError | None:
@@ -309,7 +309,7 @@ class Checker:
             ("region_end", "region_end is not what its text gives", sample.region_end),
         ]
         if self._same_grammar[row.language]:
-            spans, told = sample.spans, "is not what the parsed program gives"
+            spans, difference = sample.spans, "is not what the parsed program gives"
             hold(
                 sample.has_error == row.has_error,
                 "has_error is not what the parser says",
@@ -318,13 +318,13 @@ class Checker:
                 found=row.has_error,
             )
             columns += [
-                ("span_start", f"span intervals {told}", spans.start),
-                ("span_end", f"span intervals {told}", spans.end),
-                ("span_kind", f"span_kind {told}", spans.kind),
-                ("span_arity", f"span_arity {told}", spans.arity),
-                ("span_parent", f"span_parent {told}", spans.parent),
-                ("role", f"role {told}", sample.role),
-                ("leaf_kind", f"leaf_kind {told}", sample.leaf_kind),
+                ("span_start", f"span intervals {difference}", spans.start),
+                ("span_end", f"span intervals {difference}", spans.end),
+                ("span_kind", f"span_kind {difference}", spans.kind),
+                ("span_arity", f"span_arity {difference}", spans.arity),
+                ("span_parent", f"span_parent {difference}", spans.parent),
+                ("role", f"role {difference}", sample.role),
+                ("leaf_kind", f"leaf_kind {difference}", sample.leaf_kind),
             ]
         for column, what, expected in columns:
             broken = first_difference(what, column, expected, getattr(row, column))

@@ -256,38 +256,38 @@ def _reject_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
 def _sources(manifest: Manifest) -> frozenset[str]:
     """Names of the sources; none where the manifest does not say all."""
     sources = manifest.settings.get("sources")
-    if not isinstance(sources, list) or not all(isinstance(one, dict) and "name" in one for one in sources):
+    if not isinstance(sources, list) or not all(isinstance(source, dict) and "name" in source for source in sources):
         return frozenset()
-    return frozenset(str(one["name"]) for one in sources)
+    return frozenset(str(source["name"]) for source in sources)
 
 
 def _tokenizer_faults(manifest: Manifest, codec: Codec, token_ids: Any) -> Iterator[Fault]:
-    """The manifest's word of the tokenizer must be what the tokenizer is."""
-    told = manifest.tokenizer
+    """What the manifest says of the tokenizer must hold."""
+    described = manifest.tokenizer
     expected = {"vocab_size": codec.vocab_size, "byte_level": codec.is_byte_level, "name": manifest.settings["tokenizer"]}
     for name, value in expected.items():
-        if told.get(name, value if name == "byte_level" else None) != value:
-            yield _manifest_fault("not that of the tokenizer's folder", f"tokenizer.{name}", value, told.get(name))
+        if described.get(name, value if name == "byte_level" else None) != value:
+            yield _manifest_fault("not that of the tokenizer's folder", f"tokenizer.{name}", value, described.get(name))
     for name, value in vars(token_ids).items():
         if getattr(manifest.token_ids, name) != value:
             found = getattr(manifest.token_ids, name)
             yield _manifest_fault("not that of the tokenizer's folder", f"token_ids.{name}", value, found)
-    if codec.is_byte_level and told.get("inexact_samples", 0) != 0:
+    if codec.is_byte_level and described.get("inexact_samples", 0) != 0:
         what = "a byte-level vocabulary has none"
-        yield _manifest_fault(what, "tokenizer.inexact_samples", 0, told["inexact_samples"])
+        yield _manifest_fault(what, "tokenizer.inexact_samples", 0, described["inexact_samples"])
 
 
 def _grammar_faults(manifest: Manifest) -> Iterator[Fault]:
     """Node kinds must be those of the installed grammar, where that is the one that the build had."""
-    for language, told in manifest.languages.items():
+    for language, described in manifest.languages.items():
         ours = node_kinds_of(language)
-        if ours.grammar != told.grammar:
-            if len(told.named) != len(told.node_kinds):
+        if ours.grammar != described.grammar:
+            if len(described.named) != len(described.node_kinds):
                 what = "node_kinds and named differ in length"
-                yield _manifest_fault(what, f"languages.{language}.named", len(told.node_kinds), len(told.named))
+                yield _manifest_fault(what, f"languages.{language}.named", len(described.node_kinds), len(described.named))
             continue
         for name in ("node_kinds", "named"):
-            expected, found = (np.array(getattr(kinds, name), dtype=object) for kinds in (ours, told))
+            expected, found = (np.array(getattr(kinds, name), dtype=object) for kinds in (ours, described))
             broken = first_difference(f"not that of {ours.grammar}", f"languages.{language}.{name}", expected, found)
             if broken is not None:
                 yield Fault(MANIFEST, "", broken.what, None, broken.column, broken.expected, broken.found)
@@ -523,12 +523,12 @@ def _not_checked(manifest: Manifest, seen: _Seen) -> tuple[str, ...]:
             f"more than the rules that columns keep among themselves, of {len(seen.suspects):,} samples whose ids do not spell "
             f"their text in this vocabulary ({cause})"
         )
-    for language, told in manifest.languages.items():
+    for language, described in manifest.languages.items():
         samples = counts[f"grammar of {language}"]
         if samples:
             phrases.append(
-                f"spans, kinds, roles, leaf kinds and has_error of {samples:,} {language} samples: {told.grammar} made them, "
-                f"{node_kinds_of(language).grammar} is installed"
+                f"spans, kinds, roles, leaf kinds and has_error of {samples:,} {language} samples: {described.grammar} made "
+                f"them, {node_kinds_of(language).grammar} is installed"
             )
     if manifest.programs_alone is None:
         phrases.append("programs_alone: an older build did not count them")

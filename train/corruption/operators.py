@@ -60,8 +60,8 @@ class OperatorShares:
         if wrong:
             raise SettingsError(f"operator shares lie in [0, 1]: {', '.join(wrong)}")
         if math.fsum(shares.values()) > 1 + 1e-9:  # .2 + .4 + .3 + .1 is more than 1 in floats
-            told = " + ".join(f"{name} {share}" for name, share in shares.items() if share)
-            raise SettingsError(f"operator shares sum to at most 1, not {math.fsum(shares.values()):g}: {told}")
+            shown = " + ".join(f"{name} {share}" for name, share in shares.items() if share)
+            raise SettingsError(f"operator shares sum to at most 1, not {math.fsum(shares.values()):g}: {shown}")
 
     @property
     def are_used(self) -> bool:

@@ -241,7 +241,7 @@ def _windows(groups: list[_Group], rows: int) -> Iterator[list[_Group]]:
     window: list[_Group] = []
     for group in groups:
         window.append(group)
-        if sum(one.rows for one in window) >= rows:
+        if sum(group.rows for group in window) >= rows:
             yield window
             window = []
     if window:

@@ -84,7 +84,7 @@ def optional(kind: Kind) -> Kind:
 
 def listed(of: type, words: str, default: Any = REQUIRED) -> Kind:
     """A list of things of a type."""
-    return Kind(words=words, accepts=lambda v: isinstance(v, list) and all(isinstance(one, of) for one in v), default=default)
+    return Kind(words=words, accepts=lambda v: isinstance(v, list) and all(isinstance(item, of) for item in v), default=default)
 
 
 def of_model(model: Any) -> dict[str, Kind]:
@@ -92,9 +92,9 @@ def of_model(model: Any) -> dict[str, Kind]:
     kinds: dict[str, Kind] = {}
     for name, info in model.model_fields.items():
         bounds: dict[str, float] = {}
-        for one in info.metadata:
-            bounds |= {"least": one.ge} if hasattr(one, "ge") else {"least": one.gt + 1} if hasattr(one, "gt") else {}
-            bounds |= {"most": one.le} if hasattr(one, "le") else {}
+        for limit in info.metadata:
+            bounds |= {"least": limit.ge} if hasattr(limit, "ge") else {"least": limit.gt + 1} if hasattr(limit, "gt") else {}
+            bounds |= {"most": limit.le} if hasattr(limit, "le") else {}
         default = None if info.is_required() else info.get_default(call_default_factory=True)
         kind = _of_annotation(info.annotation, default, bounds)
         kinds |= dict.fromkeys((name, info.alias or name), kind)
@@ -104,14 +104,14 @@ def of_model(model: Any) -> dict[str, Kind]:
 def _of_annotation(annotation: Any, default: Any, bounds: dict[str, float]) -> Kind:
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        inner = next(one for one in arguments if one is not type(None))
+        inner = next(argument for argument in arguments if argument is not type(None))
         return optional(_of_annotation(inner, default, bounds))
     if typing.get_origin(annotation) is typing.Literal:
         return choice(*arguments, default=default)
     if not isinstance(annotation, type):
         return Kind(words="a list or an object", accepts=lambda value: isinstance(value, (list, dict)), default=default)
     if issubclass(annotation, enum.Enum):
-        return choice(*dict.fromkeys(one.value for one in annotation), default=default)
+        return choice(*dict.fromkeys(member.value for member in annotation), default=default)
     if hasattr(annotation, "model_fields"):
         return section(of_model(annotation))
     if annotation is bool:

@@ -155,7 +155,7 @@ def _is_on(name: str, value: Any) -> bool:
     """Whether a section that need not hold `enabled` is switched on."""
     if name == "tensor_parallel" and isinstance(value, dict):
         inner = (value.get(key) for key in ("tp", "tensor_parallel"))
-        sizes = [value.get("autotp_size"), *(one.get("tp_size") for one in inner if isinstance(one, dict))]
+        sizes = [value.get("autotp_size"), *(section.get("tp_size") for section in inner if isinstance(section, dict))]
         return any(size not in (None, 0, 1, AUTO) for size in sizes)
     if name == "sequence_parallel_size":
         return value not in (None, 1, AUTO)

@@ -20,14 +20,14 @@ def without_empty_step() -> Iterator[None]:
     from deepspeed.runtime.fp16.fused_optimizer import FP16_Optimizer
     from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
 
-    kept = {one: one.initialize_optimizer_states for one in (FP16_Optimizer, FP16_UnfusedOptimizer)}
+    kept = {optimizer: optimizer.initialize_optimizer_states for optimizer in (FP16_Optimizer, FP16_UnfusedOptimizer)}
     try:
-        for one in kept:
-            one.initialize_optimizer_states = lambda _self: None
+        for optimizer in kept:
+            optimizer.initialize_optimizer_states = lambda _self: None
         yield
     finally:
-        for one, method in kept.items():
-            one.initialize_optimizer_states = method
+        for optimizer, method in kept.items():
+            optimizer.initialize_optimizer_states = method
 
 
 def know_gradient_norm(engine: Any) -> None:

@@ -158,8 +158,8 @@ def _check_parts(network: Any, refuse: Refuse) -> None:
     """The parts that a denoiser takes a network apart into."""
     for path, wanted in PARTS.items():
         part = network
-        for one in path.split("."):
-            part = getattr(part, one, None)
+        for name in path.split("."):
+            part = getattr(part, name, None)
         if not isinstance(part, wanted):
             raise refuse(f"is not built like Llama ({type(network).__name__} has no `{path}`): {OTHERS}")
 
@@ -182,7 +182,7 @@ def _positions(denoiser: Denoiser, own: Any, longest: int) -> int | None:
         zero, last = torch.tensor(0), torch.tensor(length - 1)
         both_ways, back = ((zero, last), (last, zero)), ((last, zero),)
         for is_causal, ends in ((False, both_ways), (True, back)):  # windows are wider by one both ways
-            if not all(bool(one(zero, zero, *pair)) for one in masks[is_causal] for pair in ends):
+            if not all(bool(mask(zero, zero, *pair)) for mask in masks[is_causal] for pair in ends):
                 return False
         far = logits_of_the_first(max(3, length - 1))
         return bool((far - near).abs().max() <= TOLERANCE * near.abs().max())  # experts group tokens: not equal to the bit
@@ -215,7 +215,7 @@ def _own_masks(own: Any, ids: Tensor, *, is_causal: bool) -> list[Callable[..., 
 def _difference(denoiser: Denoiser, own: Any, longest: int, refuse: Refuse) -> tuple[float, float]:
     """Largest difference from the network's own logits, and largest logit.
 
-    Both are told by a mask that all may attend to all, at positions spread over the longest sequence.
+    Both follow from a mask that all may attend to all, at positions spread over the longest sequence.
     """
     tokens = min(TOKENS, longest)
     ids = some_ids(1, tokens)
@@ -233,7 +233,7 @@ def _difference(denoiser: Denoiser, own: Any, longest: int, refuse: Refuse) -> t
 
 
 def _difference_of_export(denoiser: Denoiser, own: Any, longest: int, largest: float, refuse: Refuse) -> float:
-    """Largest difference from what an exported model computes in transformers, told by ``is_causal`` in its configuration."""
+    """Largest difference from what an exported model computes in transformers, from ``is_causal`` in its configuration."""
     ids = some_ids(1, min(TOKENS, longest))
     exported = copy.deepcopy(own)
     exported.config.is_causal = False

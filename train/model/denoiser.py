@@ -52,7 +52,7 @@ def _capped_attention(
 ) -> Tensor:
     """Attention with scores bounded to ±softcap (Gemma 2), which SDPA cannot do. All scores [B, H, L, L] exist at once."""
     groups = query.shape[1] // key.shape[1]
-    key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
+    key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = torch.tanh(query @ key.transpose(2, 3) * (scale / softcap)) * softcap
     if attention_mask is not None:
@@ -121,7 +121,7 @@ class ScoringHead(nn.Linear):
         filled_N = functional.pad(target_N, (0, missing)) if missing else target_N
         losses = [
             checkpoint(self._cross_entropy, hidden, target, use_reentrant=False)
-            for hidden, target in zip(*(torch.split(one, CHUNK_POSITIONS) for one in (filled_ND, filled_N)), strict=True)
+            for hidden, target in zip(*(torch.split(tensor, CHUNK_POSITIONS) for tensor in (filled_ND, filled_N)), strict=True)
         ]
         return torch.cat(losses)[:count]
 

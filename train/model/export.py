@@ -100,7 +100,7 @@ def export(
             shutil.copyfile(path, out / path.name)
     _name_plain_class(out / TOKENIZER_CONFIG)
     ids = manifest.token_ids
-    told = {
+    info = {
         "token_ids": {"mask": ids.mask, "pad": ids.pad, "eos": ids.eos, "bos": ids.bos,
                       "end_of_turn": ids.end_of_turn, "assistant_header": ids.assistant_header},
         "tokenizer": manifest.tokenizer,
@@ -109,8 +109,8 @@ def export(
         **info,
     }  # fmt: skip
     if manifest.programs_alone is not None:
-        told[PROGRAMS_ALONE] = manifest.programs_alone / sum(map(manifest.num_samples, SPLITS))
-    write_text(out / INFO, json.dumps(told, indent=1) + "\n")
+        info[PROGRAMS_ALONE] = manifest.programs_alone / sum(map(manifest.num_samples, SPLITS))
+    write_text(out / INFO, json.dumps(info, indent=1) + "\n")
     if layout == "llada":
         text = json.dumps(llada.llada_config(config, mask_id=ids.mask, eos_id=ids.eos, pad_id=ids.pad), indent=1)
     else:
@@ -132,12 +132,12 @@ def _name_plain_class(path: Path) -> None:
     """
     if not path.is_file():
         return
-    told = {name: value for name, value in json.loads(path.read_text("utf-8")).items() if name not in _HOW_LOADED}
-    if isinstance(told.get("extra_special_tokens"), list):
-        extra = told.pop("extra_special_tokens")
-        told["additional_special_tokens"] = [*told.get("additional_special_tokens", []), *extra]
-    told["tokenizer_class"] = "PreTrainedTokenizerFast"
-    write_text(path, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    info = {name: value for name, value in json.loads(path.read_text("utf-8")).items() if name not in _HOW_LOADED}
+    if isinstance(info.get("extra_special_tokens"), list):
+        extra = info.pop("extra_special_tokens")
+        info["additional_special_tokens"] = [*info.get("additional_special_tokens", []), *extra]
+    info["tokenizer_class"] = "PreTrainedTokenizerFast"
+    write_text(path, json.dumps(info, indent=1, ensure_ascii=False) + "\n")
 
 
 def clear_unfinished(out: Path) -> None:
@@ -181,12 +181,12 @@ def _save(tensors: dict[str, Tensor], target: Path) -> None:
 def read_info(folder: Path) -> dict[str, Any]:
     """What ``syntaxdiff.json`` of an exported model says. Raises SettingsError where there is none."""
     try:
-        told: dict[str, Any] = json.loads((folder / INFO).read_text("utf-8"))
+        info: dict[str, Any] = json.loads((folder / INFO).read_text("utf-8"))
     except FileNotFoundError as error:
         raise SettingsError(f"{folder} holds no {INFO}: give the --out folder of a finished training run") from error
     except (OSError, ValueError) as error:
         raise SettingsError(f"{folder / INFO} cannot be read ({error}): export the model again") from error
-    return told
+    return info
 
 
 def load_timestep(folder: Path, embedding: nn.Embedding) -> None:

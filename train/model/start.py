@@ -149,7 +149,7 @@ def check_tokenizer(model: str, data: Path, option: str = "--model") -> None:
         return
     made: Any = PreTrainedTokenizerFast
     try:
-        known, used = (made(tokenizer_file=str(one / "tokenizer.json")).get_vocab() for one in (folder, data / TOKENIZER))
+        known, used = (made(tokenizer_file=str(path / "tokenizer.json")).get_vocab() for path in (folder, data / TOKENIZER))
     except Exception as error:  # the tokenizers library raises bare ones
         raise SettingsError(f"the tokenizer.json of {folder} or of {data} cannot be read ({error}): fetch it again") from error
     strange = sorted((token for token in used.keys() & known.keys() if used[token] != known[token]), key=used.__getitem__)

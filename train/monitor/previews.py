@@ -1,7 +1,7 @@
 """What a person sees of a model in training: one program with masks, restored; and one written behind a prompt.
 
-The program, its masks and the prompt are fixed, so that looks at different steps, and of runs with different strategies, show
-the same task.
+The program, its masks and the prompt are fixed, so that previews at different steps, and of runs with different strategies,
+show the same task.
 """
 
 from collections.abc import Callable
@@ -50,8 +50,8 @@ class PreviewedRun(Protocol):
 
 
 @dataclass(frozen=True)
-class Look:
-    """A look at the weights of the time.
+class Preview:
+    """What the weights of the time restore and write.
 
     Attributes:
         restored: the program; what was masked stands in ⟦ ⟧ where it came back right, in ⟪ ⟫ where it did not
@@ -70,7 +70,7 @@ class Look:
         return f"{head}\n{self.restored}\n- written behind the prompt alone:\n{self.written}"
 
 
-def look(run: PreviewedRun) -> Look:
+def make_preview(run: PreviewedRun) -> Preview:
     """Restores and writes. Every rank must call it: under ZeRO-3 all take part in a forward pass."""
     rows = run.validation_rows or [next(run.stream.items()).row]
     tokenizer: Any = AutoTokenizer.from_pretrained(run.data / TOKENIZER)
@@ -79,7 +79,7 @@ def look(run: PreviewedRun) -> Look:
     ids, is_masked = _masked(run, row)
     restored = _restore(run, ids)
     is_right = restored == torch.from_numpy(row.input_ids.astype("int64"))
-    return Look(
+    return Preview(
         restored=_marked(tokenizer, restored[code], is_masked[code], is_right[code]),
         num_masked=int(is_masked.sum()),
         num_right=int((is_masked & is_right).sum()),

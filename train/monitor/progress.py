@@ -12,7 +12,7 @@ from tqdm import tqdm
 from syntaxdiff.pipeline.errors import RowError
 from syntaxdiff.pipeline.jsonlines import decode, read_json_lines, read_lines
 from syntaxdiff.pipeline.shard import storage_errors, write_text, written_whole
-from syntaxdiff.train.monitor.previews import Look
+from syntaxdiff.train.monitor.previews import Preview
 from syntaxdiff.train.monitor.validation import Validation
 
 METRICS = "metrics.jsonl"
@@ -97,7 +97,7 @@ class Progress:
             "peak_memory_bytes": peak_memory_bytes,
         }
         told = (
-            f"loss {values['loss']:.3f}, {_told(values['nats'], '.2f')} nats, mask {_told(values['mask_rate'], '.2f')}, "
+            f"loss {values['loss']:.3f}, {_shown(values['nats'], '.2f')} nats, mask {_shown(values['mask_rate'], '.2f')}, "
             f"lr {values['learning_rate']:.1e}, {rate:,.0f} tok/s"
         )
         if self._peak_flops:
@@ -121,16 +121,17 @@ class Progress:
         """Records and prints a validation."""
         if not self._is_first:
             return
-        for one in validations:
-            self._write({"kind": "validation", "step": step, **asdict(one)})
-            self._send(step, {f"validation/{one.strategy}": one.loss})
-        for one in validations:
-            if one.warning and one.strategy not in self._warned:  # masks are fixed: it holds for all validations
-                self._warned.add(one.strategy)
-                self.say(one.warning)
-        losses = ", ".join(f"{one.strategy} {_told(one.loss, '.4f')}" for one in validations)
+        for validation in validations:
+            self._write({"kind": "validation", "step": step, **asdict(validation)})
+            self._send(step, {f"validation/{validation.strategy}": validation.loss})
+        for validation in validations:
+            if validation.warning and validation.strategy not in self._warned:  # masks are fixed: it holds for all validations
+                self._warned.add(validation.strategy)
+                self.say(validation.warning)
+        losses = ", ".join(f"{validation.strategy} {_shown(validation.loss, '.4f')}" for validation in validations)
         self.say(
-            f"step {step}: validation loss {losses} nats a token" + (f" (unigram {unigram:.4f})" if unigram is not None else "")
+            f"step {step}: validation loss {losses} nats per token"
+            + (f" (unigram {unigram:.4f})" if unigram is not None else "")
         )
         self._since = time.perf_counter()  # the next step's speed is its own
 
@@ -139,14 +140,14 @@ class Progress:
         if self._is_first:
             self._write({"kind": kind, "step": step, **values})
 
-    def look(self, step: int, look: Look) -> None:
+    def preview(self, step: int, preview: Preview) -> None:
         """Shows a restored and a written program, and keeps them."""
         if not self._is_first:
             return
         with storage_errors(self._out / SAMPLES), (self._out / SAMPLES).open("a", encoding="utf-8") as file:
-            file.write(f"--- step {step}\n{look}\n")
-        self.note("look", step, num_masked=look.num_masked, num_right=look.num_right)
-        self.say(f"step {step}: {look}")
+            file.write(f"--- step {step}\n{preview}\n")
+        self.note("look", step, num_masked=preview.num_masked, num_right=preview.num_right)
+        self.say(f"step {step}: {preview}")
         self._since = time.perf_counter()
 
     def say(self, text: str) -> None:
@@ -170,7 +171,7 @@ class Progress:
             self._monitor.write_events([(f"train/{name}", value, step) for name, value in known.items()])
 
 
-def _told(value: float | None, spec: str) -> str:
+def _shown(value: float | None, spec: str) -> str:
     """A number, or that there is none."""
     return "unknown" if value is None else format(value, spec)
 
@@ -192,13 +193,13 @@ def draw_curves(out: Path, unigram: float | None) -> None:
     records = read_metrics(out)
     steps = [record for record in records if record["kind"] == "step"]
     figure, (losses, rates) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
-    losses.plot([r["step"] for r in steps], [r["nats"] for r in steps], lw=0.7, alpha=0.5, label="training, a masked token")
+    losses.plot([r["step"] for r in steps], [r["nats"] for r in steps], lw=0.7, alpha=0.5, label="training, per masked token")
     for strategy in dict.fromkeys(r["strategy"] for r in records if r["kind"] == "validation"):
         found = [r for r in records if r["kind"] == "validation" and r["strategy"] == strategy]
         losses.plot([r["step"] for r in found], [r["loss"] for r in found], marker="o", ms=3, label=f"validation, {strategy}")
     if unigram is not None:
         losses.axhline(unigram, color="grey", ls=":", label="unigram")
-    losses.set(xlabel="step", ylabel="nats a token", ylim=(0, None), title="loss")
+    losses.set(xlabel="step", ylabel="nats per token", ylim=(0, None), title="loss")
     losses.legend()
     rates.plot([r["step"] for r in steps], [r["mask_rate"] for r in steps], lw=0.7, label="realised mask rate")
     rates.set(xlabel="step", ylim=(0, 1), title="mask rate and learning rate")

@@ -63,7 +63,7 @@ class Validation:
 
 def validation_of(validations: Sequence[Validation], strategy: str) -> Validation:
     """The one of a strategy, which must be among them."""
-    return next(one for one in validations if one.strategy == strategy)
+    return next(validation for validation in validations if validation.strategy == strategy)
 
 
 class Validator:
@@ -186,7 +186,7 @@ def sample_rates(num_samples: int) -> Any:
 
 
 def unigram_nats(rows: Sequence[SampleRow], counts_V: Any) -> float:
-    """Cross entropy of the corruptible tokens of some samples under token frequencies, add-one smoothed: nats a token."""
+    """Cross entropy of the corruptible tokens of some samples under token frequencies, add-one smoothed: nats per token."""
     probabilities = (counts_V + 1) / (counts_V.sum() + len(counts_V))
     ids = np.concatenate([corruptible_ids(row) for row in rows])
     return float(-np.log(probabilities[ids]).mean())
