@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from answers import generate
 from tiny_checkpoint import autoregressive, diffusion, export_tiny, network, token_ids, tokenizer
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from syntaxdiff.eval.inference.checkpoint import NO_MASK, load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, generate
+from syntaxdiff.eval.inference.checkpoint import load_checkpoint
+from syntaxdiff.eval.inference.description import NO_MASK
+from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError, TokenizerError
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
 
