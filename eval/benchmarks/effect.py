@@ -6,7 +6,7 @@ inference's abilities.py.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from syntaxdiff.eval.inference.abilities import ABILITIES, CAUSAL, DENOISING, DENOISING_OPTIONS
 from syntaxdiff.eval.problems.problem import INFILLING
@@ -20,6 +20,16 @@ _REFERENCE_OPTIONS: tuple[str, ...] = (
 )
 
 
+class _Choices(NamedTuple):
+    """The settings of a result that decide whether others have an effect; None for what an earlier version did not store."""
+
+    schedule: str | None
+    cache: str | None
+    confidence: str | None
+    syntax_repair: int | None
+    temperature: float | None
+
+
 def effective(generation: Mapping[str, Any], kind: str, *, is_infilling: bool = False) -> dict[str, Any]:
     """Settings of generation by name, None where one had no effect.
 
@@ -27,7 +37,8 @@ def effective(generation: Mapping[str, Any], kind: str, *, is_infilling: bool = 
         generation: fields of GenerationConfig as plain values, of this version or an earlier one
         kind: of checkpoint.KINDS
     """
-    without = ABILITIES.get(kind, DENOISING).without_effect(generation, is_infilling=is_infilling)
+    choices = _Choices(**{name: generation.get(name) for name in _Choices._fields})
+    without = ABILITIES.get(kind, DENOISING).without_effect(choices, is_infilling=is_infilling)
     return {name: None if name in without else value for name, value in generation.items()}
 
 

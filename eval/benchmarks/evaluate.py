@@ -1,7 +1,7 @@
 """A benchmark from problems to scores: ``evaluate`` reads as the run does.
 
 What can be refused is refused first. Then: problems, prompts, model, references, answers, the best of each problem's
-candidates, programs, verdicts, scores: each is a module of its own. How far a run came is on the disk (results.py).
+candidates, programs, verdicts, scores: each is a module of its own. Progress is on the disk (results.py).
 """
 
 import time
@@ -56,10 +56,10 @@ def evaluate(
 
     Args:
         benchmark, split: of problems.read_problems
-        out: folder of settings, samples and results; a run that was cut off goes on there
+        out: folder of settings, samples and results; an interrupted run is resumed there
         workers: programs that run at a time
         unsafe: run programs also where they cannot be isolated
-        restart: begin anew, whatever ``out`` holds
+        restart: start from scratch, whatever ``out`` holds
         given: options that a person gave, as parameters of the command: those that can have no effect are refused
 
     Raises:

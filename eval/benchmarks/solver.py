@@ -118,11 +118,15 @@ class ModelAnswers:
     def generate_into(self, folder: ResultsFolder) -> Iterator[Progress]:
         """Answers the unfinished problems, and stores each as soon as it has all candidates; yields after each answer."""
         count, total = self._config.samples, len(self._problems) * self._config.samples
-        unfinished = [problem for problem in self._problems if problem.task_id not in folder.finished]
-        fitting = [problem for problem in unfinished if self._fits(self._prompts[problem.task_id])]
-        for problem in unfinished:
-            if problem not in fitting:
-                unanswered = _sample(problem, self._prompts[problem.task_id], "", Extracted("", TOO_LONG))
+        finished, fitting = folder.finished, []
+        for problem in self._problems:
+            prompt = self._prompts[problem.task_id]
+            if problem.task_id in finished:
+                continue
+            if self._fits(prompt):
+                fitting.append(problem)
+            else:
+                unanswered = _sample(problem, prompt, "", Extracted("", TOO_LONG))
                 folder.append([replace(unanswered, sample=number, is_chosen=number == 0) for number in range(count)])
         num_answers = total - len(fitting) * count
         yield Progress("generating", num_answers, total)

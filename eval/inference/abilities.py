@@ -6,7 +6,7 @@ neither torch nor transformers. What a loaded model does is in denoising.py and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 DENOISING_OPTIONS = (
     "plain",
@@ -25,6 +25,30 @@ DENOISING_OPTIONS = (
     "language",
 )
 WHOLE_ANSWER_OPTIONS = ("gen_length", "early_stop")  # a hole has a fixed size, and an end token stops nothing there
+
+
+class Choices(Protocol):
+    """The settings that decide whether others have an effect: of a GenerationConfig, or of results, where None is unknown."""
+
+    @property
+    def schedule(self) -> str | None:
+        """One of denoising_step.SCHEDULES."""
+
+    @property
+    def cache(self) -> str | None:
+        """One of cache.CACHES."""
+
+    @property
+    def confidence(self) -> str | None:
+        """One of denoising_step.CONFIDENCES."""
+
+    @property
+    def syntax_repair(self) -> int | None:
+        """Rounds of syntax repair."""
+
+    @property
+    def temperature(self) -> float | None:
+        """Sampling temperature."""
 
 
 class UselessOptions(NamedTuple):
@@ -53,12 +77,8 @@ class Abilities(Protocol):
     def infilling_refusal(self) -> str | None:
         """Why masks cannot be filled, as the end of a sentence about the model; None where they can."""
 
-    def without_effect(self, settings: Mapping[str, Any], *, is_infilling: bool) -> set[str]:
-        """Names of settings that have no effect, given all the others.
-
-        Args:
-            settings: fields of GenerationConfig as plain values, of this version or an earlier one
-        """
+    def without_effect(self, settings: Choices, *, is_infilling: bool) -> set[str]:
+        """Names of the fields of GenerationConfig that have no effect, given the others."""
 
     def useless_options(self, *, temperature: float, is_infilling: bool) -> UselessOptions:
         """Options that are refused, because no other setting could give them an effect."""
@@ -73,17 +93,17 @@ class DenoisingAbilities:
     denoises_in_steps: bool = True
     infilling_refusal: str | None = None
 
-    def without_effect(self, settings: Mapping[str, Any], *, is_infilling: bool) -> set[str]:
+    def without_effect(self, settings: Choices, *, is_infilling: bool) -> set[str]:
         """See Abilities."""
         schedule_of = {"num_steps": "fixed", "threshold": "threshold", "factor": "factor"}
-        names = {name for name, schedule in schedule_of.items() if settings.get("schedule") != schedule}
-        if settings.get("cache") == "none":
+        names = {name for name, schedule in schedule_of.items() if settings.schedule != schedule}
+        if settings.cache == "none":
             names.add("cache_refresh")
-        if not settings.get("syntax_repair"):
+        if not settings.syntax_repair:
             names.add("language")
         if is_infilling:
             names |= {*WHOLE_ANSWER_OPTIONS}
-        if not settings.get("temperature") and settings.get("confidence") != "random":
+        if not settings.temperature and settings.confidence != "random":
             names.add("seed")
         return names
 
@@ -102,9 +122,9 @@ class CausalAbilities:
     denoises_in_steps: bool = False
     infilling_refusal: str | None = "writes from left to right and cannot fill gaps: give a diffusion model"
 
-    def without_effect(self, settings: Mapping[str, Any], *, is_infilling: bool) -> set[str]:
+    def without_effect(self, settings: Choices, *, is_infilling: bool) -> set[str]:
         """See Abilities."""
-        return {*DENOISING_OPTIONS} | (set() if settings.get("temperature") else {"seed"})
+        return {*DENOISING_OPTIONS} | (set() if settings.temperature else {"seed"})
 
     def useless_options(self, *, temperature: float, is_infilling: bool) -> UselessOptions:
         """See Abilities. Sampled answers are generated one at a time, so that each has its own random numbers."""

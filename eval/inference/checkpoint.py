@@ -198,7 +198,7 @@ def _kind(path: Path, kind: str, mask_token: str | None) -> str:
     if kind == "auto":
         if denoises and not is_declared and mask_token is None:
             raise SettingsError(
-                f"{path} holds a model that attends both ways and no {INFO}, which tells ids and shift: copy that of its "
+                f"{path} holds a model that attends both ways and no {INFO}, which holds ids and shift: copy that of its "
                 "training run there, or say --kind diffusion where each token is predicted at its own place"
             )
         return "diffusion" if denoises or mask_token is not None else "autoregressive"
@@ -241,6 +241,6 @@ def _causal_config(path: Path, name: str) -> Any:
 def _not_causal(name: str, error: Exception) -> SettingsError:
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return SettingsError(
-        f"--ckpt {name} is no diffusion model ({INFO} is missing) and transformers does not load it as a causal one "
+        f"--ckpt {name} is not a diffusion model ({INFO} is missing) and transformers does not load it as a causal one "
         f"({first_line})"
     )

@@ -1,9 +1,9 @@
 """Syntax in the loop: where a finished program does not parse, the tokens at fault are hidden and denoised again.
 
 The program is the last fenced block of a known language that the model had a hand in, or the whole text where the prompt is
-code and no chat. Tokens of ERROR nodes outside of their sound subtrees, tokens beside a MISSING node, and the least confident
+code and no chat. Tokens of ERROR nodes outside of their sound subtrees, tokens next to a MISSING node, and the least confident
 tokens around both are masked and filled with the text on both sides in view; the version with fewer error bytes stays. The
-number of tokens stays the same, so what lacks room for a token cannot be mended. tree-sitter forgives some of what a compiler
+number of tokens stays the same, so a missing token can only replace another one. tree-sitter forgives some of what a compiler
 does not.
 
 Shapes: T tokens.
@@ -114,7 +114,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, kw_only=True)
 class Repairer:
-    """Finds what is wrong in canvases, and has it filled anew.
+    """Finds what is wrong in canvases, and has it masked and filled again.
 
     Attributes:
         sampler: of the first version; for repairs it writes no end tokens, which would cut the program short
@@ -190,7 +190,7 @@ class Repairer:
         start, end = np.searchsorted(anchor, (program.start_byte, program.end_byte)).tolist()
         inside = anchor[start:end] - program.start_byte
         is_faulty_T = faults.is_faulty[inside]
-        for byte in faults.missing:  # nothing is there to hide: its neighbours must make room
+        for byte in faults.missing:  # nothing is there to mask, so its neighbours are
             after = int(np.searchsorted(inside, byte))
             is_faulty_T[max(after - 1, 0) : after + 1] = True
         return Diagnosis(
@@ -212,7 +212,7 @@ class Repairer:
         return pieces
 
     def _turn_start(self, prompt_ids: list[int]) -> int | None:
-        """Position behind the last header of an assistant's turn; None where there is none."""
+        """Position after the last header of an assistant's turn; None where there is none."""
         size = len(self.header_ids)
         ends = range(len(prompt_ids), size - 1, -1) if size else range(0)
         return next((end for end in ends if tuple(prompt_ids[end - size : end]) == self.header_ids), None)

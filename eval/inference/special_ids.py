@@ -26,7 +26,7 @@ def read_tokenizer(path: Path) -> Any:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TokenizerError(
             f"{path} holds no fast tokenizer that can be read ({first_line}): put tokenizer.json and "
-            "tokenizer_config.json beside the weights"
+            "tokenizer_config.json next to the weights"
         ) from error
     if tokenizer.eos_token_id is None:
         raise TokenizerError(f"the tokenizer in {path} names no end-of-text token: set eos_token in its tokenizer_config.json")

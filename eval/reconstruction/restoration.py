@@ -107,7 +107,7 @@ def _restore_batch(denoiser: Denoiser, sequences: Sequence[Masked], rule: StepRu
 
 
 def _padded(values: Sequence[npt.NDArray[Any]], fill: int) -> Tensor:
-    """Rows of different lengths as one int64 tensor, filled up to the longest."""
+    """Rows of different lengths as one int64 tensor, padded to the longest."""
     width = max(map(len, values))
     rows = [np.pad(value.astype(np.int64), (0, width - len(value)), constant_values=fill) for value in values]
     return torch.from_numpy(np.stack(rows))

@@ -128,7 +128,7 @@ def test_an_export_without_its_ids_and_shift_is_not_guessed_at(tmp_path: Path) -
     """Without syntaxdiff.json an export would be read as unshifted: it is refused unless asked for; a torn one is named."""
     folder = export_tiny(tmp_path, shift=True)
     (folder / "syntaxdiff.json").rename(folder / "away")
-    assert "no syntaxdiff.json, which tells ids and shift" in str(refusal(folder))
+    assert "no syntaxdiff.json, which holds ids and shift" in str(refusal(folder))
     assert load_checkpoint(str(folder), kind="diffusion").token_ids == token_ids()
     (folder / "syntaxdiff.json").write_text("{", "utf-8")
     assert "syntaxdiff.json cannot be read" in str(refusal(folder))

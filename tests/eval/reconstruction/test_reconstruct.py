@@ -559,7 +559,7 @@ def network_with_one_change(checkpoint: DenoisingModel) -> Any:
 
 def test_models_that_do_not_fit_are_refused(folder: Path, useless: DenoisingModel, tmp_path: Path) -> None:
     """A model from left to right fills no masks; another tokenizer's ids mean other words."""
-    with pytest.raises(SettingsError, match="fills no masks"):
+    with pytest.raises(SettingsError, match="cannot fill gaps"):
         reconstruct(autoregressive(), folder, tmp_path, config_of())
     with pytest.raises(TokenizerError, match="another tokenizer"):
         reconstruct(diffusion(), folder, tmp_path, config_of())
