@@ -1,6 +1,6 @@
 """Keys and values of a canvas kept between denoising steps, so that a step computes a window of positions only.
 
-Fast-dLLM (Wu et al. 2025): a block's first step computes the whole canvas; later steps compute the block and all that follows it
+Fast-dLLM (Wu et al. 2025): a block's first step computes the whole canvas; later steps compute the block and all after it
 (``prefix``) or only the block (``dual``), and attend to what was kept of the rest. With attention both ways this is an
 approximation: kept keys and values do not see what was filled since. transformers' attention layers call ``update`` as they
 would of their own caches. When a cache is refreshed is up to sampler.py.
