@@ -46,8 +46,10 @@ from report import machine, plain, print_machine, print_table
 from step_variants import DEEPSPEED_JSON, Setup
 from train_step import FULL, LEAST_OF_LOSS_MEMORY, LLADA_VOCABULARY, OURS, SCORES, in_process
 
-from syntaxdiff.eval.inference.checkpoint import Checkpoint, load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, generate
+from syntaxdiff.eval.inference.answer import in_order
+from syntaxdiff.eval.inference.checkpoint import load_checkpoint
+from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.language_model import LanguageModel
 from syntaxdiff.pipeline.shard import read_manifest
 from syntaxdiff.train.deepspeed_json.config import read_json
 from syntaxdiff.train.engine.memory import GIB, estimate
@@ -215,7 +217,7 @@ def check_generation(runs: Runs) -> Found:
     return Found("; ".join([f"refreshed caches and batches exact (a kept cache changes {changed:.0%})", *speeds]), details)
 
 
-def inexact(checkpoint: Checkpoint, prompts: list[list[int]], plain_way: GenerationConfig) -> tuple[list[str], float]:
+def inexact(checkpoint: LanguageModel, prompts: list[list[int]], plain_way: GenerationConfig) -> tuple[list[str], float]:
     """What ought to write the same step by step, and does not; and the share of tokens that a kept cache changes."""
     dual = replace(plain_way, cache="dual")
     ways = {
@@ -226,7 +228,7 @@ def inexact(checkpoint: Checkpoint, prompts: list[list[int]], plain_way: Generat
         "dual cache": dual,
         "batch, dual cache": replace(dual, batch_size=len(prompts)),
     }
-    answers = {name: generate(checkpoint, prompts, way, with_trace=True) for name, way in ways.items()}
+    answers = {name: in_order(checkpoint.generate(prompts, way, with_trace=True)) for name, way in ways.items()}
     wanted = dict.fromkeys(("prefix cache refreshed", "dual cache refreshed", "batch"), "no cache")
     wanted["batch, dual cache"] = "dual cache"
     wrong = [f"{one} and {other}, {plain_way.schedule}" for one, other in wanted.items() if answers[one] != answers[other]]

@@ -28,8 +28,10 @@ from typing import Any
 import torch
 from report import machine, plain, print_machine, print_table, verdict
 
-from syntaxdiff.eval.inference.checkpoint import Checkpoint, load_checkpoint
-from syntaxdiff.eval.inference.generation import Generated, GenerationConfig, generate
+from syntaxdiff.eval.inference.answer import Answer, in_order
+from syntaxdiff.eval.inference.checkpoint import load_checkpoint
+from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.language_model import LanguageModel
 from syntaxdiff.eval.inference.repair import find_faults
 from syntaxdiff.eval.syntax.check import program_in
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
@@ -86,13 +88,13 @@ def prompts_of(data: Path, split: str, count: int, longest: int) -> list[list[in
     return found
 
 
-def agreement(one: Generated, other: Generated) -> float:
+def agreement(one: Answer, other: Answer) -> float:
     """Share of positions with the same token, of the longer answer."""
     same = sum(a == b for a, b in zip(one.token_ids, other.token_ids, strict=False))
     return same / max(len(one.token_ids), len(other.token_ids))
 
 
-def written_programs(checkpoint: Checkpoint, prompts: list[list[int]], answers: list[Generated]) -> dict[str, int]:
+def written_programs(checkpoint: LanguageModel, prompts: list[list[int]], answers: list[Answer]) -> dict[str, int]:
     """How sound the programs of some answers are, as Figures has it; code that no fence names is read as Python."""
     pairs = zip(prompts, answers, strict=True)
     found = [program_in(checkpoint, prompt, answer.token_ids, "python") for prompt, answer in pairs]
@@ -107,22 +109,22 @@ def written_programs(checkpoint: Checkpoint, prompts: list[list[int]], answers: 
 
 
 def measure(
-    checkpoint: Checkpoint, prompts: list[list[int]], length: int, rounds: int, options: dict[str, Any]
+    checkpoint: LanguageModel, prompts: list[list[int]], length: int, rounds: int, options: dict[str, Any]
 ) -> dict[str, Figures]:
     """Every prompt through every way, in turns."""
     configs = {}
     for name, way in WAYS.items():
         steps = {"num_steps": max(1, int(length * way["num_steps"]))} if "num_steps" in way else {}
         configs[name] = GenerationConfig(gen_length=length, **(options | way | steps))
-    generate(checkpoint, prompts[:1], GenerationConfig(gen_length=8, block_length=8, cache="dual"))  # warms up
-    answers: dict[str, list[Generated]] = {name: [] for name in WAYS}
+    in_order(checkpoint.generate(prompts[:1], GenerationConfig(gen_length=8, block_length=8, cache="dual")))  # warms up
+    answers: dict[str, list[Answer]] = {name: [] for name in WAYS}
     seconds = dict.fromkeys(WAYS, 0.0)
     for number, prompt in enumerate(prompts):
         taken: dict[str, list[float]] = {name: [] for name in WAYS}
         for _ in range(rounds):
             for name, config in configs.items():
                 start = time.perf_counter()
-                (answer,) = generate(checkpoint, [prompt], config)
+                ((_, answer),) = checkpoint.generate([prompt], config)
                 if checkpoint.device.type == "cuda":
                     torch.cuda.synchronize()
                 taken[name].append(time.perf_counter() - start)
@@ -167,12 +169,12 @@ class RepairFigures:
 
 
 def measure_repair(
-    checkpoint: Checkpoint, prompts: list[list[int]], length: int, rounds: int, options: dict[str, Any]
+    checkpoint: LanguageModel, prompts: list[list[int]], length: int, rounds: int, options: dict[str, Any]
 ) -> RepairFigures:
     """The prompts once more by the fast way, with syntax repair and without."""
     config = GenerationConfig(gen_length=length, **(options | WAYS[AIMED]))
-    before = generate(checkpoint, prompts, config)
-    after = generate(checkpoint, prompts, dataclasses.replace(config, syntax_repair=rounds))
+    before = in_order(checkpoint.generate(prompts, config))
+    after = in_order(checkpoint.generate(prompts, dataclasses.replace(config, syntax_repair=rounds)))
     repairs = [one.repair for one in after if one.repair is not None and one.repair.language is not None]
     tried = [one for one in repairs if one.rounds]
     return RepairFigures(
@@ -261,8 +263,7 @@ def main() -> int:
     length, num_prompts = (64, 1) if options.quick else (options.length, options.prompts)
     try:
         checkpoint = load_checkpoint(options.ckpt, device=options.device, dtype=options.dtype)
-        if checkpoint.kind != "diffusion":
-            raise SettingsError(f"{options.ckpt} is no diffusion model: there is nothing to compare")
+        checkpoint.check_infilling()  # a causal model has no steps to compare
         room = (checkpoint.max_positions or sys.maxsize) - length
         found = prompts_of(options.data, options.split, num_prompts, room)
         to_repair = prompts_of(options.data, options.split, 1 if options.quick else options.repair_prompts, room)

@@ -20,8 +20,9 @@ from syntaxdiff.eval.benchmarks.compare import compare
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.effect import effective, refuse_without_effect, unused
 from syntaxdiff.eval.benchmarks.scoreboard import print_comparison, print_results
+from syntaxdiff.eval.inference.answer import in_order
 from syntaxdiff.eval.inference.checkpoint import open_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, check_infills
+from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.masks.draw import draw_masks, read_subject
 from syntaxdiff.eval.masks.page import write_page
 from syntaxdiff.eval.masks.svg import write_drawing
@@ -42,7 +43,7 @@ from syntaxdiff.eval.options import (
 )
 from syntaxdiff.eval.outputs import check_file, check_folder
 from syntaxdiff.eval.problems.problem import DEFAULT_MBPP_SPLIT, INFILLING, MBPP_SPLITS
-from syntaxdiff.eval.progress import Progress
+from syntaxdiff.eval.progress import counted
 from syntaxdiff.eval.prompting import programs
 from syntaxdiff.eval.prompting.programs import DEFAULT_HOLE_TOKENS, FILL
 from syntaxdiff.eval.prompting.prompts import check_preset
@@ -274,14 +275,8 @@ def generate_command(
     programs.check_prompts(opened, prompts, config, preset=preset)
     checkpoint = opened.load()
     with ProgressBars() as bars:
-        done = 0
-
-        def on_done(*_: Any) -> None:
-            nonlocal done
-            done += 1
-            bars.update(Progress("generating", done, len(prompts)))
-
-        written = programs.generate(checkpoint, prompts, config, preset=preset, with_trace=trace, on_done=on_done)
+        answers = programs.generate(checkpoint, prompts, config, preset=preset, with_trace=trace)
+        written = in_order(counted(answers, "generating", len(prompts), bars.update))
     if out is not None:
         programs.write_programs(out, written)
         click.echo(f"{out}  {len(written)} programs")
@@ -325,12 +320,13 @@ def infill_command(
     text = programs.read_program(file)
     programs.holes(text, marker, hole_tokens)
     opened = open_checkpoint(ckpt, **model)
-    check_infills(opened)
+    opened.check_infilling()
     refuse_without_effect(given_options(), opened.kind, is_infilling=True)
     _tell_unused(given_options(), config, opened.kind)
     programs.check_holes(opened, text, marker=marker, hole_tokens=hole_tokens, preset=preset)
     checkpoint = opened.load()
-    filled = programs.infill(checkpoint, text, config, marker=marker, hole_tokens=hole_tokens, preset=preset)
+    answers = programs.infill(checkpoint, [text], config, marker=marker, hole_tokens=hole_tokens, preset=preset)
+    (filled,) = in_order(answers)
     if out is not None:
         write_text(out, filled.program)
         click.echo(str(out))
@@ -598,14 +594,8 @@ def syntax_command(
         preset = programs.check_prompts(opened, texts, config, preset=preset)
         checkpoint = opened.load()
         with ProgressBars() as bars:
-            told = iter(range(1, len(texts) + 1))
-            written = write_programs(
-                checkpoint,
-                texts,
-                config,
-                preset=preset,
-                on_done=lambda *_: bars.update(Progress("generating", next(told), len(texts))),
-            )
+            answers = write_programs(checkpoint, texts, config, preset=preset)
+            written = in_order(counted(answers, "generating", len(texts), bars.update))
         generation = {**effective(asdict(config), opened.kind), "language": config.language}
         result = syntax(written, {"checkpoint": ckpt, "prompts": prompts.name, "preset": preset, "generation": generation})
     else:

@@ -1,7 +1,9 @@
 """How far a long computation is, for whoever shows it."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Progress(NamedTuple):
@@ -14,3 +16,10 @@ class Progress(NamedTuple):
 
 
 OnProgress = Callable[[Progress], None]
+
+
+def counted(items: Iterable[T], stage: str, total: int, on_progress: OnProgress) -> Iterator[T]:
+    """The items as they come, with progress reported after each."""
+    for done, item in enumerate(items, 1):
+        yield item
+        on_progress(Progress(stage, done, total))

@@ -272,7 +272,7 @@ def circle(edges: dict[str, set[str]]) -> list[str]:
     return next((one for one in (walk(name, []) for name in sorted(edges)) if one), [])
 
 
-@pytest.mark.parametrize("depth", [2], ids=["rooms"])
+@pytest.mark.parametrize("depth", [None, 2], ids=["modules", "rooms"])
 def test_no_circle(depth: int | None) -> None:
     """Neither modules nor rooms import each other in a circle."""
     assert circle(arrows(depth)) == []

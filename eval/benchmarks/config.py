@@ -14,11 +14,11 @@ class EvaluationConfig:
 
     Attributes:
         ckpt: a checkpoint's folder or hub name; None for ``reference``
-        reference: take the benchmark's own solutions for the model's
+        reference: judge the benchmark's own solutions instead of a model's
         problems: the file that holds them; None: where the benchmark is by default
-        limit: evaluate the first problems alone
+        limit: evaluate only the first problems
         prompt: of prompts.PRESETS, or ``auto``
-        samples: candidates of each problem
+        samples: candidates per problem
         likelihood_samples: masked versions of each candidate, to estimate how probable it is
         hole_tokens: masks of an infilling's hole; None: as many tokens as the reference has there
         trace: keep with each answer what every step wrote

@@ -1,35 +1,33 @@
-"""Which settings of generation have an effect, for each kind of model, and how they are told with a score.
+"""Which settings had an effect on results, how they are described next to a score, and which options are refused.
 
 A setting without effect is None in results: the block length of an autoregressive model, the threshold of a fixed schedule. The
-same rule reads results of earlier versions, which kept all settings as they were asked for.
+same rule reads results of earlier versions, which kept all settings as they were asked for. What each kind of model uses is in
+inference's abilities.py.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from syntaxdiff.eval.inference.abilities import ABILITIES, CAUSAL, DENOISING, DENOISING_OPTIONS
 from syntaxdiff.eval.problems.problem import INFILLING
 from syntaxdiff.pipeline.errors import SettingsError
 
-AUTOREGRESSIVE, REFERENCE = "autoregressive", "reference"
-_OF_ANY_MODEL = ("gen_length", "temperature", "forbid_eos", "seed", "batch_size")
-_OF_DENOISING = (
-    "plain",
-    "block_length",
-    "schedule",
-    "num_steps",
-    "threshold",
-    "factor",
-    "confidence",
-    "cache",
-    "cache_refresh",
-    "guidance",
-    "early_stop",
-    "lower_eos",
-    "syntax_repair",
-    "language",
+REFERENCE = "reference"  # stands for a kind of model in results of the benchmark's own solutions
+_REFERENCE_OPTIONS: tuple[str, ...] = (
+    *("gen_length", "temperature", "forbid_eos", "seed", "batch_size"),
+    *DENOISING_OPTIONS,
+    *("prompt", "likelihood_samples", "hole_tokens", "device", "dtype", "kind", "mask_token"),
 )
-_OF_WHOLE_ANSWERS = ("gen_length", "early_stop")  # a hole has its size, and an end token stops nothing there
-_OF_MODELS = ("prompt", "likelihood_samples", "hole_tokens", "device", "dtype", "kind", "mask_token")
+
+
+class _Choices(NamedTuple):
+    """The settings of a result that decide whether others have an effect; None for what an earlier version did not store."""
+
+    schedule: str | None
+    cache: str | None
+    confidence: str | None
+    syntax_repair: int | None
+    temperature: float | None
 
 
 def effective(generation: Mapping[str, Any], kind: str, *, is_infilling: bool = False) -> dict[str, Any]:
@@ -39,30 +37,20 @@ def effective(generation: Mapping[str, Any], kind: str, *, is_infilling: bool = 
         generation: fields of GenerationConfig as plain values, of this version or an earlier one
         kind: of checkpoint.KINDS
     """
-    asked = dict(generation)
-    without: set[str] = set()
-    if kind == AUTOREGRESSIVE:
-        without |= {*_OF_DENOISING}
-    else:
-        for name, value in (("num_steps", "fixed"), ("threshold", "threshold"), ("factor", "factor")):
-            without |= {name} if asked.get("schedule") != value else set()
-        without |= {"cache_refresh"} if asked.get("cache") == "none" else set()
-        without |= set() if asked.get("syntax_repair") else {"language"}
-        without |= {*_OF_WHOLE_ANSWERS} if is_infilling else set()
-    if not asked.get("temperature") and (kind == AUTOREGRESSIVE or asked.get("confidence") != "random"):
-        without.add("seed")
-    return {name: None if name in without else value for name, value in asked.items()}
+    choices = _Choices(**{name: generation.get(name) for name in _Choices._fields})
+    without = ABILITIES.get(kind, DENOISING).without_effect(choices, is_infilling=is_infilling)
+    return {name: None if name in without else value for name, value in generation.items()}
 
 
 def effective_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a result, of this version or an earlier one, with None for what had no effect on generation."""
     kind = settings.get("checkpoint", {}).get("kind", REFERENCE)
-    told = dict(settings)
-    if told.get("generation"):
-        told["generation"] = effective(told["generation"], kind, is_infilling=told.get("benchmark") == INFILLING)
-    if kind == AUTOREGRESSIVE:
-        told.pop("likelihood_samples", None)  # its likelihood is exact
-    return told
+    used = dict(settings)
+    if used.get("generation"):
+        used["generation"] = effective(used["generation"], kind, is_infilling=used.get("benchmark") == INFILLING)
+    if not ABILITIES.get(kind, DENOISING).estimates_likelihood:
+        used.pop("likelihood_samples", None)  # an exact likelihood takes no samples
+    return used
 
 
 def told_generation(settings: Mapping[str, Any]) -> str:
@@ -71,7 +59,7 @@ def told_generation(settings: Mapping[str, Any]) -> str:
     config = settings.get("generation")
     if not config:
         return ""
-    if settings["checkpoint"]["kind"] == AUTOREGRESSIVE:
+    if settings["checkpoint"]["kind"] == CAUSAL.kind:
         parts = [f"from left to right, at most {config['gen_length']} tokens"]
         parts += [] if config["temperature"] else ["the most probable token each"]
     else:
@@ -114,28 +102,21 @@ def _cache(config: Mapping[str, Any]) -> str:
 def refuse_without_effect(
     given: Collection[str], kind: str, *, temperature: float = 0.0, is_infilling: bool = False, used: Collection[str] = ()
 ) -> None:
-    """Refuses options that a kind of model cannot heed, so that nobody takes a result for one under them.
+    """Refuses options that a kind of model does not use, so that nobody takes a result for one under them.
 
     Args:
         given: options that a person gave, by their names as parameters
         kind: of checkpoint.KINDS, or REFERENCE
         temperature: of sampling: an autoregressive model samples one answer at a time
-        used: options that the command itself has a use for
+        used: options that the command itself uses
 
     Raises:
         SettingsError: there are some
     """
-    without: tuple[str, ...]
     if kind == REFERENCE:
-        without, why = (*_OF_ANY_MODEL, *_OF_DENOISING, *_OF_MODELS), "--reference runs the benchmark's own solutions"
-    elif kind == AUTOREGRESSIVE:
-        without, why = (*_OF_DENOISING, "likelihood_samples", "mask_token"), "the model writes from left to right"
-        if temperature > 0:
-            without = (*without, "batch_size")
-    elif is_infilling:
-        without, why = _OF_WHOLE_ANSWERS, "a hole is filled with as many tokens as it has"
+        without, why = _REFERENCE_OPTIONS, "--reference runs the benchmark's own solutions"
     else:
-        return
+        without, why = ABILITIES[kind].useless_options(temperature=temperature, is_infilling=is_infilling)
     useless = [_option(name) for name in without if name in given and name not in used]
     if useless:
         raise SettingsError(f"{why}: {', '.join(useless)} {'has' if len(useless) == 1 else 'have'} no effect, leave it out")

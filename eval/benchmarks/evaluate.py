@@ -1,7 +1,7 @@
 """A benchmark from problems to scores: ``evaluate`` reads as the run does.
 
 What can be refused is refused first. Then: problems, prompts, model, references, answers, the best of each problem's
-candidates, programs, verdicts, scores: each is a module of its own. How far a run came is on the disk (results.py).
+candidates, programs, verdicts, scores: each is a module of its own. Progress is on the disk (results.py).
 """
 
 import time
@@ -13,10 +13,9 @@ from typing import Any
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.effect import REFERENCE, refuse_without_effect
 from syntaxdiff.eval.benchmarks.results import ResultsFolder, refuse_other_results
-from syntaxdiff.eval.benchmarks.solver import Model, References
+from syntaxdiff.eval.benchmarks.solver import ModelAnswers, References
 from syntaxdiff.eval.benchmarks.summary import summarize
 from syntaxdiff.eval.inference.checkpoint import Unloaded, open_checkpoint
-from syntaxdiff.eval.inference.generation import check_infills
 from syntaxdiff.eval.outputs import check_folder
 from syntaxdiff.eval.problems.problem import DEFAULT_MBPP_SPLIT, INFILLING, Problem, read_problems
 from syntaxdiff.eval.progress import OnProgress, Progress
@@ -57,10 +56,10 @@ def evaluate(
 
     Args:
         benchmark, split: of problems.read_problems
-        out: folder of settings, samples and results; a run that was cut off goes on there
+        out: folder of settings, samples and results; an interrupted run is resumed there
         workers: programs that run at a time
         unsafe: run programs also where they cannot be isolated
-        restart: begin anew, whatever ``out`` holds
+        restart: start from scratch, whatever ``out`` holds
         given: options that a person gave, as parameters of the command: those that can have no effect are refused
 
     Raises:
@@ -72,8 +71,8 @@ def evaluate(
     checkpoint = _check(benchmark, config, out, workers, given)
     available = read_problems(benchmark, split=split, file=config.problems)
     problems = available[: config.limit]
-    writer: References | Model = (
-        References(problems) if checkpoint is None else Model(benchmark, split, problems, config, checkpoint)
+    solver: References | ModelAnswers = (
+        References(problems) if checkpoint is None else ModelAnswers(benchmark, split, problems, config, checkpoint)
     )
     settings = {
         "benchmark": problems[0].benchmark,
@@ -81,21 +80,22 @@ def evaluate(
         "limit": config.limit,
         "problems_sha256": digest_of_problems(problems),
     }
-    refuse_other_results(out, settings | writer.settings, restart=restart)
+    refuse_other_results(out, settings | solver.settings, restart=restart)
     with Sandbox(workers=workers, unsafe=unsafe) as sandbox:
-        writer.load()
-        settings |= writer.settings
+        solver.load()
+        settings |= solver.settings
         folder = ResultsFolder(out, settings, num_samples=config.samples, restart=restart)
         references = _run_references(problems, sandbox, on_progress)
-        writer.write(folder, on_progress)
+        for progress in solver.generate_into(folder):
+            on_progress(progress)
         _run_programs(folder, problems, references, sandbox, on_progress)
         results = summarize(
             folder.samples,
             problems,
             references,
-            checkpoint=writer.name,
+            checkpoint=solver.name,
             settings=settings,
-            machine=writer.machine or folder.earlier_machine,
+            machine=solver.machine or folder.earlier_machine,
             is_complete=len(problems) == len(available),
             isolation=sandbox.isolation.to_dict(),
             seconds=time.monotonic() - started,
@@ -122,7 +122,7 @@ def _check(benchmark: str, config: EvaluationConfig, out: Path, workers: int, gi
         config.ckpt, device=config.device, dtype=config.dtype, kind=config.kind, mask_token=config.mask_token
     )
     if is_infilling:
-        check_infills(checkpoint)
+        checkpoint.check_infilling()
     refuse_without_effect(given, checkpoint.kind, temperature=config.generation.temperature, is_infilling=is_infilling)
     return checkpoint
 

@@ -1,48 +1,50 @@
-"""Who writes the candidates of an evaluation: a checkpoint, or the benchmark itself with its own solutions.
+"""Answers to the problems of an evaluation: from a checkpoint, or the benchmark's own solutions.
 
-Both tell what decides what they write, and put finished problems on the disk one by one. What follows is in evaluate.py.
+Both know the settings that decide their answers, and store finished problems one by one. Judging is in evaluate.py.
 """
 
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from hashlib import sha256
-from typing import Any
-
-import torch
+from typing import Any, NamedTuple
 
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.effect import REFERENCE, effective
+from syntaxdiff.eval.benchmarks.identity import checkpoint_identity, dtype_of, machine_of
 from syntaxdiff.eval.benchmarks.results import ResultsFolder, Sample
-from syntaxdiff.eval.inference.checkpoint import Checkpoint, Described, Unloaded
-from syntaxdiff.eval.inference.generation import (
-    Generated,
-    GenerationConfig,
-    OnDone,
-    batch_size_of,
-    check_prompts,
-    check_sequences,
-    generate,
-    infill,
-)
-from syntaxdiff.eval.inference.likelihood import log_likelihood
+from syntaxdiff.eval.inference.answer import Answer
+from syntaxdiff.eval.inference.checkpoint import Unloaded
+from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.inference.repair import find_faults
 from syntaxdiff.eval.inference.steps import Cell, steps_of
 from syntaxdiff.eval.problems.problem import INFILLING, Problem, read_problems
-from syntaxdiff.eval.progress import OnProgress, Progress
+from syntaxdiff.eval.progress import Progress
 from syntaxdiff.eval.prompting.extraction import Extracted, extract
 from syntaxdiff.eval.prompting.prompts import Prompt, digest, prompter
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.train.model.export import PROGRAMS_ALONE
 
-TOO_LONG = "too-long"  # a prompt that leaves no room for the answer: nothing was written
-HOLE = "<hole>"  # in a stored prompt, where the masks stood
-_FINGERPRINT_BYTES = 1 << 20  # of both ends of a file of weights
+TOO_LONG = "too-long"  # extraction of a prompt that leaves no room for an answer: nothing was generated
+HOLE = "<hole>"  # in a stored prompt, where the masks are
+
+
+class Candidate(NamedTuple):
+    """One answer that is to be generated: a problem has as many as there are samples."""
+
+    problem: Problem
+    prompt: Prompt
+    key: str  # of its random numbers
+
+
+class TimedAnswer(NamedTuple):
+    """A candidate's answer, and the seconds since the one before."""
+
+    answer: Answer
+    seconds: float
 
 
 class References:
-    """Writes the benchmark's own solutions."""
+    """The benchmark's own solutions as answers."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self._problems = problems
@@ -53,17 +55,18 @@ class References:
     def load(self) -> None:
         """There is nothing to load."""
 
-    def write(self, folder: ResultsFolder, on_progress: OnProgress) -> None:
-        """The solutions of the problems that are not finished."""
+    def generate_into(self, folder: ResultsFolder) -> Iterator[Progress]:
+        """Stores the solutions of the problems that are not finished."""
         for problem in self._problems:
             if problem.task_id not in folder.finished:
                 prompt = Prompt("", [], "", False)
                 extracted = Extracted(problem.reference, REFERENCE)
                 folder.append([_sample(problem, prompt, problem.solution, extracted)])
+        return iter(())
 
 
-class Model:
-    """Writes a checkpoint's answers."""
+class ModelAnswers:
+    """A checkpoint's answers."""
 
     def __init__(
         self, benchmark: str, split: str | None, problems: Sequence[Problem], config: EvaluationConfig, checkpoint: Unloaded
@@ -71,7 +74,7 @@ class Model:
         """Makes the prompts; the weights are not needed for that.
 
         Raises:
-            SettingsError: prompts of this preset cannot be had for the checkpoint, or none leaves room for an answer
+            SettingsError: the checkpoint cannot have prompts of this preset, or none leaves room for an answer
             TokenizerError: the chat template cannot be used, or the tokenizer loses text
         """
         self._problems, self._config = problems, config
@@ -91,83 +94,91 @@ class Model:
         if not fitting:
             raise SettingsError(f"no prompt leaves {checkpoint.name} room for an answer: lower --gen-length")
         if self._is_infilling:
-            check_sequences(checkpoint, fitting)
+            checkpoint.check_sequences(fitting)
         else:
-            check_prompts(checkpoint, fitting, config.generation)
+            checkpoint.check_prompts(fitting, config.generation)
         text = self._prompter.text_with(benchmark)
         self.machine: dict[str, Any] | None = None
         self.settings: dict[str, Any] = {
-            "checkpoint": _identity(checkpoint),
+            "checkpoint": checkpoint_identity(checkpoint),
             "prompt": {"preset": self._prompter.preset, "text": text, "sha256": digest(text)},
             "samples": config.samples,
             "generation": effective(_decisive(config.generation), checkpoint.kind, is_infilling=self._is_infilling),
         }
-        if config.samples > 1 and checkpoint.kind == "diffusion":
+        if config.samples > 1 and checkpoint.abilities.estimates_likelihood:
             self.settings["likelihood_samples"] = config.likelihood_samples
         if self._is_infilling:
             self.settings["hole_tokens"] = config.hole_tokens or REFERENCE
 
     def load(self) -> None:
         """Loads the weights, whose precision is the last of the settings."""
-        self._checkpoint = self._opened.load()
-        self.settings["dtype"] = _dtype(self._checkpoint)
+        self._model = self._opened.load()
+        self.settings["dtype"] = dtype_of(self._model)
 
-    def write(self, folder: ResultsFolder, on_progress: OnProgress) -> None:
-        """Answers to the problems that are not finished, each on the disk as soon as it is there."""
-        left = [problem for problem in self._problems if problem.task_id not in folder.finished]
-        count = self._config.samples
-        done = len(self._problems) - len(left)
-        shown = [(problem, self._prompts[problem.task_id]) for problem in left]
-        fitting = [(problem, prompt) for problem, prompt in shown if self._fits(prompt)]
-        for problem, prompt in shown:
-            if not self._fits(prompt):
+    def generate_into(self, folder: ResultsFolder) -> Iterator[Progress]:
+        """Answers the unfinished problems, and stores each as soon as it has all candidates; yields after each answer."""
+        count, total = self._config.samples, len(self._problems) * self._config.samples
+        finished, fitting = folder.finished, []
+        for problem in self._problems:
+            prompt = self._prompts[problem.task_id]
+            if problem.task_id in finished:
+                continue
+            if self._fits(prompt):
+                fitting.append(problem)
+            else:
                 unanswered = _sample(problem, prompt, "", Extracted("", TOO_LONG))
                 folder.append([replace(unanswered, sample=number, is_chosen=number == 0) for number in range(count)])
-                done += 1
-        on_progress(Progress("generating", done * count, len(self._problems) * count))
-        left, prompts = [problem for problem, _ in fitting], [prompt for _, prompt in fitting]
-        waiting: dict[int, list[Generated]] = {}
-        seconds: dict[int, float] = {}
-        total = Counter({"answers": done * count})
-        last = time.monotonic()
-
-        def on_done(index: int, generated: Generated) -> None:
-            nonlocal last
-            place = index // count
-            waiting.setdefault(place, []).append(generated)
-            seconds[place] = seconds.get(place, 0.0) + time.monotonic() - last
-            total.update(answers=1, tokens=generated.num_generated, forward=generated.num_forward)
-            if len(waiting[place]) == count:
-                folder.append(self._samples(left[place], prompts[place], waiting.pop(place), seconds.pop(place)))
-            note = f"{total['forward'] / max(1, total['tokens']):.2f} forward passes a token"
-            on_progress(Progress("generating", total["answers"], len(self._problems) * count, note))
-            last = time.monotonic()  # what it took to choose and to store is no generation
-
-        if left:
-            self._generate(left, prompts, on_done)
+        num_answers = total - len(fitting) * count
+        yield Progress("generating", num_answers, total)
+        num_tokens = num_forward = 0
+        answers: defaultdict[str, list[TimedAnswer]] = defaultdict(list)
+        for candidate, timed in self._generate(fitting):
+            of_problem = answers[candidate.problem.task_id]
+            of_problem.append(timed)
+            if len(of_problem) == count:
+                folder.append(self._samples(candidate.problem, candidate.prompt, of_problem))
+                del answers[candidate.problem.task_id]
+            num_answers += 1
+            num_tokens += timed.answer.num_generated
+            num_forward += timed.answer.num_forward
+            yield Progress("generating", num_answers, total, f"{num_forward / max(1, num_tokens):.2f} forward passes a token")
 
     def _fits(self, prompt: Prompt) -> bool:
         most = self._opened.max_positions
-        room = 0 if self._is_infilling else self._config.generation.gen_length
-        return most is None or len(prompt.token_ids) + room <= most
+        return most is None or len(prompt.token_ids) + self._num_new <= most
 
-    def _generate(self, problems: Sequence[Problem], prompts: Sequence[Prompt], on_done: OnDone) -> None:
-        """Candidates of all problems, those of one beside each other; each has random numbers of its own."""
-        config = self._config
-        keys = [f"{problem.task_id}/{number}" for problem in problems for number in range(config.samples)]
-        ids = [prompt.token_ids for prompt in prompts for _ in range(config.samples)]
-        longest = max(map(len, ids), default=1) + (0 if self._is_infilling else config.generation.gen_length)
-        batch_size = batch_size_of(self._checkpoint, longest, config.generation)
-        self.machine = {**_machine(self._checkpoint), "batch_size": min(batch_size, len(ids))}
-        write = infill if self._is_infilling else generate
-        settled = replace(config.generation, batch_size=batch_size)
-        write(self._checkpoint, ids, settled, keys=keys, with_trace=config.trace, on_done=on_done)
+    @property
+    def _num_new(self) -> int:
+        """Tokens that a prompt needs room for; a canvas has its masks already."""
+        return 0 if self._is_infilling else self._config.generation.gen_length
 
-    def _samples(self, problem: Problem, prompt: Prompt, answers: list[Generated], seconds: float) -> list[Sample]:
-        """One problem's candidates as they are stored, the most probable one chosen."""
+    def _generate(self, problems: Sequence[Problem]) -> Iterator[tuple[Candidate, TimedAnswer]]:
+        """Answers of all candidates as they are done. Choosing and storing does not count into their seconds."""
+        if not problems:
+            return
+        candidates = [
+            Candidate(problem, self._prompts[problem.task_id], f"{problem.task_id}/{number}")
+            for problem in problems
+            for number in range(self._config.samples)
+        ]
+        ids = [candidate.prompt.token_ids for candidate in candidates]
+        batch_size = self._model.batch_size(max(map(len, ids)) + self._num_new, self._config.generation)
+        self.machine = {**machine_of(self._model), "batch_size": min(batch_size, len(ids))}
+        generate = self._model.infill if self._is_infilling else self._model.generate
+        config = replace(self._config.generation, batch_size=batch_size)
+        keys = [candidate.key for candidate in candidates]
+        started = time.monotonic()
+        for index, answer in generate(ids, config, keys=keys, with_trace=self._config.trace):
+            yield candidates[index], TimedAnswer(answer, time.monotonic() - started)
+            started = time.monotonic()
+
+    def _samples(self, problem: Problem, prompt: Prompt, timed: Sequence[TimedAnswer]) -> list[Sample]:
+        """One problem's candidates as they are stored, the most probable one chosen. Each has an equal share of the time."""
+        answers = [answer for answer, _ in timed]
+        seconds = sum(seconds for _, seconds in timed)
         nats: list[float | None] = [None] * len(answers)
         if len(answers) > 1:
-            nats = list(self._nats_a_token(prompt, answers))
+            nats = list(self._nats_per_token(prompt, answers))
         best = max(range(len(answers)), key=lambda number: (nats[number] or 0.0, -number))
         samples = []
         for number, answer in enumerate(answers):
@@ -190,18 +201,17 @@ class Model:
             )
         return samples
 
-    def _steps(self, prompt: Prompt, answer: Generated) -> list[list[Cell]] | None:
+    def _steps(self, prompt: Prompt, answer: Answer) -> list[list[Cell]] | None:
         if answer.trace is None:
             return None
-        ids, mask_id = prompt.token_ids, self._checkpoint.token_ids.mask
+        ids, mask_id = prompt.token_ids, self._model.token_ids.mask
         start = ids.index(mask_id) if self._is_infilling else len(ids)
-        return steps_of(self._checkpoint, start, answer.trace)
+        return steps_of(self._model, start, answer.trace)
 
-    def _nats_a_token(self, prompt: Prompt, answers: Sequence[Generated]) -> list[float]:
-        """Log-likelihood a token: the whole one would choose the shortest. Equal answers are asked about once."""
+    def _nats_per_token(self, prompt: Prompt, answers: Sequence[Answer]) -> list[float]:
+        """Log-likelihood per token: the whole one would choose the shortest. Equal answers are scored once."""
         different = list(dict.fromkeys(tuple(answer.token_ids) for answer in answers))
-        nats = log_likelihood(
-            self._checkpoint,
+        nats = self._model.log_likelihood(
             prompt.token_ids,
             different,
             num_samples=self._config.likelihood_samples,
@@ -236,43 +246,10 @@ def _sample(problem: Problem, prompt: Prompt, answer: str, extracted: Extracted)
 
 
 def _parses(program: str) -> bool:
-    """Whether tree-sitter finds no error in a program; an empty one is none."""
+    """Whether tree-sitter finds no error in a program; an empty text is not a program."""
     return bool(program.strip()) and find_faults(program.encode("utf-8", "replace"), "python").error_bytes == 0
 
 
 def _decisive(config: GenerationConfig) -> dict[str, Any]:
-    """What decides tokens: in exact arithmetic the batch size does not, so a run may go on with another."""
+    """The settings that decide tokens. In exact arithmetic the batch size does not, so a run can be resumed with another."""
     return {name: value for name, value in asdict(config).items() if name != "batch_size"}
-
-
-def _machine(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What times, and the last digits of numbers, depend on beside the settings."""
-    device = checkpoint.device
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "dtype": _dtype(checkpoint),
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _dtype(checkpoint: Checkpoint) -> str:
-    return str(next(checkpoint.model.parameters()).dtype).removeprefix("torch.")
-
-
-def _identity(checkpoint: Described) -> dict[str, Any]:
-    """What tells a checkpoint from others, wherever it lies: step, and a digest of both ends of its files of weights."""
-    content = sha256((checkpoint.folder / "config.json").read_bytes())
-    for path in sorted((*checkpoint.folder.glob("*.safetensors"), *checkpoint.folder.glob("*.bin"))):
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            content.update(f"{path.name} {size}\n".encode() + file.read(_FINGERPRINT_BYTES))
-            file.seek(max(0, size - _FINGERPRINT_BYTES))
-            content.update(file.read())
-    told = {
-        "kind": checkpoint.kind,
-        "step": checkpoint.info.get("step"),
-        "sha256": content.hexdigest(),
-    }
-    if PROGRAMS_ALONE in checkpoint.info:
-        told[PROGRAMS_ALONE] = checkpoint.info[PROGRAMS_ALONE]  # what the preset `auto` goes by
-    return told

@@ -1,4 +1,4 @@
-"""A model and what it writes: loading checkpoints, denoising on canvases, caching, left-to-right baselines, repair, likelihood.
+"""Models and what they generate: checkpoints, the two kinds of model, the sampler with its caches, repair, likelihoods.
 
-Problems, prompts and scores are not known here: ids in, ids and text out.
+Read language_model.py first. Problems, prompts and scores are not known here: ids in, ids and text out.
 """

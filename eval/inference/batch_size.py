@@ -1,45 +1,56 @@
-"""How many sequences are written at a time where nobody says: as many as there is memory for beside the weights, up to a limit.
+"""Batch sizes: how many sequences are generated together, and which.
 
-Sequences share each step's fixed cost and reading of the weights. The results do not depend on their number, but for rounding.
+Where no size is asked for, as many as half of the free memory holds next to the weights, up to a limit. Sequences share each
+step's fixed cost and the reading of the weights. Results do not depend on their number, except for rounding.
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from syntaxdiff.eval.inference.checkpoint import Checkpoint
-
 MOST = {"cuda": 32, "cpu": 8}  # a batch is finished as a whole, or lost where a run is cut off; 8 use a core as well as 32 do
-SHARE = 0.5  # of the free memory that canvases may take: the rest is for what the estimate does not know
+SHARE = 0.5  # of the free memory that sequences may take: the rest is for what the estimate leaves out
 _MEMORY = Path("/proc/meminfo")
 
 
-def canvases_at_a_time(checkpoint: Checkpoint, length: int, num_scored: int) -> int:
+def largest_batch(network: Any, length: int, num_scored: int) -> int:
     """A batch size, from 1 to MOST of the device.
 
     Args:
+        network: of transformers, on its device
         length: tokens of the longest sequence, prompt and answer
         num_scored: positions of it whose logits are computed at a time
     """
-    device = checkpoint.device
-    room = int(SHARE * _free_bytes(device) / canvas_bytes(checkpoint, length, num_scored))
-    return max(1, min(MOST.get(device.type, 1), room))
+    device: torch.device = network.device
+    count = int(SHARE * _free_bytes(device) / sequence_bytes(network, length, num_scored))
+    return max(1, min(MOST.get(device.type, 1), count))
 
 
-def canvas_bytes(checkpoint: Checkpoint, length: int, num_scored: int) -> int:
-    """About what one sequence takes in a forward pass, weights excluded."""
-    network = checkpoint.model.network if checkpoint.kind == "diffusion" else checkpoint.model
-    told = network.config
+def sequence_bytes(network: Any, length: int, num_scored: int) -> int:
+    """Estimated memory of one sequence in a forward pass, in bytes, weights excluded. Arguments as of ``largest_batch``."""
+    config = network.config
     width = network.dtype.itemsize
-    heads = told.num_attention_heads
-    key_values = getattr(told, "num_key_value_heads", None) or heads
-    head_width = getattr(told, "head_dim", None) or told.hidden_size // heads
-    kept = 2 * told.num_hidden_layers * key_values * head_width * width * length
+    heads = config.num_attention_heads
+    key_values = getattr(config, "num_key_value_heads", None) or heads
+    head_width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kept = 2 * config.num_hidden_layers * key_values * head_width * width * length
     # In one layer: hidden states, queries, keys, values, both halves of the MLP, and scores where attention is not fused.
-    passing = length * (8 * told.hidden_size + 3 * getattr(told, "intermediate_size", 4 * told.hidden_size)) * width
+    passing = length * (8 * config.hidden_size + 3 * getattr(config, "intermediate_size", 4 * config.hidden_size)) * width
     scores = heads * length * length * 4
-    logits = num_scored * told.vocab_size * (width + 4 + 2 * 8)  # as they come, in float32, and with noise in float64
+    logits = num_scored * config.vocab_size * (width + 4 + 2 * 8)  # as computed, in float32, and with noise in float64
     return int(kept + passing + scores + logits)
+
+
+def batches(sequences: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
+    """Indices of sequences in batches, the longest first, so that sequences of similar length are together.
+
+    The order is stable: sequences of equal length stay in order.
+    """
+    order = sorted(range(len(sequences)), key=lambda index: -len(sequences[index]))
+    for first in range(0, len(order), batch_size):
+        yield order[first : first + batch_size]
 
 
 def _free_bytes(device: torch.device) -> int:
@@ -49,5 +60,5 @@ def _free_bytes(device: torch.device) -> int:
     try:
         lines = dict(line.split(":", 1) for line in _MEMORY.read_text("utf-8").splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):  # no Linux
+    except (OSError, KeyError, ValueError):  # not Linux
         return 0

@@ -1,9 +1,9 @@
 """Keys and values of a canvas kept between denoising steps, so that a step computes a window of positions only.
 
-Fast-dLLM (Wu et al. 2025): a block's first step computes the whole canvas; later steps compute the block and all behind it
-(``prefix``) or the block alone (``dual``), and attend to what was kept of the rest. With attention both ways this is an
+Fast-dLLM (Wu et al. 2025): a block's first step computes the whole canvas; later steps compute the block and all after it
+(``prefix``) or only the block (``dual``), and attend to what was kept of the rest. With attention both ways this is an
 approximation: kept keys and values do not see what was filled since. transformers' attention layers call ``update`` as they
-would of their own caches.
+would of their own caches. When a cache is refreshed is up to sampler.py.
 
 Shapes: B canvases, H key-value heads, L positions, W positions of the window, E head width.
 """
@@ -32,7 +32,7 @@ class KeyValues:
             self._layers = []
 
     def keep_rows(self, rows: Tensor) -> None:
-        """Goes on with some of the canvases, by index."""
+        """Keeps only some of the canvases, by index."""
         self._layers = [(keys[rows], values[rows]) for keys, values in self._layers]
 
     def update(self, keys_BHWE: Tensor, values_BHWE: Tensor, layer: int) -> tuple[Tensor, Tensor]:

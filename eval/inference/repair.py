@@ -1,9 +1,9 @@
 """Syntax in the loop: where a finished program does not parse, the tokens at fault are hidden and denoised again.
 
 The program is the last fenced block of a known language that the model had a hand in, or the whole text where the prompt is
-code and no chat. Tokens of ERROR nodes outside of their sound subtrees, tokens beside a MISSING node, and the least confident
+code and no chat. Tokens of ERROR nodes outside of their sound subtrees, tokens next to a MISSING node, and the least confident
 tokens around both are masked and filled with the text on both sides in view; the version with fewer error bytes stays. The
-number of tokens stays the same, so what lacks room for a token cannot be mended. tree-sitter forgives some of what a compiler
+number of tokens stays the same, so a missing token can only replace another one. tree-sitter forgives some of what a compiler
 does not.
 
 Shapes: T tokens.
@@ -19,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from syntaxdiff.eval.inference.canvas import Canvas, Filler
+from syntaxdiff.eval.inference.answer import Repair, answer_end
+from syntaxdiff.eval.inference.canvas import Canvas
+from syntaxdiff.eval.inference.sampler import Sampler
 from syntaxdiff.pipeline.syntax.alignment import anchors
 from syntaxdiff.pipeline.syntax.grammar import language_of_fence, load_grammar
 from syntaxdiff.pipeline.syntax.spans import read_nodes
@@ -29,19 +31,6 @@ NEAR_TOKENS = 4  # in the first round; twice as many in each further one
 MIN_NEAR_HIDDEN = 2
 MOST_HIDDEN = 0.5  # of the written tokens of a program: one that is wrong all over is not worth more
 _FENCE = re.compile(rb"^[ \t]{0,3}(`{3,}|~{3,})[ \t]*([^\n`]*)$", re.MULTILINE)
-
-
-class Repair(NamedTuple):
-    """What syntax repair did to one answer.
-
-    ``rounds`` is 0 where the program parses, or where none was found (then ``language`` is None).
-    """
-
-    language: str | None
-    rounds: int
-    num_hidden: int
-    error_bytes_before: int
-    error_bytes_after: int
 
 
 class Program(NamedTuple):
@@ -125,28 +114,25 @@ class Diagnosis:
 
 @dataclass(frozen=True, kw_only=True)
 class Repairer:
-    """Finds what is wrong in canvases, and has it filled anew.
+    """Finds what is wrong in canvases, and has it masked and filled again.
 
     Attributes:
-        filler: as for the first version; it writes no end tokens here, which would cut the program short
+        sampler: of the first version; for repairs it writes no end tokens, which would cut the program short
         codec: of the model's tokenizer
         special_ids: tokens that are no text
-        end_ids: tokens that end the answer
+        end_ids: tokens that end the answer; none for a canvas that is infilled
         header_ids: what opens an answer in a chat; a prompt without them is code
-        language: of code that no fence names
     """
 
-    filler: Filler
+    sampler: Sampler
     codec: Codec
     special_ids: frozenset[int]
     end_ids: frozenset[int]
     header_ids: tuple[int, ...]
-    language: str
 
     def repair(self, canvases: Sequence[Canvas], rounds: int) -> list[Repair]:
         """Up to so many rounds for each canvas whose program has errors; the best version stays, the first of equal ones."""
-        never = tuple({*self.filler.rule.never, *self.end_ids})
-        filler = dataclasses.replace(self.filler, rule=dataclasses.replace(self.filler.rule, never=never, lower_end=False))
+        sampler = self._without_ends()
         found = [self.diagnose(canvas) for canvas in canvases]
         first = list(found)
         tried, num_hidden = [0] * len(canvases), [0] * len(canvases)
@@ -156,8 +142,8 @@ class Repairer:
                 places = to_hide(canvas, diagnosis, NEAR_TOKENS << number) if diagnosis and diagnosis.error_bytes else []
                 if places:
                     hidden[row] = torch.tensor(places), canvas.ids.clone(), canvas.confidence.clone()
-                    canvas.write(hidden[row][0], torch.full((len(places),), filler.rule.mask_id))
-            filler.fill([canvases[row] for row in hidden])
+                    canvas.write(hidden[row][0], torch.full((len(places),), sampler.output_ids.mask))
+            sampler.fill([canvases[row] for row in hidden])
             for row, (places_T, ids, confidence) in hidden.items():
                 tried[row] += 1
                 num_hidden[row] += len(places_T)
@@ -178,6 +164,12 @@ class Repairer:
             for row, (before, after) in enumerate(zip(first, found, strict=True))
         ]
 
+    def _without_ends(self) -> Sampler:
+        """The sampler that writes no end tokens, and does not fill their places last."""
+        ids = self.sampler.output_ids
+        config = dataclasses.replace(self.sampler.config, lower_eos=False)
+        return dataclasses.replace(self.sampler, output_ids=ids._replace(never=ids.never | self.end_ids), config=config)
+
     def diagnose(self, canvas: Canvas) -> Diagnosis | None:
         """What is wrong with a canvas's program; None where it holds none."""
         ids: list[int] = canvas.ids.tolist()
@@ -190,7 +182,7 @@ class Repairer:
         written_from = int(start_byte[canvas.start]) if canvas.start < len(ids) else len(text)
         turn = self._turn_start(ids[: canvas.start])
         turn_from = None if turn is None else int(end_byte[turn - 1])
-        program = find_program(text, turn_from, written_from, self.language)
+        program = find_program(text, turn_from, written_from, self.sampler.config.language)
         if program is None:
             return None
         faults = find_faults(text[program.start_byte : program.end_byte], program.language)
@@ -198,7 +190,7 @@ class Repairer:
         start, end = np.searchsorted(anchor, (program.start_byte, program.end_byte)).tolist()
         inside = anchor[start:end] - program.start_byte
         is_faulty_T = faults.is_faulty[inside]
-        for byte in faults.missing:  # nothing is there to hide: its neighbours must make room
+        for byte in faults.missing:  # nothing is there to mask, so its neighbours are
             after = int(np.searchsorted(inside, byte))
             is_faulty_T[max(after - 1, 0) : after + 1] = True
         return Diagnosis(
@@ -208,27 +200,22 @@ class Repairer:
     def _pieces(self, ids: list[int]) -> list[bytes]:
         """The text of each token; none for special ones."""
         if self.codec.is_byte_level:
-            return [b"" if one in self.special_ids else self.codec.decode([one]) for one in ids]
+            return [b"" if token in self.special_ids else self.codec.decode([token]) for token in ids]
         pieces: list[bytes] = []
         plain: list[int] = []
         text = b""
-        for one in ids:
-            plain += [one] if one not in self.special_ids else []
+        for token in ids:
+            plain += [token] if token not in self.special_ids else []
             whole = self.codec.decode(plain) if plain else b""
             pieces.append(whole[len(text) :])
             text = whole if len(whole) > len(text) else text
         return pieces
 
     def _turn_start(self, prompt_ids: list[int]) -> int | None:
-        """Position behind the last header of an assistant's turn; None where there is none."""
+        """Position after the last header of an assistant's turn; None where there is none."""
         size = len(self.header_ids)
         ends = range(len(prompt_ids), size - 1, -1) if size else range(0)
         return next((end for end in ends if tuple(prompt_ids[end - size : end]) == self.header_ids), None)
-
-
-def answer_end(ids: Sequence[int], start: int, end_ids: frozenset[int]) -> int:
-    """Position of the first end token at or after a position; the number of ids where there is none."""
-    return next((place for place in range(start, len(ids)) if ids[place] in end_ids), len(ids))
 
 
 def to_hide(canvas: Canvas, diagnosis: Diagnosis, near_tokens: int) -> list[int]:

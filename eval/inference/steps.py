@@ -1,11 +1,13 @@
-"""What each denoising step wrote, as text: kept with results, and shown step by step without the model or its tokenizer."""
+"""What each denoising step wrote, as text: kept with results, so that it can be shown without the model or its tokenizer.
+
+How it is drawn is up to the report.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from syntaxdiff.eval.inference.canvas import Commit
-from syntaxdiff.eval.inference.checkpoint import Checkpoint
-from syntaxdiff.eval.inference.generation import text_between
+from syntaxdiff.eval.inference.language_model import Described
 
 HIDDEN, PLAIN, SPECIAL = 0, 1, 2
 
@@ -27,22 +29,22 @@ class Cell(NamedTuple):
 Steps: TypeAlias = Sequence[Sequence[Cell]]
 
 
-def steps_of(checkpoint: Checkpoint, start: int, trace: Sequence[Commit]) -> list[list[Cell]]:
+def steps_of(model: Described, start: int, trace: Sequence[Commit]) -> list[list[Cell]]:
     """The steps of a trace whose positions count from elsewhere.
 
     Args:
         start: position of the first place that was masked
     """
-    tokenizer = checkpoint.tokenizer
+    tokenizer = model.tokenizer
     special = set(tokenizer.all_special_ids)
     before = tokenizer.encode("a", add_special_tokens=False)  # some tokenizers drop a space where a text begins
 
     def cell(position: int, token_id: int) -> Cell:
-        if token_id == checkpoint.token_ids.mask:
+        if token_id == model.token_ids.mask:
             return Cell(position - start, token_id, "", HIDDEN)
         if token_id in special:
             return Cell(position - start, token_id, str(tokenizer.convert_ids_to_tokens(token_id)), SPECIAL)
-        text = text_between(checkpoint, [*before, token_id], len(before), len(before) + 1)
+        text = model.text_between([*before, token_id], len(before), len(before) + 1)
         return Cell(position - start, token_id, text, PLAIN)
 
-    return [[cell(*one) for one in zip(commit.positions, commit.token_ids, strict=True)] for commit in trace]
+    return [[cell(*written) for written in zip(commit.positions, commit.token_ids, strict=True)] for commit in trace]

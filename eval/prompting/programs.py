@@ -1,16 +1,24 @@
-"""Programs for whoever asks: behind prompts, or in the holes of a program. Nothing is run and nothing is scored."""
+"""Programs from a model, from Python or the command line: answers to prompts, or the holes of a program filled.
+
+Three lines suffice::
+
+    model = load_checkpoint("out/")
+    for index, program in generate(model, ["Add two numbers."]):
+        print(program.program)
+
+Nothing is run and nothing is scored here.
+"""
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from syntaxdiff.eval.inference import generation
 from syntaxdiff.eval.inference.canvas import Commit
-from syntaxdiff.eval.inference.checkpoint import Checkpoint, Described
-from syntaxdiff.eval.inference.generation import GenerationConfig, OnDone
+from syntaxdiff.eval.inference.generation import FAST, GenerationConfig
+from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.eval.problems.problem import INFILLING, Problem
 from syntaxdiff.eval.prompting.extraction import extract
 from syntaxdiff.eval.prompting.prompts import AUTO, Prompt, Prompter, prompter
@@ -25,13 +33,15 @@ DEFAULT_HOLE_TOKENS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What came of one prompt, or of one program with holes.
+    """What a model wrote for one prompt, or for one program with holes.
 
     Attributes:
-        prompt: as the model saw it; of a program with holes: the program
+        prompt: as the model saw it; the program, where it has holes
         answer: all that the model wrote
         program: the program in it
         prompt_ids: of the prompt, or of the canvas with its masks
+        num_tokens: tokens that the model wrote, up to the end of the answer
+        num_forward: forward passes
         trace: what each step wrote, positions counted from the start of ``prompt_ids``; None where it was not asked for
     """
 
@@ -49,51 +59,55 @@ class Written:
 
 
 def generate(
-    checkpoint: Checkpoint,
+    model: LanguageModel,
     prompts: Sequence[str],
-    config: GenerationConfig,
+    config: GenerationConfig = FAST,
     *,
     preset: str = AUTO,
     with_trace: bool = False,
-    on_done: OnDone | None = None,
-) -> list[Written]:
-    """Programs behind prompts.
+) -> Iterator[tuple[int, Written]]:
+    """Yields what the model wrote for each prompt, with the prompt's index, as soon as its batch is done.
+
+    The longest prompts come first; ``in_order`` of inference's answer.py makes a list.
 
     Args:
-        prompts: what a user says; with a preset without a chat template, the text that the model goes on with
-        preset: of prompts.PRESETS
+        model: of ``load_checkpoint``
+        prompts: what a user says; with a preset without a chat template, the text that the model continues
+        config: how to generate
+        preset: of prompts.PRESETS, or ``auto``
         with_trace: keep what each step wrote
 
     Raises:
-        SettingsError: no prompts are given, the preset does not fit, or a prompt leaves no room for the answer
+        SettingsError: at the call: there are no prompts, the preset does not fit, or a prompt leaves no room for the answer
     """
-    maker = prompter(checkpoint, preset, "generate")
-    problems, shown = _shown(maker, prompts)
-    answers = generation.generate(
-        checkpoint, [prompt.token_ids for prompt in shown], config, with_trace=with_trace, on_done=on_done
-    )
-    return [
-        Written(
-            prompt=prompt.text,
-            answer=answer.text,
-            program=extract(answer.text, problem, prompt).program,
-            prompt_ids=prompt.token_ids,
-            num_tokens=answer.num_generated,
-            num_forward=answer.num_forward,
-            trace=answer.trace,
+    problems, shown = _shown(prompter(model, preset, "generate"), prompts)
+    answers = model.generate([prompt.token_ids for prompt in shown], config, with_trace=with_trace)
+    return (
+        (
+            index,
+            Written(
+                prompt=shown[index].text,
+                answer=answer.text,
+                program=extract(answer.text, problems[index], shown[index]).program,
+                prompt_ids=shown[index].token_ids,
+                num_tokens=answer.num_generated,
+                num_forward=answer.num_forward,
+                trace=answer.trace,
+            ),
         )
-        for problem, prompt, answer in zip(problems, shown, answers, strict=True)
-    ]
+        for index, answer in answers
+    )
 
 
-def check_prompts(checkpoint: Described, prompts: Sequence[str], config: GenerationConfig, *, preset: str = AUTO) -> str:
+def check_prompts(model: Described, prompts: Sequence[str], config: GenerationConfig, *, preset: str = AUTO) -> str:
     """Refuses what ``generate`` would, before the weights are loaded; returns the preset, by its own name."""
-    maker = prompter(checkpoint, preset, "generate")
-    generation.check_prompts(checkpoint, [prompt.token_ids for prompt in _shown(maker, prompts)[1]], config)
+    maker = prompter(model, preset, "generate")
+    model.check_prompts([prompt.token_ids for prompt in _shown(maker, prompts)[1]], config)
     return maker.preset
 
 
 def _shown(maker: Prompter, prompts: Sequence[str]) -> tuple[list[Problem], list[Prompt]]:
+    _check_texts(prompts, "prompts")
     if not prompts:
         raise SettingsError("there is no prompt: give one, or a file of them with --prompts")
     problems = [
@@ -103,41 +117,60 @@ def _shown(maker: Prompter, prompts: Sequence[str]) -> tuple[list[Problem], list
     return problems, [maker.prompt_of(problem) for problem in problems]
 
 
+def _check_texts(texts: Sequence[str], what: str) -> None:
+    """Raises SettingsError for one string, whose characters would each be taken for a text."""
+    if isinstance(texts, str):
+        raise SettingsError(f"{what} is one string: give a list of strings")
+
+
 def infill(
-    checkpoint: Checkpoint,
-    text: str,
-    config: GenerationConfig,
+    model: LanguageModel,
+    programs: Sequence[str],
+    config: GenerationConfig = FAST,
     *,
     marker: str = FILL,
     hole_tokens: int = DEFAULT_HOLE_TOKENS,
     preset: str = AUTO,
     with_trace: bool = False,
-) -> Written:
-    """A program with its holes filled.
+) -> Iterator[tuple[int, Written]]:
+    """Yields each program with its holes filled, with the program's index, as soon as its batch is done.
 
     Args:
-        text: the program, with ``marker`` where something is to be written
+        model: of ``load_checkpoint``
+        programs: with ``marker`` where something is to be written
+        config: how to generate; its ``gen_length`` and ``early_stop`` have no effect
+        marker: text that marks a hole
         hole_tokens: tokens of each hole; a hole is filled with exactly as many
+        preset: of prompts.PRESETS, or ``auto``
+        with_trace: keep what each step wrote
 
     Raises:
-        SettingsError: there is no hole, the preset or the model cannot fill any, or the program is too long
+        SettingsError: at the call: a program has no hole or is too long, or the preset or the model cannot fill any
     """
-    parts = holes(text, marker, hole_tokens)
-    canvas = check_holes(checkpoint, text, marker=marker, hole_tokens=hole_tokens, preset=preset)
-    (filled,) = generation.infill(checkpoint, [canvas], config, with_trace=with_trace)
-    return Written(
-        prompt=text,
-        answer=filled.text,
-        program=parts[0] + filled.text + parts[-1],
-        prompt_ids=canvas,
-        num_tokens=filled.num_generated,
-        num_forward=filled.num_forward,
-        trace=filled.trace,
+    _check_texts(programs, "programs")
+    model.check_infilling()
+    parts = [holes(program, marker, hole_tokens) for program in programs]
+    canvases = [check_holes(model, program, marker=marker, hole_tokens=hole_tokens, preset=preset) for program in programs]
+    answers = model.infill(canvases, config, with_trace=with_trace)
+    return (
+        (
+            index,
+            Written(
+                prompt=programs[index],
+                answer=answer.text,
+                program=parts[index][0] + answer.text + parts[index][-1],
+                prompt_ids=canvases[index],
+                num_tokens=answer.num_generated,
+                num_forward=answer.num_forward,
+                trace=answer.trace,
+            ),
+        )
+        for index, answer in answers
     )
 
 
 def holes(text: str, marker: str, hole_tokens: int) -> list[str]:
-    """What stands before, between and behind the holes. Raises SettingsError where there are none."""
+    """The text before, between and after the holes. Raises SettingsError where there are none."""
     if not marker or marker not in text:
         raise SettingsError(f"the program has no hole: put {marker or 'a marker'} where something is to be written")
     if hole_tokens < 1:
@@ -145,11 +178,11 @@ def holes(text: str, marker: str, hole_tokens: int) -> list[str]:
     return text.split(marker)
 
 
-def check_holes(checkpoint: Described, text: str, *, marker: str, hole_tokens: int, preset: str) -> list[int]:
+def check_holes(model: Described, text: str, *, marker: str, hole_tokens: int, preset: str) -> list[int]:
     """The ids of a program with masks for its holes; refuses what ``infill`` would, before the weights are loaded."""
     parts = holes(text, marker, hole_tokens)
-    canvas = prompter(checkpoint, preset, INFILLING).canvas_of(parts, [hole_tokens] * (len(parts) - 1))
-    generation.check_sequences(checkpoint, [canvas])
+    canvas = prompter(model, preset, INFILLING).canvas_of(parts, [hole_tokens] * (len(parts) - 1))
+    model.check_sequences([canvas])
     return canvas
 
 
@@ -189,4 +222,4 @@ def read_prompts(file: Path) -> list[str]:
 
 def write_programs(path: Path, written: Sequence[Written]) -> None:
     """Writes what came out as JSON lines. Raises StorageError where the disk refuses."""
-    write_text(path, "".join(json.dumps(one.to_dict()) + "\n" for one in written))
+    write_text(path, "".join(json.dumps(program.to_dict()) + "\n" for program in written))

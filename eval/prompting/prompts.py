@@ -12,7 +12,7 @@ from itertools import chain
 from types import SimpleNamespace
 from typing import NamedTuple
 
-from syntaxdiff.eval.inference.checkpoint import Described
+from syntaxdiff.eval.inference.language_model import Described
 from syntaxdiff.eval.problems.problem import INFILLING, Problem
 from syntaxdiff.pipeline.assembly.sample import Run, parts_of
 from syntaxdiff.pipeline.errors import SettingsError, TokenizerError

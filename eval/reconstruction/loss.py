@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from syntaxdiff.eval.inference.checkpoint import Checkpoint, Described
+from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.eval.reconstruction.reconstruct import check_fit, check_masked, weights_sha256
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_shard, read_manifest, storage_errors, write_text
@@ -51,7 +51,7 @@ class LossConfig:
         check_masked(self.strategies, self.max_span_share, self.split, counts)
 
 
-def loss(checkpoint: Checkpoint, data: Path, config: LossConfig, out: Path | None = None) -> dict[str, Any]:
+def loss(checkpoint: LanguageModel, data: Path, config: LossConfig, out: Path | None = None) -> dict[str, Any]:
     """Nats a token under each strategy: over all rates, by rate and by region; written to ``out / RESULT`` if given.
 
     Raises:

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 
-from syntaxdiff.eval.inference.checkpoint import Checkpoint, Described
-from syntaxdiff.eval.inference.generation import GenerationConfig, step_rule
+from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.eval.progress import OnProgress, Progress
 from syntaxdiff.eval.reconstruction.recovery import (
     SEEN,
@@ -120,7 +120,7 @@ class Drawn(NamedTuple):
 
 
 def reconstruct(
-    checkpoint: Checkpoint,
+    checkpoint: LanguageModel,
     data: Path,
     out: Path,
     config: ReconstructionConfig,
@@ -152,9 +152,9 @@ def reconstruct(
         out.mkdir(parents=True, exist_ok=True)
     cells = {} if restart else finished_cells(out / RESULT, head)
 
-    rule = step_rule(checkpoint, GenerationConfig())
-    unknown = range(codec.vocab_size, checkpoint.model.network.config.vocab_size)  # to the shards' tokenizer
-    rule = replace(rule, never=tuple(sorted({*rule.never, *unknown})))
+    sampler = checkpoint.sampler(GenerationConfig())
+    unknown = range(codec.vocab_size, checkpoint.vocab_size)  # to the shards' tokenizer
+    rule = replace(sampler.rule, never=tuple(sorted({*sampler.rule.never, *unknown})))
     size = Size(*config.shape_nodes)
     with Compiler() as compiler:
         told = _counter("training shapes", manifest.num_samples("train"), on_progress)
@@ -175,7 +175,7 @@ def reconstruct(
         for strategy, rate in todo:
             drawn = draw(subjects, manifest, config, strategy, rate)
             restored = restore(
-                checkpoint,
+                sampler.denoiser,
                 [one.masked for one in drawn],
                 rule,
                 num_steps=config.num_steps,
@@ -220,8 +220,7 @@ def _counter(stage: str, total: int, on_progress: OnProgress | None) -> Callable
 
 def check_fit(checkpoint: Described, manifest: Manifest, data: Path) -> None:
     """Raises SettingsError where a model cannot fill masks, TokenizerError where its ids are not those of the shards."""
-    if checkpoint.kind != "diffusion":
-        raise SettingsError(f"{checkpoint.name} writes from left to right and fills no masks: give a diffusion model")
+    checkpoint.check_infilling()
     told: dict[str, int] = Tokenizer.from_file(str(data / TOKENIZER / "tokenizer.json")).get_vocab()
     known = checkpoint.tokenizer.get_vocab()
     strange = next((piece for piece, one in told.items() if known.get(piece) != one), None)

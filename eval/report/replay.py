@@ -9,8 +9,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
+from syntaxdiff.eval.inference.answer import in_order
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, generate, text_between
+from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.inference.steps import HIDDEN, SPECIAL, Cell, Steps, steps_of
 from syntaxdiff.eval.masks.draw import Masks, Subject, draw_masks, pieces, read_subject
 from syntaxdiff.eval.report.findings import Training
@@ -130,12 +131,12 @@ def replay_panels(run: Training, shards: Shards, count: int, device: str) -> Htm
     if not chosen:
         raise SyntaxdiffError(f"no {SPLIT} sample of {shards.folder} leaves {run.name} room for {REPLAY.gen_length} tokens")
     prompts = [prompt for _, prompt in chosen]
-    answers = generate(checkpoint, prompts, REPLAY, with_trace=True)
+    answers = in_order(checkpoint.generate(prompts, REPLAY, with_trace=True))
     panels = []
     for (sample_id, prompt), answer in zip(chosen, answers, strict=True):
         assert answer.trace is not None
         steps = steps_of(checkpoint, len(prompt), answer.trace)
-        panels.append(steps_panel(sample_id, text_between(checkpoint, prompt, 0, len(prompt)), steps))
+        panels.append(steps_panel(sample_id, checkpoint.text_between(prompt, 0, len(prompt)), steps))
     return joined(
         (
             element("h3", f"Denoising, step by step, {run.name}"),

@@ -9,14 +9,14 @@ what to put there would decide.
 """
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from syntaxdiff.eval.inference.canvas import Commit
-from syntaxdiff.eval.inference.checkpoint import Checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, OnDone, text_between
+from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.eval.inference.repair import find_program
 from syntaxdiff.eval.prompting import programs
 from syntaxdiff.eval.prompting.prompts import AUTO
@@ -130,36 +130,31 @@ def read_programs(path: Path, *, field: str = "program", language: str = COMPILE
 
 
 def write_programs(
-    checkpoint: Checkpoint,
-    prompts: Sequence[str],
-    config: GenerationConfig,
-    *,
-    preset: str = AUTO,
-    on_done: OnDone | None = None,
-) -> list[WrittenProgram]:
-    """Programs behind prompts, as ``programs.generate`` finds them; traced where a diffusion model writes Python.
+    model: LanguageModel, prompts: Sequence[str], config: GenerationConfig, *, preset: str = AUTO
+) -> Iterator[tuple[int, WrittenProgram]]:
+    """Programs for prompts, by index, as ``programs.generate`` yields them; traced where a denoising model writes Python.
 
     Args:
         prompts: what a user says
         preset: how it is shown, of prompts.PRESETS
-        on_done: as of ``generation.generate``
 
     Raises:
         SettingsError: as ``programs.generate`` does
     """
-    traces = checkpoint.kind == "diffusion" and config.language == COMPILED_LANGUAGE
-    written = programs.generate(checkpoint, prompts, config, preset=preset, with_trace=traces, on_done=on_done)
-    return [
-        WrittenProgram(
-            code=one.program.encode("utf-8", "surrogatepass"),
-            language=config.language,
-            decided=None if one.trace is None else decided_parts(checkpoint, one.prompt_ids, one.trace, config.language),
+    traces = model.abilities.denoises_in_steps and config.language == COMPILED_LANGUAGE
+    for index, written in programs.generate(model, prompts, config, preset=preset, with_trace=traces):
+        trace = written.trace
+        yield (
+            index,
+            WrittenProgram(
+                code=written.program.encode("utf-8", "surrogatepass"),
+                language=config.language,
+                decided=None if trace is None else decided_parts(model, written.prompt_ids, trace, config.language),
+            ),
         )
-        for one in written
-    ]
 
 
-def decided_parts(checkpoint: Checkpoint, prompt: Sequence[int], trace: Sequence[Commit], language: str) -> list[bytes | None]:
+def decided_parts(checkpoint: Described, prompt: Sequence[int], trace: Sequence[Commit], language: str) -> list[bytes | None]:
     """The decided part of the program after each step: whole lines without a mask before or in them; None for no line yet."""
     canvas: dict[int, int] = {}
     parts: list[bytes | None] = []
@@ -181,7 +176,7 @@ def decided_parts(checkpoint: Checkpoint, prompt: Sequence[int], trace: Sequence
     return parts
 
 
-def program_in(checkpoint: Checkpoint, prompt: Sequence[int], answer: Sequence[int], language: str) -> tuple[bytes, str] | None:
+def program_in(checkpoint: Described, prompt: Sequence[int], answer: Sequence[int], language: str) -> tuple[bytes, str] | None:
     """The program that an answer holds or goes on with, and its language; None where there is none."""
     ids = [*prompt, *answer]
     header = list(checkpoint.token_ids.assistant_header)
@@ -189,7 +184,7 @@ def program_in(checkpoint: Checkpoint, prompt: Sequence[int], answer: Sequence[i
     turn = next((first + len(header) for first in starts if ids[first : first + len(header)] == header), None)
 
     def between(start: int, end: int) -> bytes:
-        return text_between(checkpoint, ids, start, end).encode()
+        return checkpoint.text_between(ids, start, end).encode()
 
     asked = between(0, turn or 0) + between(turn or 0, len(prompt))
     text = asked + between(len(prompt), len(ids))

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from syntaxdiff.eval.inference.checkpoint import Checkpoint
+from syntaxdiff.eval.inference.causal import CausalModel
+from syntaxdiff.eval.inference.denoising import DenoisingModel
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, TokenIds
 from syntaxdiff.pipeline.tokens.tokenizer import save_tokenizer, train_tokenizer
 from syntaxdiff.train.model.denoiser import Denoiser
@@ -68,15 +69,14 @@ def network(*, seed: int = 0, layers: int = 2, **changes: Any) -> Any:
 @cache
 def diffusion(
     *, seed: int = 0, shift: bool = False, timestep: bool = False, kv_heads: int = 2, pad: int | None = None
-) -> Checkpoint:
+) -> DenoisingModel:
     """A denoiser in float64 that was never on a disk (its folder holds no tokenizer)."""
     denoiser = Denoiser(network(seed=seed, num_key_value_heads=kv_heads), shift=shift, timestep_embedding=timestep)
     if denoiser.timestep is not None:
         nn.init.normal_(denoiser.timestep.weight, generator=torch.Generator().manual_seed(seed))
-    return Checkpoint(
+    return DenoisingModel(
         name="tiny",
         folder=Path("nowhere"),
-        kind="diffusion",
         model=denoiser.double().eval(),
         tokenizer=tokenizer(),
         token_ids=token_ids() if pad is None else token_ids(pad=pad),
@@ -86,12 +86,11 @@ def diffusion(
 
 
 @cache
-def autoregressive(*, seed: int = 0) -> Checkpoint:
+def autoregressive(*, seed: int = 0) -> CausalModel:
     """A causal model in float64."""
-    return Checkpoint(
+    return CausalModel(
         name="causal",
         folder=Path("nowhere"),
-        kind="autoregressive",
         model=network(seed=seed),
         tokenizer=tokenizer(),
         token_ids=token_ids(mask=-1),

@@ -15,6 +15,7 @@ from tiny_checkpoint import export_tiny
 from syntaxdiff.eval.benchmarks.evaluate import humaneval, infilling, mbpp
 from syntaxdiff.eval.benchmarks.results import Sample, read_results
 from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.sampler import Sampler
 from syntaxdiff.eval.inference.steps import PLAIN, SPECIAL
 from syntaxdiff.eval.progress import Progress
 from syntaxdiff.eval.prompting.extraction import RULES
@@ -140,6 +141,31 @@ def test_a_run_that_was_cut_off_goes_on(
     assert timeless(samples_of(tmp_path)) == timeless(samples_of(uninterrupted[1]))
     assert results["pass_at_k"] == uninterrupted[0]["pass_at_k"]
     assert results["verdicts"] == uninterrupted[0]["verdicts"]
+
+
+def test_what_is_interrupted_within_a_batch_keeps_the_batches_before(
+    ckpt: str, problems: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the model computes loses the batch at hand and no other; resumed, the samples are those of a whole run."""
+    batched = config(problems, ckpt=ckpt, generation=GenerationConfig(gen_length=8, batch_size=2))
+    humaneval(batched, tmp_path / "whole")
+    batches: list[int] = []
+    fill = Sampler.fill
+
+    def interrupted(self: Sampler, canvases: Any, **options: Any) -> None:
+        batches.append(len(canvases))
+        if len(batches) == 2:
+            raise KeyboardInterrupt
+        fill(self, canvases, **options)
+
+    monkeypatch.setattr(Sampler, "fill", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        humaneval(batched, tmp_path / "cut")
+    monkeypatch.undo()
+    assert batches == [2, 2]
+    assert len(samples_of(tmp_path / "cut")) == 2
+    humaneval(batched, tmp_path / "cut")
+    assert timeless(samples_of(tmp_path / "cut")) == timeless(samples_of(tmp_path / "whole"))
 
 
 def test_a_problem_that_lacks_a_candidate_is_written_again(ckpt: str, problems: Path, tmp_path: Path) -> None:

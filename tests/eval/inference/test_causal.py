@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from answers import generate
 from tiny_checkpoint import autoregressive, token_ids
 from torch import Tensor
 
-from syntaxdiff.eval.inference.checkpoint import Checkpoint
-from syntaxdiff.eval.inference.generation import Generated, GenerationConfig, generate
+from syntaxdiff.eval.inference.causal import CausalModel
+from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.pipeline.errors import SettingsError
 
 IDS = token_ids()
@@ -18,7 +19,7 @@ PROMPTS: tuple[list[int], ...] = ([7, 9, 30, 12], [40], [101, 102, 103, 104, 105
 
 
 @torch.no_grad()
-def literal_greedy(checkpoint: Checkpoint, prompt: list[int], length: int, never: frozenset[int]) -> list[int]:
+def literal_greedy(checkpoint: CausalModel, prompt: list[int], length: int, never: frozenset[int]) -> list[int]:
     """The most probable next token, again and again, up to an end."""
     ids = list(prompt) or [IDS.bos or 0]
     for _ in range(length):
@@ -74,9 +75,9 @@ def test_sampling_follows_seed_and_key() -> None:
 
 
 def test_answers_are_reported_as_they_come() -> None:
-    """Every index once, with the answer that is returned too; prompts that are too long are refused."""
-    heard: dict[int, Generated] = {}
-    results = generate(autoregressive(), PROMPTS, GenerationConfig(gen_length=3), on_done=heard.__setitem__)
-    assert [heard[index] for index in range(len(PROMPTS))] == results
+    """Every index once, the longest prompts first; prompts that are too long are refused at the call."""
+    stream = list(autoregressive().generate(PROMPTS, GenerationConfig(gen_length=3)))
+    assert [index for index, _ in stream] == [2, 0, 1, 3]
+    assert [answer for _, answer in sorted(stream)] == generate(autoregressive(), PROMPTS, GenerationConfig(gen_length=3))
     with pytest.raises(SettingsError, match="lower --gen-length"):
-        generate(autoregressive(), [[5] * 510], GenerationConfig(gen_length=3))
+        autoregressive().generate([[5] * 510], GenerationConfig(gen_length=3))

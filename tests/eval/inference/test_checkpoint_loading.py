@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from answers import generate
 from tiny_checkpoint import autoregressive, diffusion, export_tiny, network, token_ids, tokenizer
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from syntaxdiff.eval.inference.checkpoint import NO_MASK, load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, generate
+from syntaxdiff.eval.inference.checkpoint import load_checkpoint
+from syntaxdiff.eval.inference.description import NO_MASK
+from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError, TokenizerError
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
 
@@ -126,7 +128,7 @@ def test_an_export_without_its_ids_and_shift_is_not_guessed_at(tmp_path: Path) -
     """Without syntaxdiff.json an export would be read as unshifted: it is refused unless asked for; a torn one is named."""
     folder = export_tiny(tmp_path, shift=True)
     (folder / "syntaxdiff.json").rename(folder / "away")
-    assert "no syntaxdiff.json, which tells ids and shift" in str(refusal(folder))
+    assert "no syntaxdiff.json, which holds ids and shift" in str(refusal(folder))
     assert load_checkpoint(str(folder), kind="diffusion").token_ids == token_ids()
     (folder / "syntaxdiff.json").write_text("{", "utf-8")
     assert "syntaxdiff.json cannot be read" in str(refusal(folder))

@@ -8,20 +8,23 @@ from typing import Any
 
 import pytest
 import torch
+from answers import generate, infill
 from generation_reference import literal_generate, literal_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_checkpoint import autoregressive, diffusion, token_ids, tokenizer
 from torch import Tensor
 
-from syntaxdiff.eval.inference import batch_size as room
+from syntaxdiff.eval.inference import batch_size as batching
+from syntaxdiff.eval.inference.answer import Answer
 from syntaxdiff.eval.inference.cache import CACHES, KeyValues
-from syntaxdiff.eval.inference.canvas import Filler, blocks_of, new_canvas, stream_seed
-from syntaxdiff.eval.inference.checkpoint import Checkpoint
-from syntaxdiff.eval.inference.generation import Generated, GenerationConfig, batch_size_of, generate, infill
+from syntaxdiff.eval.inference.canvas import blocks_of, new_canvas, stream_seed
+from syntaxdiff.eval.inference.denoising import DenoisingModel
+from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.sampler import OutputIds, Sampler
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.model.denoiser import Inputs
-from syntaxdiff.train.model.denoising_step import CONFIDENCES, StepRule
+from syntaxdiff.train.model.denoising_step import CONFIDENCES
 
 IDS = token_ids()
 NEVER = (IDS.mask, *range(300, 310))
@@ -35,7 +38,7 @@ def config(**changes: Any) -> GenerationConfig:
 
 
 def whole_answers(
-    checkpoint: Checkpoint, prompts: Sequence[Sequence[int]], options: GenerationConfig, **more: Any
+    checkpoint: DenoisingModel, prompts: Sequence[Sequence[int]], options: GenerationConfig, **more: Any
 ) -> list[list[int]]:
     """Every token that was written, those behind an end too."""
     canvases = [[*prompt, *[IDS.mask] * options.gen_length] for prompt in prompts]
@@ -161,8 +164,8 @@ def test_answers_do_not_depend_on_their_neighbours(cache: str, number: int) -> N
 def test_gaps_do_not_depend_on_their_neighbours(cache: str, model: dict[str, bool]) -> None:
     """Canvases whose gaps lie elsewhere and are longer or shorter are filled in a batch as alone, and as confidently."""
     mask, checkpoint = IDS.mask, diffusion(seed=6, **model)
-    rule = StepRule(mask_id=mask, never=NEVER)
-    filler = Filler(denoiser=checkpoint.model, rule=rule, block_length=6, cache=cache)
+    output_ids = OutputIds(mask=mask, ends=frozenset(), never=frozenset(NEVER))
+    sampler = Sampler(denoiser=checkpoint.model, output_ids=output_ids, config=GenerationConfig(block_length=6, cache=cache))
     sequences = [
         [7, 9, mask, mask, mask, 11],
         [mask] * 20 + [30, 31],
@@ -174,8 +177,8 @@ def test_gaps_do_not_depend_on_their_neighbours(cache: str, model: dict[str, boo
         [new_canvas(ids, mask, seed=0, key="", device=torch.device("cpu")) for ids in sequences] for _ in range(2)
     )
     for canvas in alone:
-        filler.fill([canvas])
-    filler.fill(together)
+        sampler.fill([canvas])
+    sampler.fill(together)
     for one, other in zip(alone, together, strict=True):
         assert (one.ids.tolist(), one.trace) == (other.ids.tolist(), other.trace)
         torch.testing.assert_close(one.confidence, other.confidence, rtol=0, atol=1e-9)
@@ -239,7 +242,7 @@ def test_every_answer_is_whole(options: dict[str, Any], schedule: dict[str, Any]
         check_trace(prompt, one, settings_)
 
 
-def check_trace(prompt: Sequence[int], one: Generated, options: GenerationConfig) -> None:
+def check_trace(prompt: Sequence[int], one: Answer, options: GenerationConfig) -> None:
     """A replay of the trace gives the answer; steps and forward passes are as many as they may be."""
     assert one.trace is not None
     written: dict[int, int] = {}
@@ -299,7 +302,7 @@ def test_steps_are_shared_as_lladas_where_blocks_are_equal() -> None:
     assert [block.counts for block in blocks_of(canvas, 9, 8, 12)] == [[2, 2, 2, 2]] * 3
 
 
-def with_logits(checkpoint: Checkpoint, rewrite: Callable[[Tensor], Tensor]) -> Checkpoint:
+def with_logits(checkpoint: DenoisingModel, rewrite: Callable[[Tensor], Tensor]) -> DenoisingModel:
     """The checkpoint with what its head says changed."""
     model = copy.deepcopy(checkpoint.model)
     model.network.lm_head.register_forward_hook(lambda module, given, result: rewrite(result))
@@ -405,14 +408,28 @@ def test_prompts_that_cannot_be_are_refused() -> None:
             generate(diffusion(), [prompt], config())
     with pytest.raises(SettingsError, match="cannot fill gaps"):
         infill(autoregressive(), [[5]], config())
+    with pytest.raises(SettingsError, match="cannot fill gaps"):
+        autoregressive().sampler(config())
+    with pytest.raises(SettingsError, match="lower --gen-length"):
+        diffusion().generate([[5] * 489], config())  # at the call, before an answer is asked for
 
 
 def test_answers_are_reported_as_they_come() -> None:
-    """Every index once, with the answer that is returned too."""
-    heard: dict[int, Generated] = {}
-    results = generate(diffusion(), PROMPTS, config(batch_size=2), on_done=heard.__setitem__)
-    assert [heard[index] for index in range(len(PROMPTS))] == results
-    assert generate(diffusion(), [], config()) == []
+    """Every index once, the longest prompts first; a batch is computed when its first answer is asked for, and not before."""
+    model = diffusion()
+    calls: list[int] = []
+    hook = model.model.network.lm_head.register_forward_hook(lambda module, given, result: calls.append(len(given[0])))
+    stream = model.generate(PROMPTS, config(batch_size=2, num_steps=3))
+    assert calls == []
+    found, num_calls = [], []
+    for index, answer in stream:
+        found.append((index, answer))
+        num_calls.append(len(calls))
+    hook.remove()
+    assert [index for index, _ in found] == [2, 0, 1, 3]
+    assert num_calls == [3, 3, 6, 6]
+    assert [answer for _, answer in sorted(found)] == generate(model, PROMPTS, config(batch_size=2, num_steps=3))
+    assert generate(model, [], config()) == []
 
 
 def test_text_is_what_the_tokens_say() -> None:
@@ -430,14 +447,14 @@ def test_text_is_what_the_tokens_say() -> None:
 def test_a_batch_is_as_large_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no size is asked for: what half of the free memory holds, from 1 to the most of the device; half with guidance."""
     checkpoint, free = diffusion(), config(batch_size=None, block_length=8)
-    one = room.canvas_bytes(checkpoint, 40, 8)
-    for count, expected in ((0, 1), (1, 1), (5, 5), (1000, room.MOST["cpu"])):
-        monkeypatch.setattr(room, "_free_bytes", lambda device, count=count: 2 * count * one)
-        assert batch_size_of(checkpoint, 40, free) == expected
-        assert batch_size_of(checkpoint, 40, dataclasses.replace(free, guidance=1.0)) == max(1, expected // 2)
-    assert batch_size_of(checkpoint, 40, config(batch_size=3)) == 3
-    assert room.canvas_bytes(checkpoint, 80, 8) > 1.5 * one
-    assert 1 <= batch_size_of(autoregressive(), 40, free) <= room.MOST["cpu"]
-    assert batch_size_of(autoregressive(), 40, dataclasses.replace(free, temperature=1.0)) == 1
+    one = checkpoint.sequence_bytes(40, 8)
+    for count, expected in ((0, 1), (1, 1), (5, 5), (1000, batching.MOST["cpu"])):
+        monkeypatch.setattr(batching, "_free_bytes", lambda device, count=count: 2 * count * one)
+        assert checkpoint.batch_size(40, free) == expected
+        assert checkpoint.batch_size(40, dataclasses.replace(free, guidance=1.0)) == max(1, expected // 2)
+    assert checkpoint.batch_size(40, config(batch_size=3)) == 3
+    assert checkpoint.sequence_bytes(80, 8) > 1.5 * one
+    assert 1 <= autoregressive().batch_size(40, free) <= batching.MOST["cpu"]
+    assert autoregressive().batch_size(40, dataclasses.replace(free, temperature=1.0)) == 1
     alone = generate(checkpoint, PROMPTS[:3], config(gen_length=8, block_length=8))
     assert generate(checkpoint, PROMPTS[:3], dataclasses.replace(free, gen_length=8)) == alone

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_checkpoint import autoregressive, diffusion, token_ids
 
-from syntaxdiff.eval.inference.likelihood import draw_masks, log_likelihood
+from syntaxdiff.eval.inference.likelihood import draw_masks
 from syntaxdiff.pipeline.errors import SettingsError
 
 PROMPT = [7, 9, 30]
@@ -38,7 +38,7 @@ def test_the_estimate_is_unbiased(length: int) -> None:
     """With many samples it comes to LLaDA's likelihood, summed over all masks on the literal model."""
     checkpoint, answer = diffusion(seed=2), [50, 60, 70][:length]
     exact = literal_log_likelihood(literal_model(checkpoint.model.network), PROMPT, answer, token_ids().mask)
-    blocks = [log_likelihood(checkpoint, PROMPT, [answer], num_samples=12 * length, seed=seed)[0] for seed in range(60)]
+    blocks = [checkpoint.log_likelihood(PROMPT, [answer], num_samples=12 * length, seed=seed)[0] for seed in range(60)]
     mean = sum(blocks) / len(blocks)
     error = math.sqrt(sum((one - mean) ** 2 for one in blocks) / (len(blocks) - 1) / len(blocks))
     assert abs(mean - exact) < 4 * error + 1e-5
@@ -49,17 +49,17 @@ def test_the_estimate_is_unbiased(length: int) -> None:
 def test_each_answer_is_scored_by_itself() -> None:
     """Neither the other answers nor the batch size change an estimate; seeds do, a little."""
     checkpoint, answers = diffusion(), [[50, 60, 70, 80], [51, 61, 71, 81], [50], []]
-    together = log_likelihood(checkpoint, PROMPT, answers, num_samples=24)
+    together = checkpoint.log_likelihood(PROMPT, answers, num_samples=24)
     assert together[3] == 0.0
     for answer, one in zip(answers, together, strict=True):
-        assert log_likelihood(checkpoint, PROMPT, [answer], num_samples=24, batch_size=5)[0] == pytest.approx(one, abs=1e-9)
-    assert log_likelihood(checkpoint, PROMPT, answers, num_samples=24, seed=1)[0] != together[0]
+        assert checkpoint.log_likelihood(PROMPT, [answer], num_samples=24, batch_size=5)[0] == pytest.approx(one, abs=1e-9)
+    assert checkpoint.log_likelihood(PROMPT, answers, num_samples=24, seed=1)[0] != together[0]
 
 
 def test_common_masks_make_differences_steadier() -> None:
     """The difference of two like answers varies less over seeds with common masks than with masks of their own."""
     checkpoint, one, other = diffusion(seed=1), [50, 60, 70, 80, 90, 100], [50, 60, 70, 80, 90, 101]
-    scores = [log_likelihood(checkpoint, PROMPT, [one, other], num_samples=4, seed=seed) for seed in range(250)]
+    scores = [checkpoint.log_likelihood(PROMPT, [one, other], num_samples=4, seed=seed) for seed in range(250)]
     common = torch.tensor([a - b for a, b in scores], dtype=torch.float64)
     apart = torch.tensor([a[0] - b[1] for a, b in zip(scores, scores[1:] + scores[:1], strict=True)], dtype=torch.float64)
     assert common.var() < 0.9 * apart.var()
@@ -74,7 +74,7 @@ def test_a_causal_model_is_scored_exactly(prompt: list[int]) -> None:
         logits = checkpoint.model(input_ids=torch.tensor([ids])).logits[0, -1]
         expected += float(logits.log_softmax(-1)[one])
         ids = [*ids, one]
-    assert log_likelihood(checkpoint, prompt, [answer, []]) == [pytest.approx(expected), 0.0]
+    assert checkpoint.log_likelihood(prompt, [answer, []]) == [pytest.approx(expected), 0.0]
 
 
 def test_what_cannot_be_scored_is_refused() -> None:
@@ -85,4 +85,4 @@ def test_what_cannot_be_scored_is_refused() -> None:
         ({"answers": [[5] * 600]}, "reads 512"),
     ):
         with pytest.raises(SettingsError, match=words):
-            log_likelihood(diffusion(), PROMPT, **arguments)
+            diffusion().log_likelihood(PROMPT, **arguments)

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from answers import generate, infill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_checkpoint import diffusion, export_tiny, token_ids, tokenizer
 from torch import Tensor, nn
 
 from syntaxdiff.eval.inference.canvas import new_canvas
-from syntaxdiff.eval.inference.checkpoint import Checkpoint, load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, generate, infill
+from syntaxdiff.eval.inference.checkpoint import load_checkpoint
+from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.language_model import LanguageModel
 from syntaxdiff.eval.inference.repair import Diagnosis, find_faults, find_program, to_hide
 from syntaxdiff.train.model.denoiser import Inputs
 
@@ -159,7 +161,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_tiny(tmp_path_factory.mktemp("repair"))
 
 
-def oracle(export: Path, first: str, later: str, *, ends: bool = True) -> tuple[Checkpoint, int]:
+def oracle(export: Path, first: str, later: str, *, ends: bool = True) -> tuple[LanguageModel, int]:
     """A checkpoint that writes a text, and the number of tokens to write."""
     assert len(encoded(first)) == len(encoded(later))
     end = list(IDS.end_of_turn) if ends else []

@@ -8,7 +8,8 @@ import pytest
 from prepared_tokenizers import BYTE_LEVEL, TOKENIZERS, Prepared
 from tiny_checkpoint import export_tiny, token_ids
 
-from syntaxdiff.eval.inference.checkpoint import Checkpoint, load_checkpoint
+from syntaxdiff.eval.inference.checkpoint import load_checkpoint
+from syntaxdiff.eval.inference.denoising import DenoisingModel
 from syntaxdiff.eval.problems.problem import Problem, read_problems
 from syntaxdiff.eval.prompting.prompts import PRESETS, SHOTS, digest, digest_of_problems, prompter
 from syntaxdiff.pipeline.errors import SettingsError
@@ -28,11 +29,11 @@ STATEMENT = Problem(task_id="T/1", benchmark="mbpp", prompt="Sum a list, e\u0301
 QUICK = [name for name in TOKENIZERS if name != "qwen"]  # a large vocabulary takes seconds to load, once is enough
 
 
-def checkpoint_of(prepared: Prepared, **changes: Any) -> Checkpoint:
+def checkpoint_of(prepared: Prepared, **changes: Any) -> DenoisingModel:
     """A checkpoint that has a tokenizer and nothing else."""
     ids = {"mask": prepared.hub.mask_token_id, "eos": prepared.hub.eos_token_id}
-    values = {"name": "made", "folder": prepared.folder, "kind": "diffusion", "model": None, "shift": False, "info": {}}
-    return Checkpoint(**{**values, "tokenizer": prepared.hub, "token_ids": token_ids(**ids), **changes})
+    values = {"name": "made", "folder": prepared.folder, "model": None, "shift": False, "info": {}}
+    return DenoisingModel(**{**values, "tokenizer": prepared.hub, "token_ids": token_ids(**ids), **changes})
 
 
 def sample_ids(prepared: Prepared, prompt: str, code: str) -> list[int]:

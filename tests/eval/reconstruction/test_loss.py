@@ -12,7 +12,7 @@ import torch
 from folders import programs, write_jsonl
 from tiny_checkpoint import diffusion, network, token_ids, tokenizer
 
-from syntaxdiff.eval.inference.checkpoint import Checkpoint
+from syntaxdiff.eval.inference.denoising import DenoisingModel
 from syntaxdiff.eval.reconstruction.loss import LossConfig, loss, objectives_of
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
@@ -40,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "data"
 
 
-def literal(checkpoint: Checkpoint, data: Path, strategy: str, objective: str) -> dict[str, float]:
+def literal(checkpoint: DenoisingModel, data: Path, strategy: str, objective: str) -> dict[str, float]:
     """The loss of each region and of all, a sample and a position at a time: sum of w CE over sum of w; effective samples."""
     manifest = read_manifest(data)
     rows = [row for shard in manifest.splits["validation"] for row in iter_shard(data, shard)]

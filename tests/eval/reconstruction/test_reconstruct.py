@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from answers import infill
 from folders import write_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,8 +20,8 @@ from rich.console import Console
 from tiny_checkpoint import autoregressive, diffusion
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from syntaxdiff.eval.inference.checkpoint import Checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, infill, step_rule
+from syntaxdiff.eval.inference.denoising import DenoisingModel
+from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.reconstruction.reconstruct import (
     LENGTH_BINS,
     RESULT,
@@ -105,12 +106,11 @@ def compiler() -> Iterator[Compiler]:
         yield made
 
 
-def checkpoint_of(denoiser: Denoiser, folder: Path, manifest: Manifest, name: str) -> Checkpoint:
+def checkpoint_of(denoiser: Denoiser, folder: Path, manifest: Manifest, name: str) -> DenoisingModel:
     made: Any = AutoTokenizer
-    return Checkpoint(
+    return DenoisingModel(
         name=name,
         folder=folder,
-        kind="diffusion",
         model=denoiser.eval(),
         tokenizer=made.from_pretrained(folder / TOKENIZER),
         token_ids=manifest.token_ids,
@@ -138,13 +138,13 @@ def network(manifest: Manifest, max_positions: int = 512) -> Any:
 
 
 @pytest.fixture(scope="module")
-def useless(folder: Path, manifest: Manifest) -> Checkpoint:
+def useless(folder: Path, manifest: Manifest) -> DenoisingModel:
     """Random weights."""
     return checkpoint_of(Denoiser(network(manifest)), folder, manifest, "useless")
 
 
 @pytest.fixture(scope="module")
-def perfect(folder: Path, manifest: Manifest, rows: list[SampleRow]) -> Checkpoint:
+def perfect(folder: Path, manifest: Manifest, rows: list[SampleRow]) -> DenoisingModel:
     """A model that learnt the held-out samples by heart, the one way to be right about every one of them."""
     torch.set_num_threads(1)
     denoiser = Denoiser(network(manifest))
@@ -180,7 +180,7 @@ SHARES_OF_ALL = (
 )
 
 
-def test_a_perfect_model_restores_everything(folder: Path, perfect: Checkpoint, tmp_path: Path) -> None:
+def test_a_perfect_model_restores_everything(folder: Path, perfect: DenoisingModel, tmp_path: Path) -> None:
     """Every share is 1 under every strategy, in all groups, and a masked token costs next to nothing."""
     config = ReconstructionConfig(strategies=STRATEGIES, mask_rates=(0.4, 0.9), num_steps=4)
     result = reconstruct(perfect, folder, tmp_path, config)
@@ -200,7 +200,7 @@ def test_a_perfect_model_restores_everything(folder: Path, perfect: Checkpoint, 
         assert all(cell["per_sample"]["equal_tree"])
 
 
-def test_a_useless_model_restores_nothing(folder: Path, useless: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
+def test_a_useless_model_restores_nothing(folder: Path, useless: DenoisingModel, manifest: Manifest, tmp_path: Path) -> None:
     """Random weights: about the vocabulary's logarithm a token, and hardly a token right."""
     result = reconstruct(useless, folder, tmp_path, ReconstructionConfig(mask_rates=(0.9,), num_steps=2))
     for cell in result["cells"]:
@@ -408,23 +408,23 @@ def tiny_sequences() -> list[Masked]:
 def test_restoring_is_infilling_in_one_block(num_steps: int, timestep: bool) -> None:
     """The same tokens as the infilling of generation.py with one block over the whole canvas, sequence by sequence."""
     checkpoint = diffusion(timestep=timestep)
-    rule = step_rule(checkpoint, GenerationConfig())
+    rule = checkpoint.sampler(GenerationConfig()).rule
     for one in tiny_sequences():
         first = int(np.argmax(one.seen_ids == rule.mask_id)) if (one.seen_ids == rule.mask_id).any() else len(one.seen_ids)
         one = one._replace(num_corruptible=len(one.seen_ids) - first)  # infilling counts from the first mask
         config = GenerationConfig(block_length=100, num_steps=num_steps)
         (expected,) = infill(checkpoint, [one.seen_ids.tolist()], config)
-        (restored,) = restore(checkpoint, [one], rule, num_steps=num_steps, batch_size=1)
+        (restored,) = restore(checkpoint.model, [one], rule, num_steps=num_steps, batch_size=1)
         assert restored.ids.tolist() == expected.token_ids
 
 
 def test_neighbours_in_a_batch_do_not_matter() -> None:
     """In float64, any batch gives each sequence the tokens and nats that it has alone."""
     checkpoint = diffusion()
-    rule = step_rule(checkpoint, GenerationConfig())
+    rule = checkpoint.sampler(GenerationConfig()).rule
     told: list[int] = []
-    together = restore(checkpoint, tiny_sequences(), rule, num_steps=4, batch_size=4, on_done=told.append)
-    alone = [restore(checkpoint, [one], rule, num_steps=4, batch_size=1)[0] for one in tiny_sequences()]
+    together = restore(checkpoint.model, tiny_sequences(), rule, num_steps=4, batch_size=4, on_done=told.append)
+    alone = [restore(checkpoint.model, [one], rule, num_steps=4, batch_size=1)[0] for one in tiny_sequences()]
     assert told == [4, 1]
     for one, other in zip(together, alone, strict=True):
         assert one.ids.tolist() == other.ids.tolist()
@@ -434,9 +434,9 @@ def test_neighbours_in_a_batch_do_not_matter() -> None:
 def test_nats_are_those_of_the_masked_sequence() -> None:
     """Cross entropy of the clean tokens where all masks stand; nothing where there is none; what was seen stays."""
     checkpoint = diffusion()
-    rule = step_rule(checkpoint, GenerationConfig())
+    rule = checkpoint.sampler(GenerationConfig()).rule
     for one, restored in zip(
-        tiny_sequences(), restore(checkpoint, tiny_sequences(), rule, num_steps=4, batch_size=2), strict=True
+        tiny_sequences(), restore(checkpoint.model, tiny_sequences(), rule, num_steps=4, batch_size=2), strict=True
     ):
         logits = checkpoint.model(Inputs(torch.from_numpy(one.seen_ids)[None]))[0]
         expected = -logits.log_softmax(-1)[torch.arange(len(one.clean_ids)), torch.from_numpy(one.clean_ids)]
@@ -505,7 +505,7 @@ def config_of(**changes: Any) -> ReconstructionConfig:
     return ReconstructionConfig(**values)
 
 
-def test_a_run_goes_on_and_ends_with_the_same_bytes(folder: Path, useless: Checkpoint, tmp_path: Path) -> None:
+def test_a_run_goes_on_and_ends_with_the_same_bytes(folder: Path, useless: DenoisingModel, tmp_path: Path) -> None:
     """Cells that stand are kept, whatever their order; the file is that of one run, and of the same run again."""
     reconstruct(useless, folder, tmp_path / "parts", config_of(strategies=("ast-cut",)))
     kept = json.loads((tmp_path / "parts" / RESULT).read_text())
@@ -521,7 +521,7 @@ def test_a_run_goes_on_and_ends_with_the_same_bytes(folder: Path, useless: Check
 
 
 @pytest.mark.parametrize("most_bytes", [100, 2000])
-def test_a_full_disk_is_one_line(most_bytes: int, folder: Path, useless: Checkpoint, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line(most_bytes: int, folder: Path, useless: DenoisingModel, tmp_path: Path) -> None:
     """Whether shapes or results no longer fit: it is said what to do, nothing torn is left, and the run goes on later."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
@@ -535,7 +535,7 @@ def test_a_full_disk_is_one_line(most_bytes: int, folder: Path, useless: Checkpo
     assert reconstruct(useless, folder, tmp_path, config_of())["cells"]
 
 
-def test_other_settings_are_refused(folder: Path, useless: Checkpoint, tmp_path: Path) -> None:
+def test_other_settings_are_refused(folder: Path, useless: DenoisingModel, tmp_path: Path) -> None:
     """A folder holds results of one model, one set of data, one way of restoring; --restart begins anew."""
     reconstruct(useless, folder, tmp_path, config_of())
     with pytest.raises(SettingsError, match=r"another --steps \(2, now 3\).*--restart"):
@@ -549,7 +549,7 @@ def test_other_settings_are_refused(folder: Path, useless: Checkpoint, tmp_path:
         reconstruct(useless, folder, tmp_path, config_of())
 
 
-def network_with_one_change(checkpoint: Checkpoint) -> Any:
+def network_with_one_change(checkpoint: DenoisingModel) -> Any:
     made: Any = LlamaForCausalLM(checkpoint.model.network.config)
     made.load_state_dict(checkpoint.model.network.state_dict())
     with torch.no_grad():
@@ -557,9 +557,9 @@ def network_with_one_change(checkpoint: Checkpoint) -> Any:
     return made
 
 
-def test_models_that_do_not_fit_are_refused(folder: Path, useless: Checkpoint, tmp_path: Path) -> None:
+def test_models_that_do_not_fit_are_refused(folder: Path, useless: DenoisingModel, tmp_path: Path) -> None:
     """A model from left to right fills no masks; another tokenizer's ids mean other words."""
-    with pytest.raises(SettingsError, match="fills no masks"):
+    with pytest.raises(SettingsError, match="cannot fill gaps"):
         reconstruct(autoregressive(), folder, tmp_path, config_of())
     with pytest.raises(TokenizerError, match="another tokenizer"):
         reconstruct(diffusion(), folder, tmp_path, config_of())
@@ -625,7 +625,7 @@ def documented(value: Any) -> Iterator[str]:
         yield from documented(value[0])
 
 
-def test_every_key_is_documented(folder: Path, useless: Checkpoint, tmp_path: Path) -> None:
+def test_every_key_is_documented(folder: Path, useless: DenoisingModel, tmp_path: Path) -> None:
     """docs/reconstruction.md names all that the files hold, and the tables print."""
     from syntaxdiff.eval.reconstruction.tables import print_syntax
     from syntaxdiff.eval.syntax.check import WrittenProgram, syntax
@@ -642,7 +642,7 @@ def test_every_key_is_documented(folder: Path, useless: Checkpoint, tmp_path: Pa
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
-def test_tables_fit_the_terminal(width: int, folder: Path, useless: Checkpoint, tmp_path: Path) -> None:
+def test_tables_fit_the_terminal(width: int, folder: Path, useless: DenoisingModel, tmp_path: Path) -> None:
     """Every share stands whole on a line of its group, in as many tables as the width needs."""
     result = reconstruct(useless, folder, tmp_path, config_of(strategies=("random", "ast-span"), mask_rates=(0.2, 0.5, 0.8)))
     console = Console(width=width, record=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answers import generate
 from evaluations import config, judged, samples_of, write_problems
 from folders import programs, write_jsonl
 from pages import Page
@@ -18,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from syntaxdiff.eval.benchmarks.evaluate import humaneval
 from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, generate
+from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.inference.steps import steps_of
 from syntaxdiff.eval.reconstruction.reconstruct import ReconstructionConfig, reconstruct
 from syntaxdiff.eval.report import replay

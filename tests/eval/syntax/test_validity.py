@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_checkpoint import diffusion, export_tiny, token_ids, tokenizer
 
+from syntaxdiff.eval.inference.answer import in_order
 from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.generation import GenerationConfig
@@ -291,11 +292,8 @@ def test_programs_are_written_and_traced(tmp_path: Path) -> None:
     """A checkpoint's answers end as programs whose last decided part is theirs, up to its last line."""
     checkpoint = load_checkpoint(str(export_tiny(tmp_path)), dtype="float64")
     config = GenerationConfig(gen_length=24, block_length=8, early_stop=False, forbid_eos=True)
-    told: list[int] = []
-    programs = write_programs(
-        checkpoint, ["add two numbers", "sum"], config, preset="chat-code", on_done=lambda index, _: told.append(index)
-    )
-    assert sorted(told) == [0, 1]
+    programs = in_order(write_programs(checkpoint, ["add two numbers", "sum"], config, preset="chat-code"))
+    assert len(programs) == 2
     for program in programs:
         assert program.decided is not None
         assert len(program.decided) == 24

@@ -31,7 +31,6 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from training_runs import QUIET, run_forked, write_json
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from syntaxdiff.eval.inference.causal import generate_left_to_right
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.pipeline.build import build_shards
@@ -419,7 +418,7 @@ def test_evaluation_takes_it_for_a_causal_model(folder_of: Callable[[str], Path]
     assert checkpoint.kind == "autoregressive"
     assert checkpoint.token_ids.end_of_turn == (2,)
     assert checkpoint.tokenizer.decode(checkpoint.token_ids.assistant_header) == "<|im_start|>assistant\n"  # as shards have it
-    (written,) = generate_left_to_right(checkpoint, [[5, 6, 7]], GenerationConfig(gen_length=4, forbid_eos=True))
+    ((_, written),) = checkpoint.generate([[5, 6, 7]], GenerationConfig(gen_length=4, forbid_eos=True))
     assert len(written.token_ids) == 4
 
 
