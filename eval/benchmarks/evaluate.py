@@ -12,7 +12,9 @@ from typing import Any
 
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.effect import REFERENCE, refuse_without_effect
+from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults
 from syntaxdiff.eval.benchmarks.results import ResultsFolder, refuse_other_results
+from syntaxdiff.eval.benchmarks.settings import EvaluationSettings, ProblemSettings
 from syntaxdiff.eval.benchmarks.solver import Model, References
 from syntaxdiff.eval.benchmarks.summary import summarize
 from syntaxdiff.eval.inference.checkpoint import Unloaded, open_checkpoint
@@ -26,17 +28,17 @@ from syntaxdiff.eval.sandbox.verdict import Job, Limits, Verdict
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 
 
-def humaneval(config: EvaluationConfig, out: Path, **options: Any) -> dict[str, Any]:
+def humaneval(config: EvaluationConfig, out: Path, **options: Any) -> BenchmarkResults:
     """Evaluates on HumanEval, or on HumanEval+ where ``config.problems`` is its file. As ``evaluate``."""
     return evaluate("humaneval", None, config, out, **options)
 
 
-def mbpp(config: EvaluationConfig, out: Path, *, split: str = DEFAULT_MBPP_SPLIT, **options: Any) -> dict[str, Any]:
+def mbpp(config: EvaluationConfig, out: Path, *, split: str = DEFAULT_MBPP_SPLIT, **options: Any) -> BenchmarkResults:
     """Evaluates on a split of MBPP. As ``evaluate``."""
     return evaluate("mbpp", split, config, out, **options)
 
 
-def infilling(config: EvaluationConfig, out: Path, **options: Any) -> dict[str, Any]:
+def infilling(config: EvaluationConfig, out: Path, **options: Any) -> BenchmarkResults:
     """Evaluates on HumanEval's infilling problems, in ``config.problems``. As ``evaluate``."""
     return evaluate("humaneval-infilling", None, config, out, **options)
 
@@ -52,8 +54,8 @@ def evaluate(
     restart: bool = False,
     given: Collection[str] = (),
     on_progress: OnProgress = lambda progress: None,
-) -> dict[str, Any]:
-    """Evaluates a checkpoint on a benchmark; returns what ``results.json`` holds.
+) -> BenchmarkResults:
+    """Evaluates a checkpoint on a benchmark; returns the results, which ``results.json`` holds too.
 
     Args:
         benchmark, split: of problems.read_problems
@@ -75,16 +77,16 @@ def evaluate(
     writer: References | Model = (
         References(problems) if checkpoint is None else Model(benchmark, split, problems, config, checkpoint)
     )
-    settings = {
-        "benchmark": problems[0].benchmark,
-        "split": split,
-        "limit": config.limit,
-        "problems_sha256": digest_of_problems(problems),
-    }
-    refuse_other_results(out, settings | writer.settings, restart=restart)
+    asked = ProblemSettings(
+        benchmark=problems[0].benchmark,
+        split=split,
+        limit=config.limit,
+        problems_sha256=digest_of_problems(problems),
+    )
+    refuse_other_results(out, EvaluationSettings.of(asked, writer.settings), restart=restart)
     with Sandbox(workers=workers, unsafe=unsafe) as sandbox:
         writer.load()
-        settings |= writer.settings
+        settings = EvaluationSettings.of(asked, writer.settings)
         folder = ResultsFolder(out, settings, num_samples=config.samples, restart=restart)
         references = _run_references(problems, sandbox, on_progress)
         writer.write(folder, on_progress)
@@ -97,7 +99,7 @@ def evaluate(
             settings=settings,
             machine=writer.machine or folder.earlier_machine,
             is_complete=len(problems) == len(available),
-            isolation=sandbox.isolation.to_dict(),
+            isolation=sandbox.isolation,
             seconds=time.monotonic() - started,
         )
     folder.write_results(results)

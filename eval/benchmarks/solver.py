@@ -6,19 +6,19 @@ Both tell what decides what they write, and put finished problems on the disk on
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import sha256
-from typing import Any
 
 import torch
 
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.effect import REFERENCE, effective
-from syntaxdiff.eval.benchmarks.results import ResultsFolder, Sample
+from syntaxdiff.eval.benchmarks.outcome import Machine, Sample
+from syntaxdiff.eval.benchmarks.results import ResultsFolder
+from syntaxdiff.eval.benchmarks.settings import AnswerSettings, CheckpointIdentity, PromptIdentity
 from syntaxdiff.eval.inference.checkpoint import Checkpoint, Described, Unloaded
 from syntaxdiff.eval.inference.generation import (
     Generated,
-    GenerationConfig,
     OnDone,
     batch_size_of,
     check_prompts,
@@ -47,8 +47,8 @@ class References:
     def __init__(self, problems: Sequence[Problem]) -> None:
         self._problems = problems
         self.name = REFERENCE
-        self.settings: dict[str, Any] = {"checkpoint": {"kind": REFERENCE}}
-        self.machine: dict[str, Any] | None = None
+        self.settings = AnswerSettings(checkpoint=CheckpointIdentity(kind=REFERENCE))
+        self.machine: Machine | None = None
 
     def load(self) -> None:
         """There is nothing to load."""
@@ -95,22 +95,21 @@ class Model:
         else:
             check_prompts(checkpoint, fitting, config.generation)
         text = self._prompter.text_with(benchmark)
-        self.machine: dict[str, Any] | None = None
-        self.settings: dict[str, Any] = {
-            "checkpoint": _identity(checkpoint),
-            "prompt": {"preset": self._prompter.preset, "text": text, "sha256": digest(text)},
-            "samples": config.samples,
-            "generation": effective(_decisive(config.generation), checkpoint.kind, is_infilling=self._is_infilling),
-        }
-        if config.samples > 1 and checkpoint.kind == "diffusion":
-            self.settings["likelihood_samples"] = config.likelihood_samples
-        if self._is_infilling:
-            self.settings["hole_tokens"] = config.hole_tokens or REFERENCE
+        self.machine: Machine | None = None
+        is_compared = config.samples > 1 and checkpoint.kind == "diffusion"
+        self.settings = AnswerSettings(
+            checkpoint=_identity(checkpoint),
+            prompt=PromptIdentity(preset=self._prompter.preset, text=text, sha256=digest(text)),
+            samples=config.samples,
+            generation=effective(config.generation, checkpoint.kind, is_infilling=self._is_infilling),
+            likelihood_samples=config.likelihood_samples if is_compared else None,
+            hole_tokens=(config.hole_tokens or REFERENCE) if self._is_infilling else None,
+        )
 
     def load(self) -> None:
         """Loads the weights, whose precision is the last of the settings."""
         self._checkpoint = self._opened.load()
-        self.settings["dtype"] = _dtype(self._checkpoint)
+        self.settings = replace(self.settings, dtype=_dtype(self._checkpoint))
 
     def write(self, folder: ResultsFolder, on_progress: OnProgress) -> None:
         """Answers to the problems that are not finished, each on the disk as soon as it is there."""
@@ -158,7 +157,7 @@ class Model:
         ids = [prompt.token_ids for prompt in prompts for _ in range(config.samples)]
         longest = max(map(len, ids), default=1) + (0 if self._is_infilling else config.generation.gen_length)
         batch_size = batch_size_of(self._checkpoint, longest, config.generation)
-        self.machine = {**_machine(self._checkpoint), "batch_size": min(batch_size, len(ids))}
+        self.machine = _machine(self._checkpoint, min(batch_size, len(ids)))
         write = infill if self._is_infilling else generate
         settled = replace(config.generation, batch_size=batch_size)
         write(self._checkpoint, ids, settled, keys=keys, with_trace=config.trace, on_done=on_done)
@@ -184,7 +183,7 @@ class Model:
                     seconds=round(seconds / len(answers), 6),
                     log_likelihood=nats[number],
                     is_chosen=number == best,
-                    repair=answer.repair._asdict() if answer.repair else None,
+                    repair=answer.repair,
                     trace=self._steps(prompt, answer),
                 )
             )
@@ -240,26 +239,21 @@ def _parses(program: str) -> bool:
     return bool(program.strip()) and find_faults(program.encode("utf-8", "replace"), "python").error_bytes == 0
 
 
-def _decisive(config: GenerationConfig) -> dict[str, Any]:
-    """What decides tokens: in exact arithmetic the batch size does not, so a run may go on with another."""
-    return {name: value for name, value in asdict(config).items() if name != "batch_size"}
-
-
-def _machine(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What times, and the last digits of numbers, depend on beside the settings."""
+def _machine(checkpoint: Checkpoint, batch_size: int) -> Machine:
     device = checkpoint.device
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "dtype": _dtype(checkpoint),
-        "threads": torch.get_num_threads(),
-    }
+    return Machine(
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        dtype=_dtype(checkpoint),
+        threads=torch.get_num_threads(),
+        batch_size=batch_size,
+    )
 
 
 def _dtype(checkpoint: Checkpoint) -> str:
     return str(next(checkpoint.model.parameters()).dtype).removeprefix("torch.")
 
 
-def _identity(checkpoint: Described) -> dict[str, Any]:
+def _identity(checkpoint: Described) -> CheckpointIdentity:
     """What tells a checkpoint from others, wherever it lies: step, and a digest of both ends of its files of weights."""
     content = sha256((checkpoint.folder / "config.json").read_bytes())
     for path in sorted((*checkpoint.folder.glob("*.safetensors"), *checkpoint.folder.glob("*.bin"))):
@@ -268,11 +262,9 @@ def _identity(checkpoint: Described) -> dict[str, Any]:
             content.update(f"{path.name} {size}\n".encode() + file.read(_FINGERPRINT_BYTES))
             file.seek(max(0, size - _FINGERPRINT_BYTES))
             content.update(file.read())
-    told = {
-        "kind": checkpoint.kind,
-        "step": checkpoint.info.get("step"),
-        "sha256": content.hexdigest(),
-    }
-    if PROGRAMS_ALONE in checkpoint.info:
-        told[PROGRAMS_ALONE] = checkpoint.info[PROGRAMS_ALONE]  # what the preset `auto` goes by
-    return told
+    return CheckpointIdentity(
+        kind=checkpoint.kind,
+        step=checkpoint.info.get("step"),
+        sha256=content.hexdigest(),
+        programs_alone=checkpoint.info.get(PROGRAMS_ALONE),  # what the preset `auto` depends on
+    )

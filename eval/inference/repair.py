@@ -31,7 +31,8 @@ MOST_HIDDEN = 0.5  # of the written tokens of a program: one that is wrong all o
 _FENCE = re.compile(rb"^[ \t]{0,3}(`{3,}|~{3,})[ \t]*([^\n`]*)$", re.MULTILINE)
 
 
-class Repair(NamedTuple):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Repair:
     """What syntax repair did to one answer.
 
     ``rounds`` is 0 where the program parses, or where none was found (then ``language`` is None).

@@ -64,8 +64,8 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_references_pass(problems: Path, tmp_path: Path) -> None:
     """The benchmark's own solutions pass all of it, and results and samples say so."""
     results = humaneval(config(problems), tmp_path)
-    assert results["pass_at_1"]["value"] == 1.0
-    assert results["verdicts"] == {"passed": len(NUMBERS)}
+    assert results.pass_at_1.value == 1.0
+    assert results.verdicts == {"passed": len(NUMBERS)}
     assert read_results(tmp_path)[0] == json.loads(json.dumps(results))
     assert [one["program"] for one in samples_of(tmp_path)] == [
         row(number)["prompt"] + row(number)["canonical_solution"] for number in NUMBERS
@@ -80,15 +80,15 @@ def test_verdicts_become_scores(problems: Path, tmp_path: Path) -> None:
         "HumanEval/75": "",
     }
     results = judged(problems, tmp_path, answers)
-    assert results["pass_at_1"] | {"interval": []} == {
+    assert results.pass_at_1 | {"interval": []} == {
         "value": 0.25,
         "count": 1,
         "total": 4,
         "interval": [],
         "method": "wilson",
     }
-    assert results["verdicts"] == {"error": 1, "passed": 1, "syntax-error": 1, "wrong": 1}
-    assert results["compiles"]["count"] == 2
+    assert results.verdicts == {"error": 1, "passed": 1, "syntax-error": 1, "wrong": 1}
+    assert results.compiles.count == 2
     assert [one["status"] for one in samples_of(tmp_path)] == ["passed", "wrong", "syntax-error", "error"]
 
 
@@ -98,10 +98,10 @@ def test_a_reference_that_fails_is_listed_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "problems.jsonl"
     path.write_text(json.dumps(row(54)) + "\n" + json.dumps(broken))
     results = humaneval(config(path), tmp_path / "out")
-    assert results["pass_at_1"]["value"] == 0.5
-    assert list(results["reference_failures"]) == ["HumanEval/55"]
-    assert results["reference_failures"]["HumanEval/55"]["status"] == "wrong"
-    assert results["pass_at_1_without_reference_failures"] | {"interval": []} == {
+    assert results.pass_at_1.value == 0.5
+    assert list(results.reference_failures) == ["HumanEval/55"]
+    assert results.reference_failures["HumanEval/55"]["status"] == "wrong"
+    assert results.pass_at_1_without_reference_failures | {"interval": []} == {
         "value": 1.0, "count": 1, "total": 1, "interval": [], "method": "wilson",
     }  # fmt: skip
 
@@ -114,9 +114,9 @@ def test_the_most_probable_candidate_is_the_answer(uninterrupted: tuple[dict[str
     for first, second in zip(rows[::2], rows[1::2], strict=True):
         assert first["is_chosen"] == (first["log_likelihood"] >= second["log_likelihood"]) != second["is_chosen"]
     assert any(first["answer"] != second["answer"] for first, second in zip(rows[::2], rows[1::2], strict=True))
-    assert results["num_candidates"] == 2
-    assert list(results["pass_at_k"]) == ["1", "2"]
-    assert results["generation"]["tokens"] == sum(one["num_tokens"] for one in rows) <= 8 * len(rows)
+    assert results.num_candidates == 2
+    assert list(results.pass_at_k) == ["1", "2"]
+    assert results.generation.tokens == sum(one["num_tokens"] for one in rows) <= 8 * len(rows)
 
 
 @pytest.mark.parametrize(("stage", "done"), [("generating", 3), ("running programs", 2)])
@@ -138,8 +138,8 @@ def test_a_run_that_was_cut_off_goes_on(
     results = humaneval(sampling(ckpt, problems), tmp_path, on_progress=lambda p: begun.setdefault(p.stage, p.done) and None)
     assert begun["generating"] == len(kept)
     assert timeless(samples_of(tmp_path)) == timeless(samples_of(uninterrupted[1]))
-    assert results["pass_at_k"] == uninterrupted[0]["pass_at_k"]
-    assert results["verdicts"] == uninterrupted[0]["verdicts"]
+    assert results.pass_at_k == uninterrupted[0].pass_at_k
+    assert results.verdicts == uninterrupted[0].verdicts
 
 
 def test_a_problem_that_lacks_a_candidate_is_written_again(ckpt: str, problems: Path, tmp_path: Path) -> None:
@@ -196,8 +196,8 @@ def test_prompts_without_room_are_counted_as_failed(ckpt: str, tmp_path: Path) -
     path = tmp_path / "problems.jsonl"
     path.write_text(json.dumps(row(54)) + "\n" + json.dumps(long) + "\n")
     results = humaneval(config(path, ckpt=ckpt), tmp_path / "out")
-    assert results["extraction"] == {"continued": 1, "too-long": 1}
-    assert results["pass_at_1"]["total"] == 2
+    assert results.extraction == {"continued": 1, "too-long": 1}
+    assert results.pass_at_1.total == 2
     path.write_text(json.dumps(long) + "\n")
     with pytest.raises(SettingsError, match=r"no prompt leaves .* room"):
         humaneval(config(path, ckpt=ckpt), tmp_path / "other")
@@ -215,8 +215,8 @@ def test_infilling_keeps_what_stands_around_the_hole(ckpt: str, tmp_path: Path) 
         offsets = sorted(cell[0] for step in sample["trace"] for cell in step)
         assert offsets == list(range(sample["num_tokens"]))
         assert sample["program"] == parts["prompt"] + sample["answer"] + parts["suffix"]
-        assert results["generation"]["tokens"] == sample["num_tokens"] == (hole_tokens or sample["num_tokens"])
-        assert results["extraction"] == {"filled": 1}
+        assert results.generation.tokens == sample["num_tokens"] == (hole_tokens or sample["num_tokens"])
+        assert results.extraction == {"filled": 1}
     with pytest.raises(SettingsError, match="a hole is filled once"):
         infilling(replace(sampling(ckpt, path), problems=path), tmp_path / "samples")
 
@@ -237,7 +237,7 @@ def test_a_trace_writes_the_answer(ckpt: str, problems: Path, tmp_path: Path) ->
         assert plain.replace("\ufffd", "") == sample.answer.replace("\ufffd", "")
         assert len(sample.trace) == sample.num_forward
     untraced = humaneval(sampling(ckpt, problems), tmp_path / "untraced")
-    assert results["settings"] == json.loads(json.dumps(untraced["settings"]))
+    assert results.settings == json.loads(json.dumps(untraced.settings))
     without = [one | {"trace": None} for one in timeless(samples_of(tmp_path / "traced"))]
     assert without == timeless(samples_of(tmp_path / "untraced"))
     with pytest.raises(SettingsError, match="leave --trace out"):
@@ -249,8 +249,8 @@ def test_results_name_what_wrote_them(ckpt: str, problems: Path, tmp_path: Path)
     generation = GenerationConfig(gen_length=8, batch_size=3)
     results = humaneval(config(problems, ckpt=ckpt, generation=generation, device="cpu"), tmp_path / "a")
     threads = torch.get_num_threads()
-    assert results["machine"] == {"device": "cpu", "dtype": "float32", "threads": threads, "batch_size": 3}
-    assert "batch_size" not in results["settings"]["generation"]
+    assert results.machine == {"device": "cpu", "dtype": "float32", "threads": threads, "batch_size": 3}
+    assert "batch_size" not in results.settings.generation
     assert humaneval(config(problems), tmp_path / "b")["machine"] is None
 
 
@@ -268,8 +268,8 @@ def test_mbpp_runs_from_its_own_file(shared_data: Path, ckpt: str, tmp_path: Pat
     """The first problems of the sanitized test split, with real tests, to the end."""
     path = shared_data / "problems" / "sanitized-mbpp.json"
     results = mbpp(config(path, ckpt=ckpt, limit=2), tmp_path)
-    assert (results["benchmark"], results["split"], results["num_problems"]) == ("mbpp", "sanitized-test", 2)
-    assert not results["is_complete"]
+    assert (results.benchmark, results.split, results.num_problems) == ("mbpp", "sanitized-test", 2)
+    assert not results.is_complete
     assert [one["task_id"] for one in samples_of(tmp_path)] == ["MBPP/11", "MBPP/12"]
 
 
@@ -296,11 +296,11 @@ def test_the_document_explains_every_key(uninterrupted: tuple[dict[str, Any], Pa
     results, _ = uninterrupted
     keys = {
         *results,
-        *results["generation"],
-        *results["machine"],
-        *results["pass_at_1"],
-        *results["settings"],
-        *results["isolation"],
+        *results.generation,
+        *results.machine,
+        *results.pass_at_1,
+        *results.settings,
+        *results.isolation,
     }
     keys |= {field.name for field in fields(Sample)} | {*PRESETS} | {*RULES}
     assert keys <= named, keys - named

@@ -184,11 +184,11 @@ def test_a_perfect_model_restores_everything(folder: Path, perfect: Checkpoint, 
     """Every share is 1 under every strategy, in all groups, and a masked token costs next to nothing."""
     config = ReconstructionConfig(strategies=STRATEGIES, mask_rates=(0.4, 0.9), num_steps=4)
     result = reconstruct(perfect, folder, tmp_path, config)
-    assert [(cell["strategy"], cell["mask_rate"]) for cell in result["cells"]] == [
+    assert [(cell["strategy"], cell["mask_rate"]) for cell in result.cells] == [
         (strategy, rate) for strategy in STRATEGIES for rate in (0.4, 0.9)
     ]
-    assert sum(cell["all"]["exact_spans"]["of"] for cell in result["cells"]) > 20
-    for cell in result["cells"]:
+    assert sum(cell["all"]["exact_spans"]["of"] for cell in result.cells) > 20
+    for cell in result.cells:
         missed = [key for key in SHARES_OF_ALL if cell["all"][key]["total"] < cell["all"][key]["of"]]
         assert missed == []
         assert cell["all"]["parses"]["of"] == 4
@@ -203,7 +203,7 @@ def test_a_perfect_model_restores_everything(folder: Path, perfect: Checkpoint, 
 def test_a_useless_model_restores_nothing(folder: Path, useless: Checkpoint, manifest: Manifest, tmp_path: Path) -> None:
     """Random weights: about the vocabulary's logarithm a token, and hardly a token right."""
     result = reconstruct(useless, folder, tmp_path, ReconstructionConfig(mask_rates=(0.9,), num_steps=2))
-    for cell in result["cells"]:
+    for cell in result.cells:
         assert cell["all"]["token_accuracy"]["value"] < 0.1
         assert cell["all"]["cross_entropy"]["value"] == pytest.approx(math.log(manifest.tokenizer["vocab_size"]), rel=0.15)
         assert cell["all"]["exact_programs"]["value"] == cell["all"]["equal_trees"]["value"] == 0
@@ -512,7 +512,7 @@ def test_a_run_goes_on_and_ends_with_the_same_bytes(folder: Path, useless: Check
     kept["cells"][0]["kept"] = True
     (tmp_path / "parts" / RESULT).write_text(json.dumps(kept))
     parts = reconstruct(useless, folder, tmp_path / "parts", config_of(strategies=("ast-cut", "random")))
-    assert parts["cells"][1].pop("kept")
+    assert parts.cells[1].pop("kept")
     whole = reconstruct(useless, folder, tmp_path / "whole", config_of(strategies=("random", "ast-cut")))
     assert whole == parts
     again = reconstruct(useless, folder, tmp_path / "again", config_of(strategies=("random", "ast-cut")))
@@ -652,7 +652,7 @@ def test_tables_fit_the_terminal(width: int, folder: Path, useless: Checkpoint, 
     assert max(map(len, text.splitlines())) <= width
     names = ("tokens right", "nats, first step", "exact spans", "equal subtrees", "equal tree", "parse ", "compile")
     assert all(name in text for name in names)
-    for cell in result["cells"]:
+    for cell in result.cells:
         name = f"{cell['strategy']} {cell['mask_rate']:g}"
         lines = [line for line in text.splitlines() if line.startswith(f"{name} ")]
         assert len(lines) == (4 if width < 120 else 2)

@@ -233,7 +233,7 @@ def test_reconstruction(run: Path, shards: Path, tmp_path: Path) -> None:
     config = ReconstructionConfig(strategies=("random", "ast-span"), mask_rates=(0.3, 0.6), num_samples=4, num_steps=2)
     result = reconstruct(checkpoint, shards, tmp_path / "rec", config)
     page = page_of([tmp_path / "rec"], tmp_path / "r.html")
-    for cell in result["cells"]:
+    for cell in result.cells:
         share = cell["all"]["token_accuracy"]
         assert f"{share['value']:.1%} {share['total']:,}/{share['of']:,}" in page.text
         assert f"{cell['strategy']}, {cell['mask_rate']:g}: {share['value']:.1%}" in page.text
@@ -241,7 +241,7 @@ def test_reconstruction(run: Path, shards: Path, tmp_path: Path) -> None:
         assert f"{entropy['value']:.4g} [{entropy['low']:.4g}" in page.text
     of = sum(
         cell["tokens_by_leaf_kind"]["identifier"]["token_accuracy"]["of"]
-        for cell in result["cells"]
+        for cell in result.cells
         if cell["mask_rate"] == 0.6
     )
     assert f"identifier ({of:,})" in page.text
