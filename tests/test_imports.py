@@ -94,7 +94,8 @@ TABLE = (
     ),
     Rule(
         "eval/syntax/*",
-        own=f"eval.syntax eval.prompting eval.inference eval.stats eval.record train.data pipeline.syntax pipeline.tokens {SHARED}",
+        own=f"eval.syntax eval.prompting eval.inference eval.stats eval.record train.data pipeline.syntax pipeline.tokens "
+        f"{SHARED}",
     ),
     Rule(
         "eval/benchmarks/*",

@@ -10,8 +10,8 @@ from pathlib import Path
 from syntaxdiff.eval.benchmarks.effect import effective_settings, generation_text
 from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults, Sample, Score
 from syntaxdiff.eval.benchmarks.results import read_results
-from syntaxdiff.eval.benchmarks.settings import PromptIdentity
 from syntaxdiff.eval.benchmarks.score import warnings_of
+from syntaxdiff.eval.benchmarks.settings import PromptIdentity
 from syntaxdiff.eval.record import to_json
 from syntaxdiff.eval.stats import Interval, bootstrap, mcnemar
 from syntaxdiff.pipeline.errors import SettingsError

@@ -137,6 +137,8 @@ def share_content(score: Score | PassAtK | Share | None) -> Content:
     """A share with count and interval; None where there is none."""
     if score is None or score.value is None:
         return None
+    low: float | None
+    high: float | None
     match score:
         case Score():
             low, high = score.interval

@@ -173,8 +173,8 @@ def claims_table(results: StudyResults) -> Table:
         title=f"What the paper claims of {method}, and what was measured",
         remark=f"Differences of {method} from each reference, mean over seeds with an interval of 95 %; shares in percentage "
         f'points. "{OPEN}": the interval holds 0. Masks at rate {middle_rate(results):g}. The intervals say how far '
-        f"training anew moves a figure, not how far other programs would; the {len(rows) * len(references)} comparisons are not "
-        "corrected for their number." + "".join(f" {warning}" for warning in named_warnings(results)),
+        f"training anew moves a figure, not how far other programs would; the {len(rows) * len(references)} comparisons are "
+        "not corrected for their number." + "".join(f" {warning}" for warning in named_warnings(results)),
         head=("claim", "measure", method, *(f"less {reference}" for reference in references)),
         rows=rows,
     )
