@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from syntaxdiff.eval.benchmarks import evaluate as benchmark
 from syntaxdiff.eval.benchmarks.compare import compare
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.effect import effective, refuse_without_effect, unused
+from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults
 from syntaxdiff.eval.benchmarks.scoreboard import print_comparison, print_results
 from syntaxdiff.eval.inference.answer import in_order
 from syntaxdiff.eval.inference.checkpoint import open_checkpoint
@@ -50,6 +51,7 @@ from syntaxdiff.eval.prompting.prompts import check_preset
 from syntaxdiff.eval.reconstruction import loss
 from syntaxdiff.eval.reconstruction import reconstruct as reconstruction
 from syntaxdiff.eval.reconstruction.tables import print_losses, print_reconstruction, print_syntax
+from syntaxdiff.eval.record import json_text, to_json
 from syntaxdiff.eval.report.report import write_report
 from syntaxdiff.eval.study import study
 from syntaxdiff.eval.study.declaration import STUDIES, Study, read_studies
@@ -144,7 +146,7 @@ def infilling_command(**options: Any) -> None:
     _evaluate("infilling", benchmark.infilling, options)
 
 
-def _evaluate(name: str, function: Callable[..., dict[str, Any]], options: dict[str, Any], **arguments: Any) -> None:
+def _evaluate(name: str, function: Callable[..., BenchmarkResults], options: dict[str, Any], **arguments: Any) -> None:
     as_json, out = options.pop("as_json"), options.pop("out")
     workers = options.pop("workers")
     workers = (os.cpu_count() or 1) if workers is None else workers
@@ -156,9 +158,9 @@ def _evaluate(name: str, function: Callable[..., dict[str, Any]], options: dict[
     with ProgressBars() as bars, _stopped_by_sigterm():
         results = function(config, out, workers=workers, given=given, on_progress=bars.update, **running, **arguments)
     if config.ckpt is not None:
-        _tell_unused(given, config.generation, results["settings"]["checkpoint"]["kind"])
+        _tell_unused(given, config.generation, results.settings.checkpoint.kind)
     if as_json:
-        click.echo(json.dumps(results, indent=1))
+        click.echo(json.dumps(to_json(results), indent=1))
     else:
         print_results(results, Console())
         click.echo(f"{out / 'results.json'}  {out / 'samples.jsonl'}")
@@ -170,7 +172,7 @@ def _evaluation_config(options: dict[str, Any]) -> EvaluationConfig:
 
 def _tell_unused(given: Collection[str], generation: GenerationConfig, kind: str, **options: Any) -> None:
     """Says which options had no effect beside the others."""
-    for note in unused(given, asdict(generation), kind, **options):
+    for note in unused(given, generation, kind, **options):
         click.echo(f"note: {note}", err=True)
 
 
@@ -214,7 +216,7 @@ def compare_command(folders: tuple[Path, ...], show: int, as_json: bool) -> None
         raise SettingsError(f"--show {show}: a whole number from 0")
     comparison = compare(folders)
     if as_json:
-        click.echo(json.dumps(comparison.to_dict(), indent=1))
+        click.echo(json.dumps(comparison.to_json(), indent=1))
     else:
         print_comparison(comparison, Console(), show=show)
 
@@ -419,7 +421,7 @@ def reconstruct_command(
             checkpoint, data, out, config, restart=restart, shapes=shapes, on_progress=bars.update
         )
     if as_json:
-        click.echo(json.dumps(result, indent=1))
+        click.echo(json.dumps(to_json(result), indent=1))
     else:
         print_reconstruction(result, Console())
         click.echo(str(out / reconstruction.RESULT))
@@ -464,7 +466,7 @@ def loss_command(
     checkpoint = opened.load()
     result = loss.loss(checkpoint, data, config, out)
     if as_json:
-        click.echo(json.dumps(result, indent=1))
+        click.echo(json.dumps(to_json(result), indent=1))
     else:
         print_losses(result, Console())
 
@@ -596,14 +598,15 @@ def syntax_command(
         with ProgressBars() as bars:
             answers = write_programs(checkpoint, texts, config, preset=preset)
             written = in_order(counted(answers, "generating", len(texts), bars.update))
-        generation = {**effective(asdict(config), opened.kind), "language": config.language}
+        heeded = replace(effective(config, opened.kind), language=config.language)
+        generation = to_json(heeded) | {"batch_size": config.batch_size}
         result = syntax(written, {"checkpoint": ckpt, "prompts": prompts.name, "preset": preset, "generation": generation})
     else:
         raise SettingsError("give --programs FILE, or --ckpt with --prompts FILE")
     if out is not None:
-        write_text(out, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write_text(out, json_text(result))
     if as_json:
-        click.echo(json.dumps(result, indent=1))
+        click.echo(json.dumps(to_json(result), indent=1))
     else:
         print_syntax(result, Console())
 

@@ -13,6 +13,7 @@ Shapes: S samples, R resamples.
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -98,7 +99,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
 # ------------------------------------------------------------------------------------------------------- shares over samples
 
 
-class Share(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Share:
     """A share or a mean.
 
     Attributes:
@@ -117,11 +119,15 @@ class Share(NamedTuple):
     samples: int
 
 
+def _share(value: float | None, low: float | None, high: float | None, total: float, of: int, samples: int) -> Share:
+    return Share(value=value, low=low, high=high, total=total, of=of, samples=samples)
+
+
 def share_of(count: int, of: int) -> Share:
     """A share of independent samples."""
     if of == 0:
-        return Share(None, None, None, count, 0, 0)
-    return Share(count / of, *wilson(count, of), count, of, of)
+        return _share(None, None, None, count, 0, 0)
+    return _share(count / of, *wilson(count, of), count, of, of)
 
 
 def pooled_share(count_S: Sequence[float] | npt.NDArray[Any], of_S: Sequence[float] | npt.NDArray[Any]) -> Share:
@@ -130,10 +136,10 @@ def pooled_share(count_S: Sequence[float] | npt.NDArray[Any], of_S: Sequence[flo
     Where nothing or everything was counted, resamples cannot differ: the interval is then Wilson's for so many samples.
     """
     share = pooled_mean(count_S, of_S)
-    share = share._replace(total=int(share.total))
+    share = replace(share, total=int(share.total))
     if share.of and share.total in (0, share.of):
         low, high = wilson(share.samples if share.total else 0, share.samples)
-        return share._replace(low=low, high=high)
+        return replace(share, low=low, high=high)
     return share
 
 
@@ -145,14 +151,14 @@ def pooled_mean(sum_S: Sequence[float] | npt.NDArray[Any], of_S: Sequence[float]
     sums, of = np.asarray(sum_S, dtype=np.float64), np.asarray(of_S, dtype=np.float64)
     sums, of = sums[of > 0], of[of > 0]
     if len(of) == 0:
-        return Share(None, None, None, 0.0, 0, 0)
+        return _share(None, None, None, 0.0, 0, 0)
     total = float(sums.sum())
     value = total / float(of.sum())
     if len(of) == 1:
-        return Share(value, None, None, total, int(of.sum()), 1)
+        return _share(value, None, None, total, int(of.sum()), 1)
     weight_RS = _resamples(len(of))
     low, high = np.quantile((weight_RS @ sums) / (weight_RS @ of), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
-    return Share(value, min(low, value), max(high, value), total, int(of.sum()), len(of))
+    return _share(value, min(low, value), max(high, value), total, int(of.sum()), len(of))
 
 
 @lru_cache(maxsize=64)
@@ -166,7 +172,8 @@ def _resamples(num_samples: int) -> npt.NDArray[np.float64]:
 # ------------------------------------------------------------------------------------------------------------ means over seeds
 
 
-class Mean(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Mean:
     """A mean over seeds; ``low`` and ``high`` are None for one seed."""
 
     value: float
@@ -180,9 +187,9 @@ def mean_over_seeds(values: Sequence[float]) -> Mean:
     count = len(values)
     mean = statistics.fmean(values)
     if count < 2:
-        return Mean(mean, None, None, count)
+        return Mean(value=mean, low=None, high=None, seeds=count)
     half = _student_quantile(count - 1) * statistics.stdev(values) / math.sqrt(count)
-    return Mean(mean, mean - half, mean + half, count)
+    return Mean(value=mean, low=mean - half, high=mean + half, seeds=count)
 
 
 @cache

@@ -1,6 +1,5 @@
 """The documents say what is so."""
 
-import json
 import re
 import subprocess
 import sys
@@ -98,14 +97,15 @@ def test_errors_are_one_family() -> None:
 
 def test_the_tables_of_the_study_follow_from_its_figures() -> None:
     """The tables in docs/study.md are those that its figures, kept beside it, give; no figure was written by hand."""
-    from study_document import marks, told_again
+    from study_document import computed_again, marks
 
+    from syntaxdiff.eval.study.outcome import read_study
     from syntaxdiff.eval.study.tables import markdown
 
     text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
     files = sorted((ROOT / "docs").glob("study-*.json"))
     assert files
     for file in files:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        first, last = marks(kept["declared"]["name"])
-        assert text.split(first)[1].split(last)[0] == markdown(told_again(kept))
+        kept = read_study(file)
+        first, last = marks(kept.declared.name)
+        assert text.split(first)[1].split(last)[0] == markdown(computed_again(kept))

@@ -84,6 +84,7 @@ TABLE = (
         only_in={"click": "eval/cli.py eval/options.py", "scipy": "eval/stats.py"},
     ),
     Rule("eval/stats.py", own=""),
+    Rule("eval/record.py", own="pipeline.errors"),
     Rule("eval/problems/*", own=f"eval.problems {SHARED}"),
     Rule("eval/sandbox/*", own="eval.sandbox eval.problems pipeline.errors", never="torch transformers"),
     Rule("eval/inference/*", own=f"eval.inference train.model pipeline.syntax pipeline.tokens {SHARED}"),
@@ -94,27 +95,28 @@ TABLE = (
     ),
     Rule(
         "eval/syntax/*",
-        own=f"eval.syntax eval.prompting eval.inference eval.stats train.data pipeline.syntax pipeline.tokens {SHARED}",
+        own=f"eval.syntax eval.prompting eval.inference eval.stats eval.record train.data pipeline.syntax pipeline.tokens "
+        f"{SHARED}",
     ),
     Rule(
         "eval/benchmarks/*",
-        own=f"eval.benchmarks eval.prompting eval.sandbox eval.problems eval.inference eval.stats eval.outputs "
+        own=f"eval.benchmarks eval.prompting eval.sandbox eval.problems eval.inference eval.stats eval.record eval.outputs "
         f"eval.progress train.model.export pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/reconstruction/*",
-        own=f"eval.reconstruction eval.syntax eval.inference eval.stats eval.progress train.corruption train.data train.model "
-        f"train.monitor.validation train.step pipeline.syntax pipeline.tokens pipeline.inspection.display {SHARED}",
+        own=f"eval.reconstruction eval.syntax eval.inference eval.stats eval.record eval.progress train.corruption train.data "
+        f"train.model train.monitor.validation train.step pipeline.syntax pipeline.tokens pipeline.inspection.display {SHARED}",
     ),
     Rule("eval/masks/*", own=f"eval.masks train.corruption train.data pipeline.tokens pipeline.inspection.display {SHARED}"),
     Rule(
         "eval/report/*",
-        own=f"eval.report eval.masks eval.reconstruction eval.syntax eval.benchmarks eval.inference eval.stats eval.outputs "
-        f"train.corruption train.model.export pipeline.inspection.display {SHARED}",
+        own=f"eval.report eval.masks eval.reconstruction eval.syntax eval.benchmarks eval.inference eval.stats eval.record "
+        f"eval.outputs train.corruption train.model.export pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/study/*",
-        own=f"eval.study eval.report eval.reconstruction eval.benchmarks eval.inference eval.stats eval.outputs "
+        own=f"eval.study eval.report eval.reconstruction eval.benchmarks eval.inference eval.stats eval.record eval.outputs "
         f"train.corruption train.model.export train.settings {SHARED}",
     ),
 )

@@ -6,40 +6,45 @@ The figures, docs/study-SIZE.json, are study.json without what can be computed f
 tests/test_documents.py makes the tables again from them.
 """
 
-import json
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from syntaxdiff.eval.record import json_text, to_json
 from syntaxdiff.eval.study.measures import runs_of, summarized
+from syntaxdiff.eval.study.outcome import StudyResults, read_study
 from syntaxdiff.eval.study.study import RESULT
 from syntaxdiff.eval.study.tables import GROUPS, markdown, masks_restored, middle_rate
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-DERIVED = ("means", "differences")
+COMPUTED = ("means", "differences")
+Value = TypeVar("Value")
 
 
-def figures(told: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of a study's outcome."""
-    where = f"reconstruct/{masks_restored(told)[-1]}/{middle_rate(told):g}"
+def figures(results: StudyResults) -> StudyResults:
+    """What is kept of a study's results: neither what no table shows, nor what can be computed."""
+    where = f"reconstruct/{masks_restored(results)[-1]}/{middle_rate(results):g}"
     shown = tuple(f"{where}/{label}/" for label in GROUPS)
     grouped = tuple(f"/{label}/" for label in (*GROUPS, "length"))
 
-    def kept(values: dict[str, Any]) -> dict[str, Any]:
+    def kept(values: Mapping[str, Value]) -> dict[str, Value]:
         return {
             name: value for name, value in values.items() if not any(part in name for part in grouped) or name.startswith(shown)
         }
 
-    arms = {}
-    for name, arm in told["arms"].items():
-        runs = [run | {"measures": kept(run["measures"])} for run in arm["runs"]]
-        arms[name] = {key: value for key, value in arm.items() if key not in DERIVED} | {"runs": runs}
-    return {**told, "arms": arms, "counts": kept(told["counts"])}
+    arms = {
+        name: replace(arm, runs=tuple(replace(run, measures=kept(run.measures)) for run in arm.runs), means={}, differences={})
+        for name, arm in results.arms.items()
+    }
+    return replace(results, arms=arms, counts=kept(results.counts))
 
 
-def told_again(kept: dict[str, Any]) -> dict[str, Any]:
-    """The outcome with means and differences, of its figures alone."""
-    return {**kept, **summarized(kept["declared"], runs_of(kept))}
+def computed_again(kept: StudyResults) -> StudyResults:
+    """The results with means and differences, of their figures only."""
+    summary = summarized(kept.declared, runs_of(kept))
+    return replace(kept, arms=summary.arms, counts=summary.counts, warnings=summary.warnings)
 
 
 def marks(size: str) -> tuple[str, str]:
@@ -52,16 +57,20 @@ def main() -> int:
     if len(sys.argv) != 2:
         print("usage: python tools/study_document.py FOLDER-OF-A-STUDY", file=sys.stderr)
         return 2
-    told = json.loads((Path(sys.argv[1]) / RESULT).read_text("utf-8"))
-    size = told["declared"]["name"]
+    results = read_study(Path(sys.argv[1]) / RESULT)
+    size = results.declared.name
     document = DOCS / "study.md"
     text = document.read_text("utf-8")
     first, last = marks(size)
     before, rest = text.split(first)
     _, after = rest.split(last)
-    kept = figures(told)
-    (DOCS / f"study-{size}.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    document.write_text(f"{before}{first}{markdown(told_again(kept))}{last}{after}", encoding="utf-8")
+    kept = figures(results)
+    plain = to_json(kept)
+    for arm in plain["arms"].values():
+        for key in COMPUTED:
+            del arm[key]
+    (DOCS / f"study-{size}.json").write_text(json_text(plain), encoding="utf-8")
+    document.write_text(f"{before}{first}{markdown(computed_again(kept))}{last}{after}", encoding="utf-8")
     return 0
 
 

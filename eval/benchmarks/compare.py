@@ -4,19 +4,19 @@ The first is the one that the others are compared with. How it looks is in score
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from syntaxdiff.eval.benchmarks.effect import effective_settings, told_generation
-from syntaxdiff.eval.benchmarks.results import Sample, read_results
+from syntaxdiff.eval.benchmarks.effect import effective_settings, generation_text
+from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults, Sample, Score
+from syntaxdiff.eval.benchmarks.results import read_results
 from syntaxdiff.eval.benchmarks.score import warnings_of
+from syntaxdiff.eval.benchmarks.settings import PromptIdentity
+from syntaxdiff.eval.record import to_json
 from syntaxdiff.eval.stats import Interval, bootstrap, mcnemar
 from syntaxdiff.pipeline.errors import SettingsError
 
 STUDIED = ("HumanEval/54", "HumanEval/74", "HumanEval/133")  # the paper's qualitative study
-
-
 NOTED = {
     "prompt": "prompt",
     "samples": "number of candidates per problem",
@@ -35,16 +35,18 @@ FOLLOWS = {  # settings that only matter, or only not, because of another one
 }
 
 
-class Evaluated(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
     """One evaluation: the name that tells it from the others, its scores, its chosen answers, its candidates' pass rates."""
 
     name: str
-    results: dict[str, Any]
+    results: BenchmarkResults
     answers: dict[str, Sample]
     pass_rate: dict[str, float]
 
 
-class Pair(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Pair:
     """The first evaluation and another, on the problems that both have.
 
     Attributes:
@@ -88,18 +90,32 @@ class Comparison:
         """The warnings that each score has, with the evaluation's name."""
         return tuple(f"{one.name}: {warning}" for one in self.evaluations for warning in warnings_of(one.results))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "evaluations": {one.name: one.results["pass_at_1"] for one in self.evaluations},
-            "warnings": {one.name: warnings_of(one.results) for one in self.evaluations},
-            "num_problems": len(self.task_ids),
-            "pairs": [pair._asdict() for pair in self.pairs],
-            "differing": {
-                task_id: {one.name: one.answers[task_id].status for one in self.evaluations} for task_id in self.differing
-            },
-            "notes": list(self.notes),
-        }
+    def to_json(self) -> object:
+        """The comparison as ``compare --json`` prints it, plain values."""
+        return to_json(
+            ComparisonReport(
+                evaluations={own.name: own.results.pass_at_1 for own in self.evaluations},
+                warnings={own.name: warnings_of(own.results) for own in self.evaluations},
+                num_problems=len(self.task_ids),
+                pairs=self.pairs,
+                differing={
+                    task_id: {own.name: own.answers[task_id].status for own in self.evaluations} for task_id in self.differing
+                },
+                notes=self.notes,
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonReport:
+    """A comparison without its programs: scores and warnings by evaluation, pairs, and statuses by problem and evaluation."""
+
+    evaluations: dict[str, Score]
+    warnings: dict[str, list[str]]
+    num_problems: int
+    pairs: tuple[Pair, ...]
+    differing: dict[str, dict[str, str | None]]
+    notes: tuple[str, ...]
 
 
 def compare(folders: Sequence[Path], names: Sequence[str] | None = None) -> Comparison:
@@ -118,9 +134,10 @@ def compare(folders: Sequence[Path], names: Sequence[str] | None = None) -> Comp
     first, *others = evaluations
     for other in others:
         for key in ("benchmark", "split"):
-            if other.results[key] != first.results[key]:
+            own, others_own = getattr(first.results, key), getattr(other.results, key)
+            if own != others_own:
                 raise SettingsError(
-                    f"{first.name} is of {key} {first.results[key]}, {other.name} of {other.results[key]}: "
+                    f"{first.name} is of {key} {own}, {other.name} of {others_own}: "
                     "only results of the same problems can be compared"
                 )
     task_ids = tuple(task_id for task_id in first.answers if all(task_id in other.answers for other in others))
@@ -144,10 +161,10 @@ def _read(folder: Path, name: str) -> Evaluated:
     for sample in samples:
         rates.setdefault(sample.task_id, []).append(sample.has_passed)
     return Evaluated(
-        name,
-        results,
-        {sample.task_id: sample for sample in samples if sample.is_chosen},
-        {task_id: sum(passed) / len(passed) for task_id, passed in rates.items()},
+        name=name,
+        results=results,
+        answers={sample.task_id: sample for sample in samples if sample.is_chosen},
+        pass_rate={task_id: sum(passed) / len(passed) for task_id, passed in rates.items()},
     )
 
 
@@ -166,7 +183,7 @@ def _pair(first: Evaluated, other: Evaluated, task_ids: Sequence[str]) -> Pair:
     outcomes = [(first.answers[task_id].has_passed, other.answers[task_id].has_passed) for task_id in task_ids]
     differences = [float(b) - float(a) for a, b in outcomes]
     candidates = None
-    if min(first.results["num_candidates"], other.results["num_candidates"]) > 1:
+    if min(first.results.num_candidates, other.results.num_candidates) > 1:
         rates = [other.pass_rate[task_id] - first.pass_rate[task_id] for task_id in task_ids]
         candidates = (sum(rates) / len(rates), _interval(rates))
     only_first, only_other = outcomes.count((True, False)), outcomes.count((False, True))
@@ -190,32 +207,39 @@ def _interval(differences: Sequence[float]) -> Interval | None:
 def _notes(evaluations: Sequence[Evaluated], num_common: int) -> list[str]:
     first, *others = evaluations
     notes = []
-    for one in evaluations:
-        if len(one.answers) > num_common:
-            notes.append(f"{one.name} has {len(one.answers)} problems, {num_common} of them in all")
-    for one in others:
-        was, now = (effective_settings(evaluation.results["settings"]) for evaluation in (first, one))
+    for evaluation in evaluations:
+        if len(evaluation.answers) > num_common:
+            notes.append(f"{evaluation.name} has {len(evaluation.answers)} problems, {num_common} of them in all")
+    before = effective_settings(first.results.settings)
+    for other in others:
+        now = effective_settings(other.results.settings)
         for key, what in NOTED.items():
-            old, new = was.get(key, ABSENT.get(key)), now.get(key, ABSENT.get(key))
+            old, new = (_or_default(getattr(settings, key), key) for settings in (before, now))
             if old == new:
                 continue
-            if key == "generation" and was["checkpoint"]["kind"] != now["checkpoint"]["kind"]:
-                told = f"{told_generation(now) or 'none'}; not {told_generation(was) or 'none'}"
+            if key == "generation" and before.checkpoint.kind != now.checkpoint.kind:
+                difference = f"{generation_text(now) or 'none'}; not {generation_text(before) or 'none'}"
             else:
-                told = _difference(old, new)
-            notes.append(f"{one.name} has another {what} than {first.name}: {told}")
+                difference = _difference(old, new)
+            notes.append(f"{other.name} has another {what} than {first.name}: {difference}")
     return notes
 
 
-def _difference(old: Any, new: Any) -> str:
+def _or_default(value: object, key: str) -> object:
+    return ABSENT.get(key) if value is None else value
+
+
+def _difference(old: object, new: object) -> str:
     """What differs between two settings, in a few words."""
-    if not (isinstance(old, dict) and isinstance(new, dict)):
+    if not (is_dataclass(old) and is_dataclass(new)):
         return f"{_named(new)}, not {_named(old)}"
-    names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
-    told = [name for name in names if name not in ("text", "sha256") and FOLLOWS.get(name) not in names]
-    words = [f"{name} {_named(new.get(name))}, not {_named(old.get(name))}" for name in told]
+    names = [field.name for field in fields(old) if getattr(old, field.name) != getattr(new, field.name)]
+    shown = [name for name in names if name not in ("text", "sha256") and FOLLOWS.get(name) not in names]
+    words = [f"{name} {_named(getattr(new, name))}, not {_named(getattr(old, name))}" for name in shown]
     return "; ".join(words) or "its text"
 
 
-def _named(value: Any) -> str:
+def _named(value: object) -> str:
+    if isinstance(value, PromptIdentity):
+        return value.preset
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -5,10 +5,12 @@ same rule reads results of earlier versions, which kept all settings as they wer
 inference's abilities.py.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from dataclasses import fields, replace
 
+from syntaxdiff.eval.benchmarks.settings import EvaluationSettings, GenerationSettings
 from syntaxdiff.eval.inference.abilities import ABILITIES, CAUSAL, DENOISING, DENOISING_OPTIONS
+from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.problems.problem import INFILLING
 from syntaxdiff.pipeline.errors import SettingsError
 
@@ -20,83 +22,76 @@ _REFERENCE_OPTIONS: tuple[str, ...] = (
 )
 
 
-class _Choices(NamedTuple):
-    """The settings of a result that decide whether others have an effect; None for what an earlier version did not store."""
-
-    schedule: str | None
-    cache: str | None
-    confidence: str | None
-    syntax_repair: int | None
-    temperature: float | None
-
-
-def effective(generation: Mapping[str, Any], kind: str, *, is_infilling: bool = False) -> dict[str, Any]:
-    """Settings of generation by name, None where one had no effect.
+def effective(
+    generation: GenerationConfig | GenerationSettings, kind: str, *, is_infilling: bool = False
+) -> GenerationSettings:
+    """Settings of generation, None where one had no effect.
 
     Args:
-        generation: fields of GenerationConfig as plain values, of this version or an earlier one
+        generation: as they were asked for, in this version or an earlier one
         kind: of checkpoint.KINDS
     """
-    choices = _Choices(**{name: generation.get(name) for name in _Choices._fields})
-    without = ABILITIES.get(kind, DENOISING).without_effect(choices, is_infilling=is_infilling)
-    return {name: None if name in without else value for name, value in generation.items()}
+    asked = GenerationSettings.of(generation) if isinstance(generation, GenerationConfig) else generation
+    return asked.without(ABILITIES.get(kind, DENOISING).without_effect(asked, is_infilling=is_infilling))
 
 
-def effective_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a result, of this version or an earlier one, with None for what had no effect on generation."""
-    kind = settings.get("checkpoint", {}).get("kind", REFERENCE)
-    used = dict(settings)
-    if used.get("generation"):
-        used["generation"] = effective(used["generation"], kind, is_infilling=used.get("benchmark") == INFILLING)
+def effective_settings(settings: EvaluationSettings) -> EvaluationSettings:
+    """The settings of an evaluation of this version or an earlier one, with None for what had no effect on generation."""
+    kind = settings.checkpoint.kind
+    if settings.generation is not None:
+        generation = effective(settings.generation, kind, is_infilling=settings.benchmark == INFILLING)
+        settings = replace(settings, generation=generation)
     if not ABILITIES.get(kind, DENOISING).estimates_likelihood:
-        used.pop("likelihood_samples", None)  # an exact likelihood takes no samples
-    return used
+        settings = replace(settings, likelihood_samples=None)  # an exact likelihood takes no samples
+    return settings
 
 
-def told_generation(settings: Mapping[str, Any]) -> str:
-    """How the answers of a result were generated, in words; empty for references."""
+def generation_text(settings: EvaluationSettings) -> str:
+    """How the answers of an evaluation were generated, in words; empty for references."""
     settings = effective_settings(settings)
-    config = settings.get("generation")
-    if not config:
+    generation = settings.generation
+    if generation is None:
         return ""
-    if settings["checkpoint"]["kind"] == CAUSAL.kind:
-        parts = [f"from left to right, at most {config['gen_length']} tokens"]
-        parts += [] if config["temperature"] else ["the most probable token each"]
+    if settings.checkpoint.kind == CAUSAL.kind:
+        parts = [f"from left to right, at most {generation.gen_length} tokens"]
+        parts += [] if generation.temperature else ["the most probable token each"]
     else:
         parts = [
-            f"{_length(settings)} in blocks of {config['block_length']}",
-            f"{_schedule(config)}, {config['confidence']}",
-            _cache(config),
+            f"{_length(settings)} in blocks of {generation.block_length}",
+            f"{_schedule(generation)}, {generation.confidence}",
+            _cache(generation),
         ]
-        parts += ["no early stop"] if config.get("early_stop") is False else []
-    flags = ("temperature", "guidance", "syntax_repair", "language", "forbid_eos", "lower_eos", "seed")
-    for name in flags:
-        value = config.get(name)
+        parts += ["no early stop"] if generation.early_stop is False else []
+    for name in _SHOWN_WHERE_SET:
+        value = getattr(generation, name)
         if value or (name == "seed" and value is not None):
             parts.append(f"{name.replace('_', ' ')} {value}".removesuffix(" True"))
     return ", ".join(parts)
 
 
-def _length(settings: Mapping[str, Any]) -> str:
-    if settings.get("benchmark") != INFILLING:
-        return f"at most {settings['generation']['gen_length']} tokens"
-    size = settings.get("hole_tokens")
+_SHOWN_WHERE_SET = ("temperature", "guidance", "syntax_repair", "language", "forbid_eos", "lower_eos", "seed")
+
+
+def _length(settings: EvaluationSettings) -> str:
+    if settings.benchmark != INFILLING:
+        return f"at most {settings.generation.gen_length if settings.generation else None} tokens"
+    size = settings.hole_tokens
     return "holes of the reference's length" if size in (None, REFERENCE) else f"holes of {size} tokens"
 
 
-def _schedule(config: Mapping[str, Any]) -> str:
-    if config["schedule"] == "fixed":
-        return f"{config['num_steps']} steps" if config["num_steps"] else "one token a step"
-    if config["schedule"] == "threshold":
-        return f"all above confidence {config['threshold']:g}"
-    return f"by factor {config['factor']:g}"
+def _schedule(generation: GenerationSettings) -> str:
+    if generation.schedule == "fixed":
+        return f"{generation.num_steps} steps" if generation.num_steps else "one token a step"
+    if generation.schedule == "threshold":
+        return f"all above confidence {generation.threshold:g}"
+    return f"by factor {generation.factor:g}"
 
 
-def _cache(config: Mapping[str, Any]) -> str:
-    if config["cache"] == "none":
+def _cache(generation: GenerationSettings) -> str:
+    if generation.cache == "none":
         return "no cache"
-    refresh = config.get("cache_refresh")
-    return f"{config['cache']} cache" + (f" computed again every {refresh} steps" if refresh else "")
+    refresh = generation.cache_refresh
+    return f"{generation.cache} cache" + (f" computed again every {refresh} steps" if refresh else "")
 
 
 def refuse_without_effect(
@@ -122,11 +117,16 @@ def refuse_without_effect(
         raise SettingsError(f"{why}: {', '.join(useless)} {'has' if len(useless) == 1 else 'have'} no effect, leave it out")
 
 
-def unused(given: Collection[str], generation: Mapping[str, Any], kind: str, *, used: Collection[str] = ()) -> list[str]:
-    """What to tell of options that other settings leave without effect, such as a seed at temperature 0."""
-    told = effective(generation, kind)
+def unused(given: Collection[str], generation: GenerationConfig, kind: str, *, used: Collection[str] = ()) -> list[str]:
+    """What to print of options that other settings leave without effect, such as a seed at temperature 0."""
+    heeded = effective(generation, kind)
     names = [
-        name for name in told if told[name] is None and generation[name] is not None and name in given and name not in used
+        field.name
+        for field in fields(heeded)
+        if getattr(heeded, field.name) is None
+        and getattr(generation, field.name) is not None
+        and field.name in given
+        and field.name not in used
     ]
     return [f"{_option(name)} has no effect with the other settings: {_REASONS[name]}" for name in names]
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.effect import REFERENCE, refuse_without_effect
+from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults
 from syntaxdiff.eval.benchmarks.results import ResultsFolder, refuse_other_results
+from syntaxdiff.eval.benchmarks.settings import EvaluationSettings, ProblemSettings
 from syntaxdiff.eval.benchmarks.solver import ModelAnswers, References
 from syntaxdiff.eval.benchmarks.summary import summarize
 from syntaxdiff.eval.inference.checkpoint import Unloaded, open_checkpoint
@@ -25,17 +27,17 @@ from syntaxdiff.eval.sandbox.verdict import Job, Limits, Verdict
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 
 
-def humaneval(config: EvaluationConfig, out: Path, **options: Any) -> dict[str, Any]:
+def humaneval(config: EvaluationConfig, out: Path, **options: Any) -> BenchmarkResults:
     """Evaluates on HumanEval, or on HumanEval+ where ``config.problems`` is its file. As ``evaluate``."""
     return evaluate("humaneval", None, config, out, **options)
 
 
-def mbpp(config: EvaluationConfig, out: Path, *, split: str = DEFAULT_MBPP_SPLIT, **options: Any) -> dict[str, Any]:
+def mbpp(config: EvaluationConfig, out: Path, *, split: str = DEFAULT_MBPP_SPLIT, **options: Any) -> BenchmarkResults:
     """Evaluates on a split of MBPP. As ``evaluate``."""
     return evaluate("mbpp", split, config, out, **options)
 
 
-def infilling(config: EvaluationConfig, out: Path, **options: Any) -> dict[str, Any]:
+def infilling(config: EvaluationConfig, out: Path, **options: Any) -> BenchmarkResults:
     """Evaluates on HumanEval's infilling problems, in ``config.problems``. As ``evaluate``."""
     return evaluate("humaneval-infilling", None, config, out, **options)
 
@@ -51,8 +53,8 @@ def evaluate(
     restart: bool = False,
     given: Collection[str] = (),
     on_progress: OnProgress = lambda progress: None,
-) -> dict[str, Any]:
-    """Evaluates a checkpoint on a benchmark; returns what ``results.json`` holds.
+) -> BenchmarkResults:
+    """Evaluates a checkpoint on a benchmark; returns the results, which ``results.json`` holds too.
 
     Args:
         benchmark, split: of problems.read_problems
@@ -74,16 +76,16 @@ def evaluate(
     solver: References | ModelAnswers = (
         References(problems) if checkpoint is None else ModelAnswers(benchmark, split, problems, config, checkpoint)
     )
-    settings = {
-        "benchmark": problems[0].benchmark,
-        "split": split,
-        "limit": config.limit,
-        "problems_sha256": digest_of_problems(problems),
-    }
-    refuse_other_results(out, settings | solver.settings, restart=restart)
+    asked = ProblemSettings(
+        benchmark=problems[0].benchmark,
+        split=split,
+        limit=config.limit,
+        problems_sha256=digest_of_problems(problems),
+    )
+    refuse_other_results(out, EvaluationSettings.of(asked, solver.settings), restart=restart)
     with Sandbox(workers=workers, unsafe=unsafe) as sandbox:
         solver.load()
-        settings |= solver.settings
+        settings = EvaluationSettings.of(asked, solver.settings)
         folder = ResultsFolder(out, settings, num_samples=config.samples, restart=restart)
         references = _run_references(problems, sandbox, on_progress)
         for progress in solver.generate_into(folder):
@@ -97,7 +99,7 @@ def evaluate(
             settings=settings,
             machine=solver.machine or folder.earlier_machine,
             is_complete=len(problems) == len(available),
-            isolation=sandbox.isolation.to_dict(),
+            isolation=sandbox.isolation,
             seconds=time.monotonic() - started,
         )
     folder.write_results(results)

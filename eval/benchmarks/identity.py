@@ -4,17 +4,18 @@ Settings of generation are not covered here: they are in effect.py.
 """
 
 from hashlib import sha256
-from typing import Any
 
 import torch
 
+from syntaxdiff.eval.benchmarks.outcome import Machine
+from syntaxdiff.eval.benchmarks.settings import CheckpointIdentity
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.train.model.export import PROGRAMS_ALONE
 
 _FINGERPRINT_BYTES = 1 << 20  # of both ends of a file of weights
 
 
-def checkpoint_identity(model: Described) -> dict[str, Any]:
+def checkpoint_identity(model: Described) -> CheckpointIdentity:
     """Identifies a checkpoint wherever it is: kind, step, and a digest of both ends of its files of weights."""
     content = sha256((model.folder / "config.json").read_bytes())
     for path in sorted((*model.folder.glob("*.safetensors"), *model.folder.glob("*.bin"))):
@@ -23,20 +24,23 @@ def checkpoint_identity(model: Described) -> dict[str, Any]:
             content.update(f"{path.name} {size}\n".encode() + file.read(_FINGERPRINT_BYTES))
             file.seek(max(0, size - _FINGERPRINT_BYTES))
             content.update(file.read())
-    identity = {"kind": model.kind, "step": model.info.get("step"), "sha256": content.hexdigest()}
-    if PROGRAMS_ALONE in model.info:
-        identity[PROGRAMS_ALONE] = model.info[PROGRAMS_ALONE]  # decides the preset `auto`
-    return identity
+    return CheckpointIdentity(
+        kind=model.kind,
+        step=model.info.get("step"),
+        sha256=content.hexdigest(),
+        programs_alone=model.info.get(PROGRAMS_ALONE),  # decides the preset `auto`
+    )
 
 
-def machine_of(model: LanguageModel) -> dict[str, Any]:
-    """Device, precision and threads: what times, and the last digits of numbers, depend on besides the settings."""
+def machine_of(model: LanguageModel, batch_size: int) -> Machine:
+    """Device, precision, threads and batch size: what times, and the last digits of numbers, depend on besides the settings."""
     device = model.device
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "dtype": dtype_of(model),
-        "threads": torch.get_num_threads(),
-    }
+    return Machine(
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        dtype=dtype_of(model),
+        threads=torch.get_num_threads(),
+        batch_size=batch_size,
+    )
 
 
 def dtype_of(model: LanguageModel) -> str:

@@ -3,24 +3,23 @@
 Every place that shows the score of a benchmark takes its warnings from here: table, comparison, chapter, overview, study.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults, Score
 
 IDS_SHOWN = 12
 
 
-def warnings_of(results: Mapping[str, Any]) -> list[str]:
-    """What a reader must know of a score, of what ``results.json`` holds."""
+def warnings_of(results: BenchmarkResults) -> list[str]:
+    """What a reader must know of a score."""
     warnings = []
-    if not results["is_complete"]:
-        warnings.append(first_problems(results["num_problems"]))
-    if failures := list(results["reference_failures"]):
+    if not results.is_complete:
+        warnings.append(first_problems(results.num_problems))
+    if failures := list(results.reference_failures):
         more = f" and {len(failures) - IDS_SHOWN} more" * (len(failures) > IDS_SHOWN)
         named = ", ".join(failures[:IDS_SHOWN]) + more
         warnings.append(f"The reference fails here on {len(failures)} of these problems, which stay counted: {named}.")
-    if too_long := results["extraction"].get("too-long"):
+    if too_long := results.extraction.get("too-long"):
         warnings.append(f"{too_long} prompts left no room for an answer, which counts as not passed: lower --gen-length.")
-    if missing := [name for name, holds in results["isolation"]["guarantees"].items() if not holds]:
+    if missing := results.isolation.missing:
         warnings.append(f"Programs were not isolated, so a verdict may be their own doing: {', '.join(missing)} did not hold.")
     return warnings
 
@@ -30,9 +29,9 @@ def first_problems(count: int) -> str:
     return f"The first {count} problems only: not a score of the benchmark."
 
 
-def told_score(score: Mapping[str, Any]) -> str:
+def score_text(score: Score) -> str:
     """A share as text: value, count of total, interval."""
-    if score["value"] is None:
+    if score.value is None:
         return "none"
-    low, high = score["interval"]
-    return f"{score['value']:.1%}  {score['count']}/{score['total']}  [{low:.1%}, {high:.1%}]"
+    low, high = score.interval
+    return f"{score.value:.1%}  {score.count}/{score.total}  [{low:.1%}, {high:.1%}]"

@@ -6,16 +6,17 @@ Both know the settings that decide their answers, and store finished problems on
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.effect import REFERENCE, effective
 from syntaxdiff.eval.benchmarks.identity import checkpoint_identity, dtype_of, machine_of
-from syntaxdiff.eval.benchmarks.results import ResultsFolder, Sample
+from syntaxdiff.eval.benchmarks.outcome import Machine, Sample
+from syntaxdiff.eval.benchmarks.results import ResultsFolder
+from syntaxdiff.eval.benchmarks.settings import AnswerSettings, CheckpointIdentity, PromptIdentity
 from syntaxdiff.eval.inference.answer import Answer
 from syntaxdiff.eval.inference.checkpoint import Unloaded
-from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.inference.repair import find_faults
 from syntaxdiff.eval.inference.steps import Cell, steps_of
 from syntaxdiff.eval.problems.problem import INFILLING, Problem, read_problems
@@ -49,8 +50,8 @@ class References:
     def __init__(self, problems: Sequence[Problem]) -> None:
         self._problems = problems
         self.name = REFERENCE
-        self.settings: dict[str, Any] = {"checkpoint": {"kind": REFERENCE}}
-        self.machine: dict[str, Any] | None = None
+        self.settings = AnswerSettings(checkpoint=CheckpointIdentity(kind=REFERENCE))
+        self.machine: Machine | None = None
 
     def load(self) -> None:
         """There is nothing to load."""
@@ -98,22 +99,21 @@ class ModelAnswers:
         else:
             checkpoint.check_prompts(fitting, config.generation)
         text = self._prompter.text_with(benchmark)
-        self.machine: dict[str, Any] | None = None
-        self.settings: dict[str, Any] = {
-            "checkpoint": checkpoint_identity(checkpoint),
-            "prompt": {"preset": self._prompter.preset, "text": text, "sha256": digest(text)},
-            "samples": config.samples,
-            "generation": effective(_decisive(config.generation), checkpoint.kind, is_infilling=self._is_infilling),
-        }
-        if config.samples > 1 and checkpoint.abilities.estimates_likelihood:
-            self.settings["likelihood_samples"] = config.likelihood_samples
-        if self._is_infilling:
-            self.settings["hole_tokens"] = config.hole_tokens or REFERENCE
+        self.machine: Machine | None = None
+        is_estimated = config.samples > 1 and checkpoint.abilities.estimates_likelihood
+        self.settings = AnswerSettings(
+            checkpoint=checkpoint_identity(checkpoint),
+            prompt=PromptIdentity(preset=self._prompter.preset, text=text, sha256=digest(text)),
+            samples=config.samples,
+            generation=effective(config.generation, checkpoint.kind, is_infilling=self._is_infilling),
+            likelihood_samples=config.likelihood_samples if is_estimated else None,
+            hole_tokens=(config.hole_tokens or REFERENCE) if self._is_infilling else None,
+        )
 
     def load(self) -> None:
         """Loads the weights, whose precision is the last of the settings."""
         self._model = self._opened.load()
-        self.settings["dtype"] = dtype_of(self._model)
+        self.settings = replace(self.settings, dtype=dtype_of(self._model))
 
     def generate_into(self, folder: ResultsFolder) -> Iterator[Progress]:
         """Answers the unfinished problems, and stores each as soon as it has all candidates; yields after each answer."""
@@ -163,7 +163,7 @@ class ModelAnswers:
         ]
         ids = [candidate.prompt.token_ids for candidate in candidates]
         batch_size = self._model.batch_size(max(map(len, ids)) + self._num_new, self._config.generation)
-        self.machine = {**machine_of(self._model), "batch_size": min(batch_size, len(ids))}
+        self.machine = machine_of(self._model, min(batch_size, len(ids)))
         generate = self._model.infill if self._is_infilling else self._model.generate
         config = replace(self._config.generation, batch_size=batch_size)
         keys = [candidate.key for candidate in candidates]
@@ -195,7 +195,7 @@ class ModelAnswers:
                     seconds=round(seconds / len(answers), 6),
                     log_likelihood=nats[number],
                     is_chosen=number == best,
-                    repair=answer.repair._asdict() if answer.repair else None,
+                    repair=answer.repair,
                     trace=self._steps(prompt, answer),
                 )
             )
@@ -248,8 +248,3 @@ def _sample(problem: Problem, prompt: Prompt, answer: str, extracted: Extracted)
 def _parses(program: str) -> bool:
     """Whether tree-sitter finds no error in a program; an empty text is not a program."""
     return bool(program.strip()) and find_faults(program.encode("utf-8", "replace"), "python").error_bytes == 0
-
-
-def _decisive(config: GenerationConfig) -> dict[str, Any]:
-    """The settings that decide tokens. In exact arithmetic the batch size does not, so a run can be resumed with another."""
-    return {name: value for name, value in asdict(config).items() if name != "batch_size"}

@@ -1,6 +1,7 @@
 """An answer: the ids and text that a model generated, how they came about, and where they end."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from syntaxdiff.eval.inference.canvas import Commit
@@ -8,7 +9,8 @@ from syntaxdiff.eval.inference.canvas import Commit
 T = TypeVar("T")
 
 
-class Repair(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Repair:
     """What syntax repair did to one answer.
 
     ``rounds`` is 0 where the program parses, or where none was found (then ``language`` is None).

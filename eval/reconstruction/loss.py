@@ -4,24 +4,30 @@ Samples, rates and masks are fixed (train's validation.py), so that models of di
 ``random`` is the yardstick: uniform masks favour none of the strategies that shape them.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
+from syntaxdiff.eval.reconstruction.outcome import (
+    LOSS_VERSION,
+    LOSSES,
+    LossResults,
+    MeasuredCheckpoint,
+    MeasuredData,
+    StrategyLoss,
+)
 from syntaxdiff.eval.reconstruction.reconstruct import check_fit, check_masked, weights_sha256
+from syntaxdiff.eval.record import json_text
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_shard, read_manifest, storage_errors, write_text
 from syntaxdiff.train.corruption.corrupt import CorruptionConfig
 from syntaxdiff.train.corruption.objective import VALIDATION_OBJECTIVES
 from syntaxdiff.train.corruption.strategies import STRATEGIES
 from syntaxdiff.train.data.batch import shape_multiple
-from syntaxdiff.train.monitor.validation import Validator
+from syntaxdiff.train.monitor.validation import Validation, Validator
 from syntaxdiff.train.step import Stepper
 
-RESULT = "loss.json"
-RESULT_VERSION = 2  # 1: every strategy weighted by inverse rates, and no strategy names its objective
+RESULT = LOSSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +57,8 @@ class LossConfig:
         check_masked(self.strategies, self.max_span_share, self.split, counts)
 
 
-def loss(checkpoint: LanguageModel, data: Path, config: LossConfig, out: Path | None = None) -> dict[str, Any]:
-    """Nats a token under each strategy: over all rates, by rate and by region; written to ``out / RESULT`` if given.
+def loss(checkpoint: LanguageModel, data: Path, config: LossConfig, out: Path | None = None) -> LossResults:
+    """Nats per token under each strategy: over all rates, by rate and by region; written to ``out / RESULT`` if given.
 
     Raises:
         SettingsError: the model fills no masks, or the split holds no sample that it can read
@@ -76,25 +82,20 @@ def loss(checkpoint: LanguageModel, data: Path, config: LossConfig, out: Path | 
         total=lambda sums: sums,
     )
     stepper = Stepper(engine=checkpoint.model, device=checkpoint.device, token_ids=manifest.token_ids, config=corruption)
-    result = {
-        "version": RESULT_VERSION,
-        "checkpoint": {"name": checkpoint.name, "weights_sha256": weights_sha256(checkpoint.model)},
-        "data": {"fingerprint": manifest.fingerprint, "split": config.split},
-        "num_samples": len(short),
-        "num_too_long": num_too_long,
-        "max_span_share": config.max_span_share,
-        "strategies": {one.strategy: _told(asdict(one)) for one in validator(stepper)},
-    }
+    results = LossResults(
+        version=LOSS_VERSION,
+        checkpoint=MeasuredCheckpoint(name=checkpoint.name, weights_sha256=weights_sha256(checkpoint.model)),
+        data=MeasuredData(fingerprint=manifest.fingerprint, split=config.split),
+        num_samples=len(short),
+        num_too_long=num_too_long,
+        max_span_share=config.max_span_share,
+        strategies={validation.strategy: _strategy_loss(validation) for validation in validator(stepper)},
+    )
     if out is not None:
         with storage_errors(out):
             out.mkdir(parents=True, exist_ok=True)
-        write_text(out / RESULT, json.dumps(result, indent=1) + "\n")
-    return result
-
-
-def objectives_of(result: dict[str, Any]) -> dict[str, str]:
-    """Whose weights the loss of each strategy has, in a result of any version."""
-    return {name: one.get("objective", "inverse-rate") for name, one in result["strategies"].items()}
+        write_text(out / RESULT, json_text(results))
+    return results
 
 
 def readable_rows(checkpoint: Described, data: Path, manifest: Manifest, config: LossConfig) -> tuple[list[SampleRow], int]:
@@ -114,8 +115,11 @@ def readable_rows(checkpoint: Described, data: Path, manifest: Manifest, config:
     return short, len(rows) - len(short)
 
 
-def _told(validation: dict[str, Any]) -> dict[str, Any]:
-    """A validation as plain values; rates are names in JSON."""
-    by_rate = {f"{rate:g}": nats for rate, nats in validation["by_rate"].items()}
-    kept = {name: validation[name] for name in ("objective", "loss", "effective_samples")}
-    return {**kept, "by_rate": by_rate, "by_region": validation["by_region"]}
+def _strategy_loss(validation: Validation) -> StrategyLoss:
+    return StrategyLoss(
+        objective=validation.objective,
+        loss=validation.loss,
+        effective_samples=validation.effective_samples,
+        by_rate={f"{rate:g}": nats for rate, nats in validation.by_rate.items()},
+        by_region=validation.by_region,
+    )

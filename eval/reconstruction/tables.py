@@ -1,13 +1,15 @@
 """What ``reconstruct`` and ``syntax`` print: their results as tables, shares in percent with their intervals."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from syntaxdiff.eval.reconstruction.outcome import Cell, LossResults, ReconstructionResults, SampleMeasures, SpanMeasures
+from syntaxdiff.eval.stats import Share
+from syntaxdiff.eval.syntax.outcome import SyntaxResults
 from syntaxdiff.pipeline.inspection.display import visible
 
 NODE_KINDS_SHOWN = 12
@@ -23,65 +25,72 @@ _OF_PARTS = (
 _OF_PROGRAMS = (("exact_programs", "exact"), ("equal_trees", "equal tree"), ("parses", "parse"), ("compiles", "compile"))
 
 
-def print_reconstruction(result: dict[str, Any], console: Console) -> None:
-    """Prints a result of ``reconstruct``: an overview by strategy and rate, then spans by shape, length, depth and kind."""
-    shapes = result["shapes"]
-    cells = result["cells"]
+def print_reconstruction(results: ReconstructionResults, console: Console) -> None:
+    """Prints the results of ``reconstruct``: an overview by strategy and rate, then spans by shape, length, depth and kind."""
+    shapes, cells = results.shapes, results.cells
     console.print(
         Text.assemble(
-            (visible(result["checkpoint"]["name"]), "bold"),
-            f"  {result['num_samples']:,} {result['data']['split']} samples, {result['settings']['num_steps']} steps",
+            (visible(results.checkpoint.name), "bold"),
+            f"  {results.num_samples:,} {results.data.split} samples, {results.settings.num_steps} steps",
         )
     )
     console.print(
-        f"{shapes['training_shapes']:,} shapes of {shapes['min_nodes']} to {shapes['max_nodes']} named nodes in "
-        f"{shapes['training_samples']:,} training samples; {sum(result['per_sample']['has_unseen_shape']):,} of the samples "
+        f"{shapes.training_shapes:,} shapes of {shapes.min_nodes} to {shapes.max_nodes} named nodes in "
+        f"{shapes.training_samples:,} training samples; {sum(results.per_sample.has_unseen_shape):,} of the samples "
         "hold others"
     )
     if not cells:
         return
-    originals = cells[0]["all"]
+    originals = cells[0].all
     console.print(
-        f"of {originals['originals_parse']['of']:,} originals, {with_interval(originals['originals_parse'])} parse; of "
-        f"{originals['originals_compile']['of']:,}, {with_interval(originals['originals_compile'])} compile"
+        f"of {originals.originals_parse.of:,} originals, {with_interval(originals.originals_parse)} parse; of "
+        f"{originals.originals_compile.of:,}, {with_interval(originals.originals_compile)} compile"
     )
     _print_overview(console, "Masked tokens and spans restored", cells, _OF_PARTS)
     _print_overview(console, "Whole programs restored", cells, _OF_PROGRAMS)
-    depths = sorted({depth for cell in cells for depth in cell["spans_by_depth"]}, key=int)
-    for key, title, groups in (
-        ("spans_by_shape", "Masked spans by shape", ("unseen", "seen")),
-        ("spans_by_length", "Masked spans by length in tokens", list(cells[0]["spans_by_length"])),
-        ("spans_by_depth", "Masked spans by depth", depths),
-        ("spans_by_node_kind", f"Masked spans by node kind, the {NODE_KINDS_SHOWN} most frequent", _most_frequent(cells)),
+    depths = sorted({depth for cell in cells for depth in cell.spans_by_depth}, key=int)
+    header = [f"{cell.strategy} {cell.mask_rate:g}" for cell in cells]
+    kinds = _most_frequent(cells)
+    for title, groups, spans in (
+        ("Masked spans by shape", ("unseen", "seen"), [cell.spans_by_shape for cell in cells]),
+        ("Masked spans by length in tokens", list(cells[0].spans_by_length), [cell.spans_by_length for cell in cells]),
+        ("Masked spans by depth", depths, [cell.spans_by_depth for cell in cells]),
+        (
+            f"Masked spans by node kind, the {NODE_KINDS_SHOWN} most frequent",
+            kinds,
+            [cell.spans_by_node_kind for cell in cells],
+        ),
     ):
-        _print_spans(console, title, cells, key, groups)
+        _print_spans(console, title, header, groups, spans)
 
 
-def _print_overview(console: Console, title: str, cells: Sequence[dict[str, Any]], measures: Sequence[tuple[str, str]]) -> None:
+def _print_overview(console: Console, title: str, cells: Sequence[Cell], measures: Sequence[tuple[str, str]]) -> None:
     """Strategies and rates down, measures across; below each, the samples with and without an unseen shape."""
     rows = []
     for cell in cells:
         for key, name in _SUBSETS:
             is_first = key == "all"
-            told = (
-                f"{cell['strategy']} {cell['mask_rate']:g}" if is_first else f"  {name}",
-                percent(cell["masked_share"]) if is_first else "",
-                f"{cell[key]['parses']['of']:,}",
-                *(with_interval(cell[key][measure], is_mean=measure == "cross_entropy") for measure, _ in measures),
+            subset: SampleMeasures = getattr(cell, key)
+            texts = (
+                f"{cell.strategy} {cell.mask_rate:g}" if is_first else f"  {name}",
+                percent(cell.masked_share) if is_first else "",
+                f"{subset.parses.of:,}",
+                *(with_interval(getattr(subset, measure), is_mean=measure == "cross_entropy") for measure, _ in measures),
             )
-            rows.append((told, "" if is_first else "dim"))
+            rows.append((texts, "" if is_first else "dim"))
     _print_wide(console, title, ("masks", "code\nmasked", "samples", *(name for _, name in measures)), rows, num_repeated=3)
 
 
-def _print_spans(console: Console, title: str, cells: Sequence[dict[str, Any]], key: str, groups: Sequence[str]) -> None:
+def _print_spans(
+    console: Console, title: str, header: Sequence[str], groups: Sequence[str], spans: Sequence[Mapping[str, SpanMeasures]]
+) -> None:
     """Groups down, strategies and rates across: exact spans of each."""
     rows = []
     for group in groups:
-        shares = [cell[key].get(group, {}).get("exact_spans") for cell in cells]
-        told = (f"{with_interval(share)} of {share['of']:,}" if share and share["of"] else "-" for share in shares)
-        rows.append(((group, *told), ""))
-    header = ("", *(f"{cell['strategy']} {cell['mask_rate']:g}" for cell in cells))
-    _print_wide(console, f"{title}: exact, of how many", header, rows, num_repeated=1)
+        shares = [by_group[group].exact_spans if group in by_group else None for by_group in spans]
+        texts = (f"{with_interval(share)} of {share.of:,}" if share and share.of else "-" for share in shares)
+        rows.append(((group, *texts), ""))
+    _print_wide(console, f"{title}: exact, of how many", ("", *header), rows, num_repeated=1)
 
 
 def _print_wide(
@@ -112,49 +121,47 @@ def _print_wide(
     console.print(*tables, sep="\n")
 
 
-def _most_frequent(cells: Sequence[dict[str, Any]]) -> list[str]:
+def _most_frequent(cells: Sequence[Cell]) -> list[str]:
     counts: dict[str, int] = {}
     for cell in cells:
-        for kind, measured in cell["spans_by_node_kind"].items():
-            counts[kind] = counts.get(kind, 0) + measured["exact_spans"]["of"]
+        for kind, measured in cell.spans_by_node_kind.items():
+            counts[kind] = counts.get(kind, 0) + measured.exact_spans.of
     return sorted(counts, key=lambda kind: (-counts[kind], kind))[:NODE_KINDS_SHOWN]
 
 
-def print_losses(result: dict[str, Any], console: Console) -> None:
-    """Prints a result of ``loss``: nats a token by strategy, over all and by region and rate."""
-    strategies = result["strategies"]
-    regions, rates = (next(iter(strategies.values()))[name] for name in ("by_region", "by_rate"))
-    rate_names = (f"rate to {rate}" for rate in rates)
-    table = _table(f"Nats per token, {result['num_samples']:,} samples", ("masks", "all", *regions, *rate_names))
-    for name, one in strategies.items():
-        told = (one["loss"], *one["by_region"].values(), *one["by_rate"].values())
-        table.add_row(name, *("" if nats is None else f"{nats:.3f}" for nats in told))
+def print_losses(results: LossResults, console: Console) -> None:
+    """Prints the results of ``loss``: nats per token by strategy, over all and by region and rate."""
+    first = next(iter(results.strategies.values()))
+    rate_names = (f"rate to {rate}" for rate in first.by_rate)
+    table = _table(f"Nats per token, {results.num_samples:,} samples", ("masks", "all", *first.by_region, *rate_names))
+    for name, measured in results.strategies.items():
+        nats = (measured.loss, *measured.by_region.values(), *measured.by_rate.values())
+        table.add_row(name, *("" if value is None else f"{value:.3f}" for value in nats))
     console.print(table)
-    for name, one in strategies.items():
+    for name, measured in results.strategies.items():
         console.print(
-            f"{name}: weighted by {one['objective']}, {one['effective_samples']:.1f} effective samples", highlight=False
+            f"{name}: weighted by {measured.objective}, {measured.effective_samples or 0:.1f} effective samples",
+            highlight=False,
         )
 
 
-def print_syntax(result: dict[str, Any], console: Console) -> None:
-    """Prints a result of ``syntax``: rates, kinds of errors, and what holds while denoising."""
+def print_syntax(results: SyntaxResults, console: Console) -> None:
+    """Prints the results of ``syntax``: rates, kinds of errors, and what holds while denoising."""
     table = _table("Programs", ("", "share", "of"))
-    for key, name in (("parses", "parse (tree-sitter)"), ("compiles", f"compile (CPython {result['python']})")):
-        table.add_row(name, with_interval(result[key]), f"{result[key]['of']:,}")
-    table.add_row("no program found", "", f"{result['num_empty']:,}")
-    if result["denoising"] is not None:
-        denoising = result["denoising"]
-        table.add_row("decided part holds, by step", with_interval(denoising["steps"]), f"{denoising['steps']['of']:,}")
-        for name, share in denoising["by_progress"].items():
-            table.add_row(f"  steps {name}", with_interval(share), f"{share['of']:,}")
+    for share, name in ((results.parses, "parse (tree-sitter)"), (results.compiles, f"compile (CPython {results.python})")):
+        table.add_row(name, with_interval(share), f"{share.of:,}")
+    table.add_row("no program found", "", f"{results.num_empty:,}")
+    if (denoising := results.denoising) is not None:
+        table.add_row("decided part holds, by step", with_interval(denoising.steps), f"{denoising.steps.of:,}")
+        for name, share in denoising.by_progress.items():
+            table.add_row(f"  steps {name}", with_interval(share), f"{share.of:,}")
     console.print(table)
-    for key, title in (("tree_errors", "tree-sitter's errors"), ("compile_errors", "CPython's errors")):
-        errors = result[key]
+    for errors, title in ((results.tree_errors, "tree-sitter's errors"), (results.compile_errors, "CPython's errors")):
         if not errors:
             continue
         listed = _table(title, ("", "programs", "times"))
         for kind, counts in list(errors.items())[:ERRORS_SHOWN]:
-            listed.add_row(Text(visible(kind)), f"{counts['programs']:,}", f"{counts['times']:,}")
+            listed.add_row(Text(visible(kind)), f"{counts.programs:,}", f"{counts.times:,}")
         if len(errors) > ERRORS_SHOWN:
             listed.add_row(f"{len(errors) - ERRORS_SHOWN} more kinds", "", "")
         console.print(listed)
@@ -168,17 +175,17 @@ def _table(title: str, header: Sequence[str]) -> Table:
     return table
 
 
-def percent(share: dict[str, Any]) -> str:
+def percent(share: Share) -> str:
     """A share in percent; ``-`` for none."""
-    return "-" if share["value"] is None else f"{100 * share['value']:.1f} %"
+    return "-" if share.value is None else f"{100 * share.value:.1f} %"
 
 
-def with_interval(share: dict[str, Any], *, is_mean: bool = False) -> str:
+def with_interval(share: Share, *, is_mean: bool = False) -> str:
     """A share in percent, or a mean, with its interval of 95 %."""
-    if share["value"] is None:
+    if share.value is None:
         return "-"
     scale, digits = (1.0, 2) if is_mean else (100.0, 1)
-    middle = f"{scale * share['value']:.{digits}f}" + ("" if is_mean else " %")
-    if share["low"] is None:
+    middle = f"{scale * share.value:.{digits}f}" + ("" if is_mean else " %")
+    if share.low is None or share.high is None:
         return middle
-    return f"{middle} [{scale * share['low']:.{digits}f}, {scale * share['high']:.{digits}f}]"
+    return f"{middle} [{scale * share.low:.{digits}f}, {scale * share.high:.{digits}f}]"

@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from syntaxdiff.eval.benchmarks.compare import compare
-from syntaxdiff.eval.benchmarks.effect import told_generation
-from syntaxdiff.eval.benchmarks.results import Sample
+from syntaxdiff.eval.benchmarks.effect import generation_text
+from syntaxdiff.eval.benchmarks.outcome import Sample, Score
 from syntaxdiff.eval.benchmarks.score import warnings_of
 from syntaxdiff.eval.report.charts import Point, Series, interval_chart
 from syntaxdiff.eval.report.findings import Benchmark
@@ -22,9 +21,9 @@ from syntaxdiff.eval.report.markup import (
     joined,
     preformatted,
     program,
+    share_content,
     shortened,
     table,
-    told_share,
 )
 from syntaxdiff.eval.report.replay import TINTED, steps_panel, tint_legend
 from syntaxdiff.eval.stats import Interval
@@ -40,15 +39,15 @@ def benchmark_chapter(benchmarks: Sequence[Benchmark]) -> Html:
     first = benchmarks[0].results
     drawn = Html("")
     if len(benchmarks) > 1:
-        points = [_scored(place, one.results["pass_at_1"]) for place, one in enumerate(benchmarks)]
+        points = [_scored(place, one.results.pass_at_1) for place, one in enumerate(benchmarks)]
         drawn = charts(
             interval_chart("pass@1", [one.name for one in benchmarks], [Series(name="pass@1", points=points, colour=0)])
         )
-    ks = sorted({k for one in benchmarks for k in one.results.get("pass_at_k", {})}, key=int)
+    ks = sorted({k for one in benchmarks for k in one.results.pass_at_k or {}}, key=int)
     facts = (*BENCHMARK_FACTS[:2], *((f"pass@{k}", _pass_at(k)) for k in ks), *BENCHMARK_FACTS[2:])
     warnings = [f"{one.name}: {warning}" for one in benchmarks for warning in warnings_of(one.results)]
     return chapter(
-        " ".join(filter(None, (first["benchmark"], first["split"]))),
+        first.title,
         facts_table(benchmarks, facts),
         *(element("p", warning, class_="warning") for warning in warnings),
         drawn,
@@ -60,67 +59,66 @@ def benchmark_chapter(benchmarks: Sequence[Benchmark]) -> Html:
     )
 
 
-def _scored(place: int, score: dict[str, Any]) -> Point:
-    low, high = score["interval"]
-    return Point(place, score["value"] or 0.0, low, high)
+def _scored(place: int, score: Score) -> Point:
+    return Point(place, score.value or 0.0, *score.interval)
 
 
 def _pass_at(k: str) -> Callable[[Benchmark], Content]:
-    return lambda one: told_share(one.results.get("pass_at_k", {}).get(k))
+    return lambda one: share_content((one.results.pass_at_k or {}).get(k))
 
 
 def _generation(one: Benchmark) -> Content:
-    return told_generation(one.results["settings"]) or None
+    return generation_text(one.results.settings) or None
 
 
 def _speed_of(one: Benchmark) -> Content:
-    told = one.results["generation"]
-    if not told:
+    counts = one.results.generation
+    if counts is None:
         return None
-    return f"{told['tokens_per_second'] or 0:,.1f} tokens/s, {told['forward_passes_per_token'] or 0:.2f} forward passes a token"
+    return f"{counts.tokens_per_second or 0:,.1f} tokens/s, {counts.forward_passes_per_token or 0:.2f} forward passes a token"
 
 
 def _machine(one: Benchmark) -> Content:
-    told = one.results.get("machine")
-    if not told:
+    machine = one.results.machine
+    if machine is None:
         return None
-    at_a_time = f", {told['batch_size']} at a time" if "batch_size" in told else ""
-    return f"{told['device']}, {told['dtype']}, {told['threads']} threads{at_a_time}"
+    at_a_time = f", {machine.batch_size} at a time" if machine.batch_size is not None else ""
+    return f"{machine.device}, {machine.dtype}, {machine.threads} threads{at_a_time}"
 
 
 def _checkpoint(one: Benchmark) -> Content:
-    told = one.results["settings"]["checkpoint"]
-    step = f" step {told['step']}" if told.get("step") is not None else ""
-    digest = element("code", told["sha256"][:DIGEST_CHARACTERS]) if "sha256" in told else None
-    return joined((one.results["checkpoint"] + step + " ", digest))
+    identity = one.results.settings.checkpoint
+    step = f" step {identity.step}" if identity.step is not None else ""
+    digest = element("code", identity.sha256[:DIGEST_CHARACTERS]) if identity.sha256 is not None else None
+    return joined((one.results.checkpoint + step + " ", digest))
 
 
 def _prompt(one: Benchmark) -> Content:
-    told = one.results["settings"].get("prompt")
-    return joined((f"{told['preset']} ", element("code", told["sha256"][:DIGEST_CHARACTERS]))) if told else None
+    prompt = one.results.settings.prompt
+    return joined((f"{prompt.preset} ", element("code", prompt.sha256[:DIGEST_CHARACTERS]))) if prompt else None
 
 
 def _repair(one: Benchmark) -> Content:
-    told = one.results.get("syntax_repair")
-    if not told:
+    counts = one.results.syntax_repair
+    if counts is None:
         return None
-    found = f"{told['with_errors']} of {told['programs']} programs had errors"
-    return f"{found}, tried on {told['tried']}, helped {told['helped']}, mended {told['mended']}"
+    found = f"{counts.with_errors} of {counts.programs} programs had errors"
+    return f"{found}, tried on {counts.tried}, helped {counts.helped}, mended {counts.mended}"
 
 
 def _isolation(one: Benchmark) -> Content:
-    missing = [name for name, holds in one.results["isolation"]["guarantees"].items() if not holds]
+    missing = one.results.isolation.missing
     return f"not held: {', '.join(missing)}" if missing else "all guarantees held"
 
 
 BENCHMARK_FACTS: tuple[Fact, ...] = (
-    ("pass@1", lambda one: told_share(one.results["pass_at_1"])),
-    ("without failing references", lambda one: told_share(one.results.get("pass_at_1_without_reference_failures"))),
-    ("parses", lambda one: told_share(one.results["parses"])),
-    ("compiles", lambda one: told_share(one.results["compiles"])),
+    ("pass@1", lambda one: share_content(one.results.pass_at_1)),
+    ("without failing references", lambda one: share_content(one.results.pass_at_1_without_reference_failures)),
+    ("parses", lambda one: share_content(one.results.parses)),
+    ("compiles", lambda one: share_content(one.results.compiles)),
     (
         "candidates",
-        lambda one: f"{one.results['num_candidates']} of each problem" if one.results["num_candidates"] > 1 else None,
+        lambda one: f"{one.results.num_candidates} of each problem" if one.results.num_candidates > 1 else None,
     ),
     ("checkpoint", _checkpoint),
     ("prompt", _prompt),
@@ -134,7 +132,7 @@ BENCHMARK_FACTS: tuple[Fact, ...] = (
 
 def _verdict_bar(one: Benchmark) -> Html:
     """All candidates in one bar, with counts below."""
-    verdicts = one.results["verdicts"]
+    verdicts = one.results.verdicts
     parts = [
         element("i", class_=f"v-{status}", style=f"flex-grow:{count}", title=f"{count} {status}")
         for status, count in verdicts.items()
@@ -251,7 +249,7 @@ def _problem(task_id: str, given: Sequence[tuple[str, Sample]], *, is_named: boo
             element("h4", name, element("small", sample.status or NOT_RUN)) if is_named else None,
             element("p", shortened(sample.detail), class_="detail") if sample.detail else None,
             program(sample.program) if sample.program.strip() else element("p", "no program", class_="remark"),
-            element("p", _told(sample), class_="remark"),
+            element("p", _remark(sample), class_="remark"),
             _folded("prompt", sample.prompt),
             _folded("whole answer", sample.answer) if sample.answer.strip() != sample.program.strip() else None,
             class_="panel",
@@ -267,7 +265,7 @@ def _badge(name: str, sample: Sample) -> Html:
     return element("span", element("i", class_=f"v-{status}"), " ".join(filter(None, (name, status))), class_="key")
 
 
-def _told(sample: Sample) -> str:
+def _remark(sample: Sample) -> str:
     """What is known of an answer beside its text."""
     parts = [f"extraction {sample.extraction}", "parses" if sample.parses else "does not parse"]
     if sample.num_forward:

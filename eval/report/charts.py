@@ -119,13 +119,13 @@ def interval_chart(title: str, groups: Sequence[str], series: Sequence[Series], 
             y = TOP + row_height * point.x + ROW_HEIGHT / 2 + 7 * place
             if point.low is not None and point.high is not None:
                 marks.append(_line(across(point.low), y, across(point.high), y, "interval"))
-            told = f"{groups[int(point.x)]}, {one.name}: {told_point(point, percent)}"
+            told = f"{groups[int(point.x)]}, {one.name}: {point_text(point, percent)}"
             marks.append(element("circle", element("title", told), cx=across(point.y), cy=y, r=3))
         drawn.append(element("g", *marks, class_=_classes(one)))
     return _figure(title, drawn, bottom + 22, series)
 
 
-def told_point(point: Point, percent: bool) -> str:
+def point_text(point: Point, percent: bool) -> str:
     """A value with its interval, in words."""
     form = ".1%" if percent else ".4g"
     interval = (
@@ -181,7 +181,7 @@ def _curve(one: Series, across: Scale, up: Scale, percent: bool, shift: float) -
         if point.low is not None and point.high is not None:
             parts.append(_line(x, up(point.low), x, up(point.high), "interval"))
         if len(one.points) <= MAX_MARKS and not one.is_dashed:
-            told = f"{one.name}, {point.x:g}: {told_point(point, percent)}"
+            told = f"{one.name}, {point.x:g}: {point_text(point, percent)}"
             parts.append(element("circle", element("title", told), cx=x, cy=up(point.y), r=3))
     return element("g", *parts, class_=_classes(one))
 

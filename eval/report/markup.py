@@ -10,6 +10,8 @@ from typing import Any
 
 from rich.syntax import Syntax
 
+from syntaxdiff.eval.benchmarks.outcome import PassAtK, Score
+from syntaxdiff.eval.stats import Share
 from syntaxdiff.pipeline.inspection.display import visible
 
 DIGEST_CHARACTERS = 12
@@ -131,12 +133,21 @@ def facts_table(findings: Sequence[Any], facts: Sequence[Fact]) -> Html:
     )
 
 
-def told_share(score: dict[str, Any] | None) -> Content:
-    """A share with count and interval: of results.json, or of reconstruction.json."""
-    if score is None or score["value"] is None:
+def share_content(score: Score | PassAtK | Share | None) -> Content:
+    """A share with count and interval; None where there is none."""
+    if score is None or score.value is None:
         return None
-    low, high = score.get("interval") or (score.get("low"), score.get("high"))
-    count, total = score.get("count", score["total"]), score.get("of", score["total"])
-    told = f" {count:,}/{total:,}" if "count" in score or "of" in score else f" of {total:,} problems"
+    low: float | None
+    high: float | None
+    match score:
+        case Score():
+            low, high = score.interval
+            amount = f" {score.count:,}/{score.total:,}"
+        case PassAtK():
+            low, high = score.interval
+            amount = f" of {score.total:,} problems"
+        case Share():
+            low, high = score.low, score.high
+            amount = f" {score.total:,}/{score.of:,}"
     interval = f" [{low:.1%},\N{NO-BREAK SPACE}{high:.1%}]" if low is not None and high is not None else ""
-    return joined((element("b", f"{score['value']:.1%}"), element("small", told + interval)))
+    return joined((element("b", f"{score.value:.1%}"), element("small", amount + interval)))

@@ -46,9 +46,9 @@ def shards_of(run: Training) -> Shards:
     Raises:
         ShardError: they are not where the run's settings say, or are others by now
     """
-    folder = Path(str(run.settings.get("data", "data")))
+    folder = Path(str(run.settings.data))
     manifest = read_manifest(folder)
-    if manifest.fingerprint != run.info.get("data_fingerprint", manifest.fingerprint):
+    if run.info.data_fingerprint not in (None, manifest.fingerprint):
         raise ShardError(f"{folder} holds other shards than {run.name} was trained on")
     if manifest.num_samples(SPLIT) == 0:
         raise ShardError(f"{folder} holds no {SPLIT} samples")
@@ -62,9 +62,9 @@ def mask_panels(shards: Shards, runs: Sequence[Training]) -> Html:
     """One validation sample as the strategies of runs on the same data mask it, each at two rates; never one strategy alone."""
     configs = {strategy: CorruptionConfig(strategy=strategy) for strategy in BESIDE}
     for run in runs:
-        if strategy := run.settings.get("strategy"):
-            configs[strategy] = CorruptionConfig(strategy=strategy, max_span_share=run.settings.get("max_span_share", 1.0))
-    return masked_sample(shards, list(configs.values()), seed=runs[0].settings.get("seed", 0))
+        if strategy := run.settings.strategy:
+            configs[strategy] = CorruptionConfig(strategy=strategy, max_span_share=run.settings.max_span_share)
+    return masked_sample(shards, list(configs.values()), seed=runs[0].settings.seed)
 
 
 def masked_sample(shards: Shards, configs: Sequence[CorruptionConfig], *, seed: int) -> Html:

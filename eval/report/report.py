@@ -1,4 +1,4 @@
-"""Everything that some folders tell about models, as one HTML file that needs nothing beside itself.
+"""Everything that some folders hold about models, as one HTML file that needs nothing beside itself.
 
 Read ``write_report`` first. What folders hold is read in findings.py; each kind has a chapter in a module of its own. The page
 is static but for what its script adds: the filter of problems and the slider of replays.
@@ -12,7 +12,7 @@ from syntaxdiff.eval.inference.checkpoint import check_device
 from syntaxdiff.eval.outputs import check_file
 from syntaxdiff.eval.report.benchmark_chapter import benchmark_chapter
 from syntaxdiff.eval.report.findings import Benchmark, Findings, Training, read_findings
-from syntaxdiff.eval.report.markup import Content, Html, chapter, element, joined, table, told_share
+from syntaxdiff.eval.report.markup import Content, Html, chapter, element, joined, share_content, table
 from syntaxdiff.eval.report.reconstruction_chapter import reconstruction_chapter, syntax_chapter
 from syntaxdiff.eval.report.replay import Shards, mask_panels, replay_panels, shards_of
 from syntaxdiff.eval.report.training_chapter import training_chapter
@@ -84,8 +84,8 @@ def _samples_of(runs: Sequence[Training], replays: int, device: str, notes: list
 
 def _by_benchmark(benchmarks: Sequence[Benchmark]) -> list[list[Benchmark]]:
     groups: dict[tuple[str, str | None], list[Benchmark]] = {}
-    for one in benchmarks:
-        groups.setdefault((one.results["benchmark"], one.results["split"]), []).append(one)
+    for benchmark in benchmarks:
+        groups.setdefault((benchmark.results.benchmark, benchmark.results.split), []).append(benchmark)
     return list(groups.values())
 
 
@@ -97,28 +97,28 @@ def _overview(findings: Findings, notes: Sequence[str]) -> Html:
     """What each folder is, and its most important figure with the warnings that its chapter has."""
     rows: list[tuple[Content, ...]] = []
     for run in findings.trainings:
-        loss = run.info.get("validation_loss")
-        steps = run.steps[-1]["step"] if run.steps else 0
+        loss = run.info.validation_loss
+        steps = run.metrics.steps[-1].step if run.metrics.steps else 0
         rows.append((run.name, "training run", f"{steps:,} steps", "" if loss is None else f"validation loss {loss:.4f}"))
-    for one in findings.benchmarks:
-        results, score = one.results, one.results["pass_at_1"]
+    for benchmark in findings.benchmarks:
+        results, score = benchmark.results, benchmark.results.pass_at_1
         rows.append(
             (
-                one.name,
-                " ".join(filter(None, (results["benchmark"], results["split"]))),
-                f"{results['num_problems']} problems",
-                joined(("pass@1 ", told_share(score), *_small_warnings(warnings_of(results)))) if told_share(score) else "",
+                benchmark.name,
+                results.title,
+                f"{results.num_problems} problems",
+                joined(("pass@1 ", share_content(score), *_small_warnings(warnings_of(results))))
+                if share_content(score)
+                else "",
             )
         )
-    for measured in findings.reconstructions:
-        cells = len(measured.result["cells"])
-        rows.append(
-            (measured.name, "reconstruction", f"{measured.result['num_samples']} samples", f"{cells} strategies and rates")
-        )
-    for measured in findings.syntaxes:
-        parses = told_share(measured.result["parses"])
-        told = joined(("parse ", parses)) if parses else ""
-        rows.append((measured.name, "syntax", f"{measured.result['num_programs']} programs", told))
+    for restored in findings.reconstructions:
+        size, cells = f"{restored.results.num_samples} samples", len(restored.results.cells)
+        rows.append((restored.name, "reconstruction", size, f"{cells} strategies and rates"))
+    for checked in findings.syntaxes:
+        parses = share_content(checked.results.parses)
+        figure = joined(("parse ", parses)) if parses else ""
+        rows.append((checked.name, "syntax", f"{checked.results.num_programs} programs", figure))
     return joined(
         (table(("folder", "what", "size", "result"), rows), *(element("p", note, class_="warning") for note in notes))
     )

@@ -8,15 +8,16 @@ import tomllib
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from syntaxdiff.eval.record import Json
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.settings import Settings
 
 STUDIES = Path(__file__).with_name("studies.toml")
 START = "start"  # the arm that is not trained
 PACKAGE = "package:"  # before the name of an installed package, whose Python files are a source
-Options = dict[str, Any]  # of a command: names without dashes before them, and values
+Options: TypeAlias = dict[str, Json]  # of a command: names without dashes before them, and values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +132,8 @@ class Hardware:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
-    """One size: everything that decides its figures.
+class Declaration:
+    """One size: everything that decides its figures, as results keep it, whatever this version would accept.
 
     Attributes:
         says: for whom it is, in a sentence
@@ -159,6 +160,11 @@ class Study:
     arms: dict[str, Arm]
     sweep: Sweep | None = None
     hardware: Hardware = field(default_factory=Hardware)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Declaration):
+    """A declaration that can be run. Raises SettingsError where it names what there is not."""
 
     def __post_init__(self) -> None:
         for what, name in (("method", self.method), *(("references", name) for name in self.references)):
@@ -187,7 +193,7 @@ class Study:
         named = {name.replace("-", "_"): value for name, value in options.items()}
         if unknown := sorted(set(named) - known):
             raise SettingsError(f"study {self.name}: {unknown[0]} is no option of the trainer")
-        Settings(**named)
+        Settings(**typing.cast(Any, named))
 
 
 def read_studies(path: Path = STUDIES) -> dict[str, Study]:

@@ -14,6 +14,7 @@ from syntaxdiff.eval.reconstruction.reconstruct import DEFAULT_MASK_RATES, DEFAU
 from syntaxdiff.eval.study.declaration import Options, Study
 from syntaxdiff.eval.study.jobs import Job
 from syntaxdiff.eval.study.study import Folders, comparison, preparation
+from syntaxdiff.pipeline.errors import SettingsError
 
 TRAINING_OPERATIONS, FORWARD_OPERATIONS = 6, 2  # a weight and token
 SAMPLES = 100  # of reconstruct
@@ -74,17 +75,17 @@ def hours(declared: Study) -> Cost:
         steps += len(declared.sweep.learning_rates) * _steps(declared, options | declared.sweep.options)
     trained = steps * _samples_a_step(declared) * hardware.tokens_a_sample
     models = runs + 1
-    told = asked.reconstruct
-    cells = len(told.get("mask-rate", DEFAULT_MASK_RATES)) * len(told.get("strategy", DEFAULT_STRATEGIES))
-    steps_a_sample = cells * told.get("steps", ReconstructionConfig.num_steps)
-    read = models * told.get("samples", SAMPLES) * steps_a_sample * hardware.tokens_a_sample
+    options = asked.reconstruct
+    cells = _length(options, "mask-rate", len(DEFAULT_MASK_RATES)) * _length(options, "strategy", len(DEFAULT_STRATEGIES))
+    steps_a_sample = cells * _number(options, "steps", ReconstructionConfig.num_steps)
+    read = models * _number(options, "samples", SAMPLES) * steps_a_sample * hardware.tokens_a_sample
     seeds = declared.seeds if asked.benchmark_seeds is None else asked.benchmark_seeds
     writers = 1 + len(seeds) * (len(declared.arms) - 1)
-    for name, one in (("humaneval", asked.humaneval), ("mbpp", asked.mbpp)):
-        if one is not None:
-            length = one.get("gen-length", GenerationConfig.gen_length)
-            forwards = one.get("num-steps", length)
-            read += writers * one.get("limit", PROBLEMS[name]) * forwards * (length + PROMPT_TOKENS)
+    for name, benchmark in (("humaneval", asked.humaneval), ("mbpp", asked.mbpp)):
+        if benchmark is not None:
+            length = _number(benchmark, "gen-length", GenerationConfig.gen_length)
+            forwards = _number(benchmark, "num-steps", length)
+            read += writers * _number(benchmark, "limit", PROBLEMS[name]) * forwards * (length + PROMPT_TOKENS)
     speed = hardware.flops * hardware.utilisation * 3600
     return Cost(
         training=TRAINING_OPERATIONS * hardware.parameters * trained / speed / (hardware.gpus or declared.jobs),
@@ -93,12 +94,27 @@ def hours(declared: Study) -> Cost:
 
 
 def _samples_a_step(declared: Study) -> int:
-    batch = declared.deepspeed["train_micro_batch_size_per_gpu"] * declared.deepspeed["gradient_accumulation_steps"]
-    return int(batch * max(1, declared.hardware.gpus))
+    names = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
+    micro_batch, accumulated = (_number(declared.deepspeed, name, 1) for name in names)
+    return int(micro_batch * accumulated * max(1, declared.hardware.gpus))
 
 
 def _steps(declared: Study, options: Options) -> float:
     if "max-steps" in options:
-        return float(options["max-steps"])
-    samples = declared.data.options.get("limit", 0) - declared.data.options.get("validation-size", 0)
-    return float(options.get("epochs", 1.0) * samples / _samples_a_step(declared))
+        return _number(options, "max-steps", 0.0)
+    samples = _number(declared.data.options, "limit", 0) - _number(declared.data.options, "validation-size", 0)
+    return _number(options, "epochs", 1.0) * samples / _samples_a_step(declared)
+
+
+def _number(options: Options, name: str, default: float) -> float:
+    """The value of an option that is a number. Raises SettingsError where another one is declared."""
+    value = options.get(name, default)
+    if not isinstance(value, (int, float)):
+        raise SettingsError(f"{name} {value!r} is declared: a number is needed")
+    return value
+
+
+def _length(options: Options, name: str, default: int) -> int:
+    """How many values an option has, which may be repeated."""
+    value = options.get(name)
+    return default if value is None else len(value) if isinstance(value, list) else 1

@@ -5,22 +5,19 @@ taken seed by seed: arms with one seed saw the same samples in the same order. I
 say how far training anew moves a figure, not how far other validation samples would. One seed has none.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
-from syntaxdiff.eval.benchmarks import results
+from syntaxdiff.eval.benchmarks.outcome import Score
+from syntaxdiff.eval.benchmarks.results import RESULTS, read_scores
 from syntaxdiff.eval.benchmarks.score import warnings_of
-from syntaxdiff.eval.reconstruction import loss
-from syntaxdiff.eval.reconstruction import reconstruct as reconstruction
-from syntaxdiff.eval.stats import mean_over_seeds
-from syntaxdiff.eval.study.declaration import START, Study
+from syntaxdiff.eval.reconstruction.outcome import LOSSES, RECONSTRUCTION, read_losses, read_reconstruction
+from syntaxdiff.eval.stats import Mean, Share, mean_over_seeds
+from syntaxdiff.eval.study.declaration import START, Declaration, Study
+from syntaxdiff.eval.study.outcome import ArmOutcome, Run, StudyResults, Summary, Trained
 from syntaxdiff.pipeline.errors import SettingsError
 
-FORMAT = 1
-TRAINED = ("steps", "corrupted_tokens", "mask_rate")
 OF_SAMPLES = ("token_accuracy", "cross_entropy", "exact_spans", "equal_trees", "parses", "compiles")
 OF_SPANS = ("exact_spans", "token_accuracy")
 LOWER_IS_BETTER = ("loss", "cross_entropy")
@@ -35,21 +32,20 @@ class RunMeasures:
     """What was measured of one model.
 
     Attributes:
-        trained: steps, corrupted tokens and the realised mask rate
         counts: how many programs, samples or spans a measure comes from, where it is a share
         warnings: of the scores of its benchmarks, by benchmark (score.py)
     """
 
     arm: str
     seed: int
-    trained: dict[str, float]
+    trained: Trained
     measures: Measures
     counts: dict[str, int] = field(default_factory=dict)
     warnings: dict[str, list[str]] = field(default_factory=dict)
 
 
 def measured_runs(
-    declared: Study, folder_of: Callable[[str, int], Path], training_of: Callable[[Path], dict[str, float]]
+    declared: Study, folder_of: Callable[[str, int], Path], training_of: Callable[[Path], Trained]
 ) -> list[RunMeasures]:
     """All models of a study that is done; the start counts for every seed, so that differences from it have intervals.
 
@@ -61,8 +57,10 @@ def measured_runs(
     for arm in declared.arms:
         for seed in declared.seeds:
             folder = folder_of(arm, seed)
-            _check_weights(folder / "eval" / "loss" / loss.RESULT, weights)
-            measures, counts = measures_of(folder / "eval", None if arm == START else declared.arms[arm].options["strategy"])
+            _check_weights(folder / "eval" / "loss" / LOSSES, weights)
+            measures, counts = measures_of(
+                folder / "eval", None if arm == START else str(declared.arms[arm].options["strategy"])
+            )
             runs.append(
                 RunMeasures(
                     arm=arm,
@@ -78,7 +76,7 @@ def measured_runs(
 
 def _check_weights(path: Path, weights: dict[str, tuple[str, Path]]) -> None:
     """Raises SettingsError where a result's losses are weighted otherwise than those seen before."""
-    for strategy, objective in loss.objectives_of(_read(path)).items():
+    for strategy, objective in read_losses(path).objectives.items():
         known, where = weights.setdefault(strategy, (objective, path))
         if known != objective:
             raise SettingsError(
@@ -88,8 +86,8 @@ def _check_weights(path: Path, weights: dict[str, tuple[str, Path]]) -> None:
 
 
 def _warnings(folder: Path) -> dict[str, list[str]]:
-    paths = {benchmark: folder / benchmark / results.RESULTS for benchmark in BENCHMARKS}
-    return {benchmark: warnings_of(_read(path)) for benchmark, path in paths.items() if path.is_file()}
+    paths = {benchmark: folder / benchmark / RESULTS for benchmark in BENCHMARKS}
+    return {benchmark: warnings_of(read_scores(path)) for benchmark, path in paths.items() if path.is_file()}
 
 
 def measures_of(folder: Path, own: str | None) -> tuple[Measures, dict[str, int]]:
@@ -101,96 +99,90 @@ def measures_of(folder: Path, own: str | None) -> tuple[Measures, dict[str, int]
     measures: Measures = {}
     counts: dict[str, int] = {}
 
-    def keep(name: str, share: dict[str, Any]) -> None:
-        if share["value"] is not None:
-            measures[name] = share["value"]
-            counts[name] = int(share.get("of", share["total"]))
+    def keep(name: str, share: Share | Score) -> None:
+        if share.value is not None:
+            measures[name] = share.value
+            counts[name] = share.of if isinstance(share, Share) else share.total
 
-    told = _read(folder / "loss" / loss.RESULT)
-    for strategy, one in told["strategies"].items():
-        if one["loss"] is None:  # nothing was scored
+    for strategy, measured in read_losses(folder / "loss" / LOSSES).strategies.items():
+        if measured.loss is None:  # nothing was scored
             continue
-        measures[f"loss/{strategy}"] = one["loss"]
-        if one["by_region"]["code"] is not None:
-            measures[f"loss/{strategy}/code"] = one["by_region"]["code"]
+        measures[f"loss/{strategy}"] = measured.loss
+        if (nats := measured.by_region["code"]) is not None:
+            measures[f"loss/{strategy}/code"] = nats
     if f"loss/{own}" in measures:
         measures["loss/own"] = measures[f"loss/{own}"]
-    for cell in _read(folder / "reconstruct" / reconstruction.RESULT)["cells"]:
-        where = f"reconstruct/{cell['strategy']}/{cell['mask_rate']:g}"
-        for subset, label in (("all", ""), ("with_unseen_shape", "/unseen"), ("without_unseen_shape", "/seen")):
+    for cell in read_reconstruction(folder / "reconstruct" / RECONSTRUCTION).cells:
+        where = f"reconstruct/{cell.strategy}/{cell.mask_rate:g}"
+        for subset, label in ((cell.all, ""), (cell.with_unseen_shape, "/unseen"), (cell.without_unseen_shape, "/seen")):
             for name in OF_SAMPLES:
-                keep(f"{where}{label}/{name}", cell[subset][name])
-        for shape, spans in cell["spans_by_shape"].items():
-            keep(f"{where}/{shape}/spans", spans["exact_spans"])
-        for group, label in (("spans_by_node_kind", "kind"), ("spans_by_depth", "depth"), ("spans_by_length", "length")):
-            for name, spans in cell[group].items():
-                if spans["exact_spans"]["of"] >= LEAST_SPANS:
+                keep(f"{where}{label}/{name}", getattr(subset, name))
+        for shape, spans in cell.spans_by_shape.items():
+            keep(f"{where}/{shape}/spans", spans.exact_spans)
+        for groups, label in (
+            (cell.spans_by_node_kind, "kind"),
+            (cell.spans_by_depth, "depth"),
+            (cell.spans_by_length, "length"),
+        ):
+            for name, spans in groups.items():
+                if spans.exact_spans.of >= LEAST_SPANS:
                     for measure in OF_SPANS:
-                        keep(f"{where}/{label}/{name}/{measure}", spans[measure])
+                        keep(f"{where}/{label}/{name}/{measure}", getattr(spans, measure))
     for benchmark in BENCHMARKS:
-        if (path := folder / benchmark / results.RESULTS).is_file():
-            scores = _read(path)
-            for name in ("pass_at_1", "parses", "compiles"):
-                keep(f"{benchmark}/{name}", scores[name])
+        if (path := folder / benchmark / RESULTS).is_file():
+            scores = read_scores(path)
+            for name, score in (("pass_at_1", scores.pass_at_1), ("parses", scores.parses), ("compiles", scores.compiles)):
+                keep(f"{benchmark}/{name}", score)
     return measures, counts
 
 
-def runs_of(told: dict[str, Any]) -> list[RunMeasures]:
-    """The models that ``study.json`` holds, of which ``summarized`` makes its means and differences again."""
+def runs_of(results: StudyResults) -> list[RunMeasures]:
+    """The models of a study's results, of which ``summarized`` makes its means and differences again."""
     runs = []
-    for arm, outcome in told["arms"].items():
-        kept = {run["seed"]: run for run in outcome["runs"]}
-        for seed in told["declared"]["seeds"]:
-            run = kept.get(seed, outcome["runs"][0])  # the start is one model for all seeds
-            trained = {name: run[name] for name in TRAINED}
+    for arm, outcome in results.arms.items():
+        by_seed = {run.seed: run for run in outcome.runs}
+        for seed in results.declared.seeds:
+            run = by_seed.get(seed, outcome.runs[0])  # the start is one model for all seeds
             runs.append(
                 RunMeasures(
                     arm=arm,
                     seed=seed,
-                    trained=trained,
-                    measures=run["measures"],
-                    counts=told["counts"],
-                    warnings=told.get("warnings", {}),
+                    trained=Trained(**{own.name: getattr(run, own.name) for own in fields(Trained)}),
+                    measures=run.measures,
+                    counts=results.counts,
+                    warnings=results.warnings,
                 )
             )
     return runs
 
 
-def _read(path: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return told
-
-
-def summarized(declared: dict[str, Any], runs: Sequence[RunMeasures]) -> dict[str, Any]:
-    """Arms with their runs, means, and differences from the references.
-
-    Args:
-        declared: the study as plain values
-    """
-    by_arm = {arm: sorted((run for run in runs if run.arm == arm), key=lambda run: run.seed) for arm in declared["arms"]}
-    references = dict.fromkeys((*declared["references"], START))
+def summarized(declared: Declaration, runs: Sequence[RunMeasures]) -> Summary:
+    """Arms with their runs, means, and differences from the references."""
+    by_arm = {arm: sorted((run for run in runs if run.arm == arm), key=lambda run: run.seed) for arm in declared.arms}
+    references = dict.fromkeys((*declared.references, START))
     arms = {}
     for arm, own in by_arm.items():
-        arms[arm] = {
-            **declared["arms"][arm],
-            "runs": [{"seed": run.seed, **run.trained, "measures": run.measures} for run in _distinct(arm, own)],
-            "means": {name: mean_over_seeds(values)._asdict() for name, values in _shared(own)},
-            "differences": {
+        arms[arm] = ArmOutcome(
+            says=declared.arms[arm].says,
+            options=declared.arms[arm].options,
+            runs=tuple(Run(seed=run.seed, **asdict(run.trained), measures=run.measures) for run in _distinct(arm, own)),
+            means={name: mean_over_seeds(values) for name, values in _shared(own)},
+            differences={
                 reference: {
-                    name: mean_over_seeds([a - b for a, b in zip(mine, theirs, strict=True)])._asdict()
+                    name: mean_over_seeds([a - b for a, b in zip(mine, theirs, strict=True)])
                     for name, (mine, theirs) in _paired(own, by_arm[reference])
                 }
                 for reference in references
                 if reference != arm
             },
-        }
+        )
     counts: dict[str, int] = {}
     warnings: dict[str, list[str]] = {}
     for run in runs:
         counts |= run.counts
         for benchmark, found in run.warnings.items():
             warnings[benchmark] = list(dict.fromkeys((*warnings.get(benchmark, ()), *found)))
-    return {"arms": arms, "counts": counts, "warnings": warnings}
+    return Summary(arms=arms, counts=counts, warnings=warnings)
 
 
 def _distinct(arm: str, runs: Sequence[RunMeasures]) -> Sequence[RunMeasures]:
@@ -223,13 +215,11 @@ def is_better(name: str, difference: float) -> bool:
     return difference < 0 if any(part in LOWER_IS_BETTER for part in name.split("/")) else difference > 0
 
 
-def is_certain(difference: dict[str, Any]) -> bool | None:
+def is_certain(difference: Mean) -> bool | None:
     """Whether an interval leaves 0 out; None where there is no interval.
 
     Equal differences with every seed have an interval of no width, of counts so small that they say nothing.
     """
-    if difference["low"] is None:
+    if difference.low is None or difference.high is None:
         return None
-    if difference["low"] == difference["high"]:
-        return False
-    return bool(difference["low"] > 0 or difference["high"] < 0)
+    return difference.low != difference.high and (difference.low > 0 or difference.high < 0)

@@ -7,29 +7,27 @@ and one page, one JSON file and the tables of docs/study.md say what came out. E
 What is compared is declared (declaration.py, studies.toml); processes are jobs.py's, measures measures.py's.
 """
 
-import dataclasses
-import json
 import platform
 import shutil
 import signal
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from syntaxdiff.eval.benchmarks import results
+from syntaxdiff.eval.benchmarks.results import RESULTS
 from syntaxdiff.eval.outputs import check_folder
-from syntaxdiff.eval.reconstruction import loss
-from syntaxdiff.eval.reconstruction import reconstruct as reconstruction
-from syntaxdiff.eval.report.findings import METRICS, read_metrics
-from syntaxdiff.eval.study.declaration import START, Options, Study
+from syntaxdiff.eval.reconstruction.outcome import LOSSES, RECONSTRUCTION
+from syntaxdiff.eval.record import json_text, to_json
+from syntaxdiff.eval.report.training import METRICS, read_info, read_metrics
+from syntaxdiff.eval.study.declaration import START, Study
 from syntaxdiff.eval.study.jobs import Job, OnJobs, Runner
-from syntaxdiff.eval.study.measures import FORMAT, RunMeasures, measured_runs, summarized
+from syntaxdiff.eval.study.measures import RunMeasures, measured_runs, summarized
+from syntaxdiff.eval.study.outcome import StudyData, StudyMachine, StudyResults, SweepOutcome, Trained
 from syntaxdiff.eval.study.page import write_study_page
 from syntaxdiff.eval.study.sources import usable_sources
 from syntaxdiff.eval.study.tables import markdown
@@ -91,7 +89,7 @@ def study(
     jobs: int | None = None,
     on_jobs: OnJobs = lambda done, total, running: None,
     say: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any] | None:
+) -> StudyResults | None:
     """Runs a study, or goes on with one; writes ``study.json``, ``tables.md``, ``report.html`` and ``cost.json``.
 
     Args:
@@ -100,7 +98,7 @@ def study(
         say: told what a person should know
 
     Returns:
-        what ``study.json`` holds; None where the time was over before
+        the results, which ``study.json`` holds too; None where the time was over before
 
     Raises:
         SettingsError: ``out`` holds another study, or a source or GPU is not there
@@ -127,7 +125,7 @@ def study(
 
 def _run(
     declared: Study, folders: Folders, runner: Runner, sources: Sequence[str], say: Callable[[str], None]
-) -> dict[str, Any] | None:
+) -> StudyResults | None:
     """All commands of a study, and what came out; None where the time was over before."""
     out = folders.out
     rate = None
@@ -142,14 +140,14 @@ def _run(
     if not runner.run(planned):
         return None
     runs = measured_runs(declared, folders.run, corrupted_tokens)
-    told = _result(declared, folders, runs, rate)
-    write_text(out / RESULT, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-    write_text(out / TABLES, markdown(told))
-    write_study_page(told, folders.data, out / PAGE)
+    results = _results(declared, folders, runs, rate)
+    write_text(out / RESULT, json_text(results))
+    write_text(out / TABLES, markdown(results))
+    write_study_page(results, folders.data, out / PAGE)
     seconds = {job.name: runner.seconds(job) for job in planned}
     cost = {"seconds": seconds, "hours_of_a_process": round(sum(filter(None, seconds.values())) / 3600, 3)}
-    write_text(out / COST, json.dumps(cost, indent=1) + "\n")
-    return told
+    write_text(out / COST, json_text(cost))
+    return results
 
 
 def _check_gpus(declared: Study) -> None:
@@ -171,13 +169,12 @@ def _prepare(declared: Study, sources: Sequence[str], folders: Folders) -> None:
     """The folder, with what it is the study of. Raises SettingsError where it is that of another."""
     with storage_errors(folders.out):
         folders.out.mkdir(parents=True, exist_ok=True)
-    told = {**dataclasses.asdict(declared), "sources": [Path(source).name for source in sources]}
-    text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    text = json_text({**to_json(declared), "sources": [Path(source).name for source in sources]})
     path = folders.out / DECLARED
     if path.exists() and path.read_text("utf-8") != text:
         raise SettingsError(f"{path} declares another study, or other sources are here now: give another --out, or remove it")
     write_text(path, text)
-    write_text(folders.deepspeed, json.dumps(declared.deepspeed, indent=1) + "\n")
+    write_text(folders.deepspeed, json_text(declared.deepspeed))
 
 
 # ----------------------------------------------------------------------------------------------------------------- commands
@@ -187,22 +184,22 @@ def preparation(declared: Study, folders: Folders, sources: Sequence[str]) -> li
     """Weights, shards, the start, and the trials of learning rates."""
     jobs = []
     weights = declared.start.weights
-    tokenizer: Options = {}
-    model: Options = {}
+    tokenizer: dict[str, object] = {}
+    model: dict[str, object] = {}
     if weights is not None:
         made = folders.weights / "config.json"
         command = _python("syntaxdiff.train.imports.gguf", weights, out=folders.weights)
         jobs.append(Job(name="weights", command=command, makes=made, is_whole=True))
         tokenizer, model = {"tokenizer": folders.weights}, {"model": folders.weights}
     needs = ("weights",) if weights is not None else ()
-    options = {"src": list(sources), "out": folders.data, **declared.data.options, **tokenizer}
-    command = _python("syntaxdiff.pipeline.cli", "build", **options)
+    built: dict[str, object] = {"src": list(sources), "out": folders.data, **declared.data.options, **tokenizer}
+    command = _python("syntaxdiff.pipeline.cli", "build", **built)
     jobs.append(Job(name="data", command=command, makes=folders.data / MANIFEST, needs=needs))
     jobs.append(_training(declared, folders, "start", folders.start, {**declared.start.options, **model}, ("data", *needs)))
     if declared.sweep is not None:
         for rate in declared.sweep.learning_rates:
             tried = declared.train.options | declared.arms[declared.sweep.arm].options | declared.sweep.options
-            options = {**tried, "learning-rate": rate, "init-from": folders.start}
+            options: dict[str, object] = {**tried, "learning-rate": rate, "init-from": folders.start}
             jobs.append(_training(declared, folders, f"sweep/{rate:g}", folders.sweep(rate), options, ("start",)))
     return jobs
 
@@ -214,8 +211,14 @@ def comparison(declared: Study, folders: Folders, rate: float | None) -> list[Jo
         for name, arm in declared.arms.items():
             folder = folders.run(name, seed)
             if name != START:
-                swept = {} if rate is None else {"learning-rate": rate}
-                options = {**declared.train.options, **swept, **arm.options, "seed": seed, "init-from": folders.start}
+                swept: dict[str, object] = {} if rate is None else {"learning-rate": rate}
+                options: dict[str, object] = {
+                    **declared.train.options,
+                    **swept,
+                    **arm.options,
+                    "seed": seed,
+                    "init-from": folders.start,
+                }
                 jobs.append(_training(declared, folders, f"train/{folder.name}", folder, options, ("start",)))
             elif seed != declared.seeds[0]:
                 continue
@@ -223,15 +226,17 @@ def comparison(declared: Study, folders: Folders, rate: float | None) -> list[Jo
     return jobs
 
 
-def _training(declared: Study, folders: Folders, name: str, out: Path, options: Options, needs: Sequence[str]) -> Job:
-    told = _options({"ds-config": folders.deepspeed, "data": folders.data, "out": out, **options})
+def _training(
+    declared: Study, folders: Folders, name: str, out: Path, options: Mapping[str, object], needs: Sequence[str]
+) -> Job:
+    arguments = _options({"ds-config": folders.deepspeed, "data": folders.data, "out": out, **options})
     module = "syntaxdiff.train.run"
     if declared.hardware.gpus > 1:
         scripts = Path(sysconfig.get_path("scripts"))
         launcher = (str(scripts / "deepspeed"), "--num_gpus", str(declared.hardware.gpus), "--module", module)
-        command, ends_by = (*launcher, *told), signal.SIGUSR1  # SIGTERM has the launcher kill its ranks after 30 s
+        command, ends_by = (*launcher, *arguments), signal.SIGUSR1  # SIGTERM has the launcher kill its ranks after 30 s
     else:  # the launcher would start this very process, after importing everything twice
-        command, ends_by = (sys.executable, "-m", module, *told), signal.SIGTERM
+        command, ends_by = (sys.executable, "-m", module, *arguments), signal.SIGTERM
     return Job(
         name=name,
         command=command,
@@ -247,14 +252,14 @@ def _evaluations(declared: Study, folders: Folders, run: Path, seed: int, need: 
     asked = declared.evaluate
     kept = folders.out / "shapes"
     with_data = {"ckpt": run, "data": folders.data}
-    jobs = [
-        ("loss", {**with_data, "objective": LOSS_OBJECTIVE, **asked.loss}, loss.RESULT),
-        ("reconstruct", {**with_data, "shapes": kept, **asked.reconstruct}, reconstruction.RESULT),
+    jobs: list[tuple[str, Mapping[str, object], str]] = [
+        ("loss", {**with_data, "objective": LOSS_OBJECTIVE, **asked.loss}, LOSSES),
+        ("reconstruct", {**with_data, "shapes": kept, **asked.reconstruct}, RECONSTRUCTION),
     ]
     if asked.benchmark_seeds is None or seed in asked.benchmark_seeds:
         for benchmark, options in (("humaneval", asked.humaneval), ("mbpp", asked.mbpp)):
             if options is not None:
-                jobs.append((benchmark, {"ckpt": run, "workers": 1, **options}, results.RESULTS))
+                jobs.append((benchmark, {"ckpt": run, "workers": 1, **options}, RESULTS))
     return [
         Job(
             name=f"{command}/{run.name}",
@@ -266,21 +271,21 @@ def _evaluations(declared: Study, folders: Folders, run: Path, seed: int, need: 
     ]
 
 
-def _python(module: str, *arguments: str, **options: Any) -> tuple[str, ...]:
+def _python(module: str, *arguments: str, **options: object) -> tuple[str, ...]:
     return (sys.executable, "-m", module, *arguments, *_options(options))
 
 
-def _options(options: Options) -> tuple[str, ...]:
+def _options(options: Mapping[str, object]) -> tuple[str, ...]:
     """Options as a command line has them: lists repeated, True as the flag alone."""
-    told: list[str] = []
+    arguments: list[str] = []
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
         if isinstance(value, bool):  # False is the default of every flag
-            told += (flag,) if value else ()
+            arguments += (flag,) if value else ()
             continue
-        for one in value if isinstance(value, (list, tuple)) else (value,):
-            told += (flag, f"{one:g}" if isinstance(one, float) else str(one))
-    return tuple(told)
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            arguments += (flag, f"{item:g}" if isinstance(item, float) else str(item))
+    return tuple(arguments)
 
 
 # ---------------------------------------------------------------------------------------------------------------- the outcome
@@ -295,53 +300,54 @@ def swept_rate(declared: Study, folders: Folders) -> float:
 
 def swept_loss(folder: Path) -> float:
     """The last validation loss of a training run under uniform masks."""
-    records = read_metrics(folder / METRICS)
-    return float([one["loss"] for one in records if one["kind"] == "validation" and one["strategy"] == "random"][-1])
+    losses = [record.loss for record in read_metrics(folder / METRICS).validations if record.strategy == "random"]
+    assert losses[-1] is not None  # a study has validation samples
+    return losses[-1]
 
 
-def corrupted_tokens(folder: Path) -> dict[str, float]:
+def corrupted_tokens(folder: Path) -> Trained:
     """Tokens that a run corrupted, and their share of those that it could have."""
-    steps = [record for record in read_metrics(folder / METRICS) if record["kind"] == "step"]
-    corrupted = sum(step["corrupted_tokens"] for step in steps)
-    corruptible = sum(step["corrupted_tokens"] / step["mask_rate"] for step in steps if step["mask_rate"])
-    return {"corrupted_tokens": corrupted, "mask_rate": corrupted / corruptible if corruptible else 0.0, "steps": len(steps)}
+    steps = read_metrics(folder / METRICS).steps
+    corrupted = sum(step.corrupted_tokens for step in steps)
+    corruptible = sum(step.corrupted_tokens / step.mask_rate for step in steps if step.mask_rate)
+    rate = corrupted / corruptible if corruptible else 0.0
+    return Trained(corrupted_tokens=corrupted, mask_rate=rate, steps=len(steps))
 
 
-def _result(declared: Study, folders: Folders, runs: Sequence[RunMeasures], rate: float | None) -> dict[str, Any]:
+def _results(declared: Study, folders: Folders, runs: Sequence[RunMeasures], rate: float | None) -> StudyResults:
     manifest = read_manifest(folders.data)
     sweep = None
     if declared.sweep is not None:
-        sweep = {
-            "arm": declared.sweep.arm,
-            "loss": {f"{one:g}": swept_loss(folders.sweep(one)) for one in declared.sweep.learning_rates},
-            "chosen": rate,
-        }
-    info = json.loads((folders.start / INFO).read_text("utf-8"))
-    return {
-        "format": FORMAT,
-        "declared": json.loads(json.dumps(dataclasses.asdict(declared))),  # as it is read again
-        "machine": _machine(declared),
-        "data": {
-            "fingerprint": manifest.fingerprint,
-            "samples": {split: manifest.num_samples(split) for split in manifest.splits},
-            "rejected": dict(manifest.rejected),
-            "unigram_nats": info["unigram_nats"],
-        },
-        "sweep": sweep,
-        **summarized(dataclasses.asdict(declared), runs),
-    }
+        sweep = SweepOutcome(
+            arm=declared.sweep.arm,
+            loss={f"{tried:g}": swept_loss(folders.sweep(tried)) for tried in declared.sweep.learning_rates},
+            chosen=rate,
+        )
+    summary = summarized(declared, runs)
+    return StudyResults(
+        declared=declared,
+        machine=_machine(declared),
+        data=StudyData(
+            fingerprint=manifest.fingerprint,
+            samples={split: manifest.num_samples(split) for split in manifest.splits},
+            rejected=dict(manifest.rejected),
+            unigram_nats=read_info(folders.start / INFO).unigram_nats,
+        ),
+        sweep=sweep,
+        arms=summary.arms,
+        counts=summary.counts,
+        warnings=summary.warnings,
+    )
 
 
-def _machine(declared: Study) -> dict[str, Any]:
-    """What figures may depend on."""
-    gpu = torch.cuda.get_device_name() if declared.hardware.gpus else None
-    return {
-        "processor": _processor(),
-        "threads": declared.threads,
-        "gpu": gpu,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
+def _machine(declared: Study) -> StudyMachine:
+    return StudyMachine(
+        processor=_processor(),
+        threads=declared.threads,
+        gpu=torch.cuda.get_device_name() if declared.hardware.gpus else None,
+        python=platform.python_version(),
+        torch=torch.__version__,
+    )
 
 
 def _processor() -> str:

@@ -6,14 +6,15 @@ seed.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
 from syntaxdiff.eval.benchmarks.score import first_problems
+from syntaxdiff.eval.stats import Mean
 from syntaxdiff.eval.study.declaration import START
 from syntaxdiff.eval.study.measures import LEAST_SPANS, LOWER_IS_BETTER, is_better, is_certain
+from syntaxdiff.eval.study.outcome import StudyResults
 
 GROUPS = {"kind": "node kind", "depth": "depth"}
 GROUPS_SHOWN = 12
@@ -92,103 +93,104 @@ CLAIMS = (
 )
 
 
-def mask_rates(told: dict[str, Any]) -> list[float]:
+def mask_rates(results: StudyResults) -> list[float]:
     """The mask rates at which programs were restored."""
-    names = next(iter(told["arms"].values()))["means"]
+    names = next(iter(results.arms.values())).means
     return sorted({float(name.split("/")[2]) for name in names if name.startswith("reconstruct/")})
 
 
-def middle_rate(told: dict[str, Any]) -> float:
+def middle_rate(results: StudyResults) -> float:
     """The mask rate nearest to a half."""
-    return min(mask_rates(told), key=lambda rate: (abs(rate - 0.5), rate))
+    return min(mask_rates(results), key=lambda rate: (abs(rate - 0.5), rate))
 
 
-def masks_restored(told: dict[str, Any]) -> list[str]:
+def masks_restored(results: StudyResults) -> list[str]:
     """The strategies whose masks were restored."""
-    names = next(iter(told["arms"].values()))["means"]
+    names = next(iter(results.arms.values())).means
     return list(dict.fromkeys(name.split("/")[1] for name in names if name.startswith("reconstruct/")))
 
 
-def tables(told: dict[str, Any]) -> list[Table]:
+def tables(results: StudyResults) -> list[Table]:
     """All tables of a study, those that answer its question first."""
     return [
-        claims_table(told),
-        arms_table(told),
-        losses_table(told),
-        *restored_tables(told),
-        *grouped_tables(told),
-        *written_tables(told),
+        claims_table(results),
+        arms_table(results),
+        losses_table(results),
+        *restored_tables(results),
+        *grouped_tables(results),
+        *written_tables(results),
     ]
 
 
-def claims_of(told: dict[str, Any]) -> Iterator[tuple[Claim, str]]:
+def claims_of(results: StudyResults) -> Iterator[tuple[Claim, str]]:
     """The claims that were measured, each with the name of its measure."""
-    method = told["arms"][told["declared"]["method"]]["means"]
+    method = results.method.means
     for claim in CLAIMS:
-        name = claim.measure.replace("RATE", f"{middle_rate(told):g}")
+        name = claim.measure.replace("RATE", f"{middle_rate(results):g}")
         if name in method:
             yield claim, name
 
 
-def warnings_on(told: dict[str, Any], benchmark: str) -> list[str]:
+def warnings_on(results: StudyResults, benchmark: str) -> list[str]:
     """The warnings of a benchmark's scores; where an older study kept none, what its declaration says."""
-    kept: list[str] = told.get("warnings", {}).get(benchmark, [])
-    limit = (told["declared"]["evaluate"].get(benchmark) or {}).get("limit")
-    return kept or ([first_problems(limit)] if limit is not None else [])
+    evaluate = results.declared.evaluate
+    options = (evaluate.humaneval if benchmark == "humaneval" else evaluate.mbpp) or {}
+    limit = options.get("limit")
+    return results.warnings.get(benchmark) or ([first_problems(limit)] if isinstance(limit, int) else [])
 
 
-def named_warnings(told: dict[str, Any]) -> list[str]:
+def named_warnings(results: StudyResults) -> list[str]:
     """The warnings of all benchmarks that were measured."""
-    return [f"{NAMES[benchmark]}: {warning}" for benchmark in NAMES for warning in warnings_on(told, benchmark)]
+    return [f"{NAMES[benchmark]}: {warning}" for benchmark in NAMES for warning in warnings_on(results, benchmark)]
 
 
-def verdict(name: str, difference: dict[str, Any] | None) -> str:
+def verdict(name: str, difference: Mean | None) -> str:
     """Whether a difference is for the better, for the worse, or not shown."""
     if difference is None:
         return ""
     certain = is_certain(difference)
     if certain is None:
         return UNTOLD
-    return (BETTER if is_better(name, difference["value"]) else WORSE) if certain else OPEN
+    return (BETTER if is_better(name, difference.value) else WORSE) if certain else OPEN
 
 
-def claims_table(told: dict[str, Any]) -> Table:
+def claims_table(results: StudyResults) -> Table:
     """The method beside its references, claim by claim."""
-    method, references = told["declared"]["method"], told["declared"]["references"]
-    differences = told["arms"][method]["differences"]
+    method, references = results.declared.method, results.declared.references
+    differences = results.method.differences
     rows = []
-    for claim, name in claims_of(told):
+    for claim, name in claims_of(results):
         cells = []
         for reference in references:
             difference = differences[reference].get(name)
             word = verdict(name, difference)
-            cells.append(f"{word}: {told_difference(name, difference)}" if difference is not None else "")
+            cells.append(f"{word}: {difference_text(name, difference)}" if difference is not None else "")
         benchmark = name.partition("/")[0]
-        count = told["counts"].get(f"{benchmark}/parses")
+        count = results.counts.get(f"{benchmark}/parses")
         says = f"{claim.says} ({count} programs per model)" if benchmark in NAMES and count else claim.says
-        rows.append((claim.claim, says, told_mean(name, told["arms"][method]["means"].get(name)), *cells))
+        rows.append((claim.claim, says, mean_text(name, results.method.means.get(name)), *cells))
     return Table(
         title=f"What the paper claims of {method}, and what was measured",
         remark=f"Differences of {method} from each reference, mean over seeds with an interval of 95 %; shares in percentage "
-        f'points. "{OPEN}": the interval holds 0. Masks at rate {middle_rate(told):g}. The intervals say how far training anew '
-        f"moves a figure, not how far other programs would; the {len(rows) * len(references)} comparisons are not corrected "
-        "for their number." + "".join(f" {warning}" for warning in named_warnings(told)),
+        f'points. "{OPEN}": the interval holds 0. Masks at rate {middle_rate(results):g}. The intervals say how far '
+        f"training anew moves a figure, not how far other programs would; the {len(rows) * len(references)} comparisons are "
+        "not corrected for their number." + "".join(f" {warning}" for warning in named_warnings(results)),
         head=("claim", "measure", method, *(f"less {reference}" for reference in references)),
         rows=rows,
     )
 
 
-def arms_table(told: dict[str, Any]) -> Table:
+def arms_table(results: StudyResults) -> Table:
     """What the arms are, and how much they masked."""
     rows = []
-    for name, arm in told["arms"].items():
-        runs = arm["runs"]
-        corrupted = sum(run["corrupted_tokens"] for run in runs) / len(runs)
-        rate = sum(run["mask_rate"] for run in runs) / len(runs)
-        steps = sorted({run["steps"] for run in runs})
-        told_steps = " to ".join(dict.fromkeys((f"{steps[0]:,}", f"{steps[-1]:,}")))
-        amounts = ("", "", "") if name == START else (told_steps, f"{corrupted:,.0f}", f"{rate:.1%}")
-        rows.append((name, arm["says"], *amounts))
+    for name, arm in results.arms.items():
+        runs = arm.runs
+        corrupted = sum(run.corrupted_tokens for run in runs) / len(runs)
+        rate = sum(run.mask_rate for run in runs) / len(runs)
+        steps = sorted({run.steps for run in runs})
+        steps_text = " to ".join(dict.fromkeys((f"{steps[0]:,}", f"{steps[-1]:,}")))
+        amounts = ("", "", "") if name == START else (steps_text, f"{corrupted:,.0f}", f"{rate:.1%}")
+        rows.append((name, arm.says, *amounts))
     return Table(
         title="Arms",
         remark="Corrupted tokens are what a run's loss was computed on, mean over seeds; the rate is their share of reasoning, "
@@ -198,16 +200,16 @@ def arms_table(told: dict[str, Any]) -> Table:
     )
 
 
-def losses_table(told: dict[str, Any]) -> Table:
+def losses_table(results: StudyResults) -> Table:
     """Validation losses."""
-    reference = told["declared"]["references"][0]
+    reference = results.declared.references[0]
     columns = (("uniform masks", "loss/random"), ("code alone", "loss/random/code"), ("its own masks", "loss/own"))
     rows = []
-    for name, arm in told["arms"].items():
-        means = [told_mean(measure, arm["means"].get(measure)) for _, measure in columns]
-        difference = arm["differences"].get(reference, {}).get("loss/random")
-        rows.append((name, *means, told_difference("loss/random", difference)))
-    unigram = told["data"]["unigram_nats"]
+    for name, arm in results.arms.items():
+        means = [mean_text(measure, arm.means.get(measure)) for _, measure in columns]
+        difference = arm.differences.get(reference, {}).get("loss/random")
+        rows.append((name, *means, difference_text("loss/random", difference)))
+    unigram = results.data.unigram_nats
     known = ""
     if unigram is not None:  # the start's run measured it
         known = f"The unigram entropy, which a model reaches that knows token frequencies alone, is {unigram:.4f}. "
@@ -220,7 +222,7 @@ def losses_table(told: dict[str, Any]) -> Table:
     )
 
 
-def restored_tables(told: dict[str, Any]) -> Iterator[Table]:
+def restored_tables(results: StudyResults) -> Iterator[Table]:
     """What came back of masked programs, a table for each kind of masks."""
     columns = (
         ("tokens", "token_accuracy"),
@@ -230,12 +232,12 @@ def restored_tables(told: dict[str, Any]) -> Iterator[Table]:
         ("tokens, unseen shape", "unseen/token_accuracy"),
         ("spans of unseen shape", "unseen/spans"),
     )
-    for masks in masks_restored(told):
-        for rate in mask_rates(told):
+    for masks in masks_restored(results):
+        for rate in mask_rates(results):
             where = f"reconstruct/{masks}/{rate:g}"
             rows = [
-                (name, *(told_mean(f"{where}/{measure}", arm["means"].get(f"{where}/{measure}")) for _, measure in columns))
-                for name, arm in told["arms"].items()
+                (name, *(mean_text(f"{where}/{measure}", arm.means.get(f"{where}/{measure}")) for _, measure in columns))
+                for name, arm in results.arms.items()
             ]
             yield Table(
                 title=f"Programs restored, masks of {masks} at rate {rate:g}",
@@ -245,12 +247,12 @@ def restored_tables(told: dict[str, Any]) -> Iterator[Table]:
             )
 
 
-def groups_of(told: dict[str, Any], where: str) -> dict[str, int]:
+def groups_of(results: StudyResults, where: str) -> dict[str, int]:
     """The groups of subtrees with most of them, and how many: depths and lengths in their order, kinds by frequency."""
     ending = "/exact_spans"
     found = {
         name.removeprefix(f"{where}/").removesuffix(ending): count
-        for name, count in told["counts"].items()
+        for name, count in results.counts.items()
         if name.startswith(f"{where}/") and name.endswith(ending)
     }
     most = dict(sorted(found.items(), key=lambda item: -item[1])[:GROUPS_SHOWN])
@@ -260,18 +262,18 @@ def groups_of(told: dict[str, Any], where: str) -> dict[str, int]:
     return most
 
 
-def grouped_tables(told: dict[str, Any]) -> Iterator[Table]:
+def grouped_tables(results: StudyResults) -> Iterator[Table]:
     """Tokens of masked subtrees restored, by node kind and by depth: the method and its references."""
-    masks, rate = masks_restored(told)[-1], middle_rate(told)
-    method, references = told["declared"]["method"], told["declared"]["references"]
+    masks, rate = masks_restored(results)[-1], middle_rate(results)
+    method, references = results.declared.method, results.declared.references
     for label, title in GROUPS.items():
         where = f"reconstruct/{masks}/{rate:g}/{label}"
         rows = []
-        for group, count in groups_of(told, where).items():
+        for group, count in groups_of(results, where).items():
             name = f"{where}/{group}/token_accuracy"
-            means = [told_mean(name, told["arms"][arm]["means"].get(name)) for arm in (method, *references)]
-            difference = told["arms"][method]["differences"][references[0]].get(name)
-            rows.append((group, f"{count:,}", *means, told_difference(name, difference)))
+            means = [mean_text(name, results.arms[arm].means.get(name)) for arm in (method, *references)]
+            difference = results.method.differences[references[0]].get(name)
+            rows.append((group, f"{count:,}", *means, difference_text(name, difference)))
         if rows:
             yield Table(
                 title=f"Tokens of masked subtrees restored, by {title}: masks of {masks} at rate {rate:g}",
@@ -281,67 +283,68 @@ def grouped_tables(told: dict[str, Any]) -> Iterator[Table]:
             )
 
 
-def written_tables(told: dict[str, Any]) -> Iterator[Table]:
+def written_tables(results: StudyResults) -> Iterator[Table]:
     """What came of writing programs."""
-    reference = told["declared"]["references"][0]
+    reference = results.declared.references[0]
     columns = (("parse", "parses"), ("compile", "compiles"), ("pass@1", "pass_at_1"))
     for benchmark in ("humaneval", "mbpp"):
-        if f"{benchmark}/parses" not in told["arms"][told["declared"]["method"]]["means"]:
+        if f"{benchmark}/parses" not in results.method.means:
             continue
-        count = told["counts"][f"{benchmark}/parses"]
+        count = results.counts[f"{benchmark}/parses"]
         rows = []
-        for name, arm in told["arms"].items():
-            cells = [told_mean(f"{benchmark}/{measure}", arm["means"].get(f"{benchmark}/{measure}")) for _, measure in columns]
-            difference = arm["differences"].get(reference, {}).get(f"{benchmark}/parses")
-            rows.append((name, *cells, told_difference(f"{benchmark}/parses", difference)))
+        for name, arm in results.arms.items():
+            cells = [mean_text(f"{benchmark}/{measure}", arm.means.get(f"{benchmark}/{measure}")) for _, measure in columns]
+            difference = arm.differences.get(reference, {}).get(f"{benchmark}/parses")
+            rows.append((name, *cells, difference_text(f"{benchmark}/parses", difference)))
         yield Table(
             title=f"Programs written for {benchmark}",
-            remark=" ".join((f"Of {count} programs per model.", *warnings_on(told, benchmark))),
+            remark=" ".join((f"Of {count} programs per model.", *warnings_on(results, benchmark))),
             head=("arm", *(title for title, _ in columns), f"parse, less {reference}"),
             rows=rows,
         )
 
 
 def is_share(name: str) -> bool:
-    """Whether a measure is a share, to be told in percent."""
+    """Whether a measure is a share, to be shown in percent."""
     return not any(part in LOWER_IS_BETTER for part in name.split("/"))
 
 
-def told_mean(name: str, mean: dict[str, Any] | None) -> str:
+def mean_text(name: str, mean: Mean | None) -> str:
     """A mean with its interval, as text."""
     if mean is None:
         return ""
     form = ".1%" if is_share(name) else ".3f"
-    low, high = mean["low"], mean["high"]
-    if low is not None and is_share(name):
+    low, high = mean.low, mean.high
+    if low is None or high is None:
+        return f"{mean.value:{form}}"
+    if is_share(name):
         low, high = max(0.0, low), min(1.0, high)
-    interval = "" if low is None else f" [{low:{form}}, {high:{form}}]"
-    return f"{mean['value']:{form}}{interval}"
+    return f"{mean.value:{form}} [{low:{form}}, {high:{form}}]"
 
 
-def told_difference(name: str, difference: dict[str, Any] | None) -> str:
+def difference_text(name: str, difference: Mean | None) -> str:
     """A difference with its interval, signs shown; of shares in percentage points."""
     if difference is None:
         return ""
     scale, form = (100, "+.1f") if is_share(name) else (1, "+.3f")
-    told = [scale * difference[key] + 0.0 for key in ("value", "low", "high") if difference[key] is not None]
-    value, *interval = (f"{one:{form}}" for one in told)
+    known = [scale * number + 0.0 for number in (difference.value, difference.low, difference.high) if number is not None]
+    value, *interval = (f"{number:{form}}" for number in known)
     return f"{value} [{', '.join(interval)}]" if interval else value
 
 
-def markdown(told: dict[str, Any]) -> str:
+def markdown(results: StudyResults) -> str:
     """All tables as Markdown, as docs/study.md has them."""
     parts = []
-    for table in tables(told):
+    for table in tables(results):
         lines = [f"**{table.title}**", "", table.remark, "", f"| {' | '.join(table.head)} |", "|---" * len(table.head) + "|"]
         lines += [f"| {' | '.join(row)} |" for row in table.rows]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
-def print_study(told: dict[str, Any], console: Console) -> None:
+def print_study(results: StudyResults, console: Console) -> None:
     """The claims, arms and losses in the terminal; the rest is in the page."""
-    for table in (claims_table(told), arms_table(told), losses_table(told)):
+    for table in (claims_table(results), arms_table(results), losses_table(results)):
         drawn = TerminalTable(*table.head, title=table.title, caption=table.remark)
         drawn.title_justify = drawn.caption_justify = "left"
         for row in table.rows:

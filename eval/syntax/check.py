@@ -9,10 +9,9 @@ what to put there would decide.
 """
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.generation import GenerationConfig
@@ -20,15 +19,15 @@ from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.eval.inference.repair import find_program
 from syntaxdiff.eval.prompting import programs
 from syntaxdiff.eval.prompting.prompts import AUTO
+from syntaxdiff.eval.record import Json
 from syntaxdiff.eval.stats import pooled_share, share_of
 from syntaxdiff.eval.syntax.compiler import COMPILED_LANGUAGE, Compiler
+from syntaxdiff.eval.syntax.outcome import RESULT_VERSION, DenoisingSteps, SyntaxResults
 from syntaxdiff.eval.syntax.validity import check_program, counted, decided_lines
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.jsonlines import read_json_lines
 from syntaxdiff.pipeline.syntax.grammar import LANGUAGES
 
-RESULT = "syntax.json"
-RESULT_VERSION = 1
 QUARTERS = ("0-25 %", "25-50 %", "50-75 %", "75-100 %")  # of an answer's steps
 
 
@@ -47,39 +46,36 @@ class WrittenProgram:
     decided: list[bytes | None] | None = None
 
 
-def syntax(written: Sequence[WrittenProgram], source: dict[str, Any]) -> dict[str, Any]:
+def syntax(written: Sequence[WrittenProgram], source: Mapping[str, Json]) -> SyntaxResults:
     """Parse rate, compile rate, kinds of errors, and the share of denoising steps at which the decided part holds together.
 
     A program without a word (no code, or white space) counts in neither rate as right.
 
     Args:
         written: at least one program
-        source: where they come from, kept in the result
-
-    Returns:
-        what docs/reconstruction.md describes
+        source: where they come from, plain values, kept in the result
     """
     with Compiler() as compiler:
-        checked = [(one, check_program(one.code, one.language, compiler)) for one in written]
-        denoising = _denoising([one.decided for one in written if one.decided is not None], compiler)
-    solid = [(one, validity) for one, validity in checked if one.code.strip()]
+        checked = [(program, check_program(program.code, program.language, compiler)) for program in written]
+        denoising = _denoising([program.decided for program in written if program.decided is not None], compiler)
+    solid = [(program, validity) for program, validity in checked if program.code.strip()]
     faults = [validity.compiled.fault for _, validity in solid if validity.compiled is not None]
-    num_compilable = sum(one.language == COMPILED_LANGUAGE for one in written)
-    return {
-        "version": RESULT_VERSION,
-        "source": source,
-        "python": platform.python_version(),
-        "num_programs": len(written),
-        "num_empty": len(written) - len(solid),
-        "parses": share_of(sum(validity.parses for _, validity in solid), len(written))._asdict(),
-        "compiles": share_of(sum(fault is None for fault in faults), num_compilable)._asdict(),
-        "tree_errors": counted([validity.tree_errors for _, validity in solid]),
-        "compile_errors": counted([[fault] for fault in faults if fault is not None]),
-        "denoising": denoising,
-    }
+    num_compilable = sum(program.language == COMPILED_LANGUAGE for program in written)
+    return SyntaxResults(
+        version=RESULT_VERSION,
+        source=source,
+        python=platform.python_version(),
+        num_programs=len(written),
+        num_empty=len(written) - len(solid),
+        parses=share_of(sum(validity.parses for _, validity in solid), len(written)),
+        compiles=share_of(sum(fault is None for fault in faults), num_compilable),
+        tree_errors=counted([validity.tree_errors for _, validity in solid]),
+        compile_errors=counted([[fault] for fault in faults if fault is not None]),
+        denoising=denoising,
+    )
 
 
-def _denoising(traces: Sequence[list[bytes | None]], compiler: Compiler) -> dict[str, Any] | None:
+def _denoising(traces: Sequence[list[bytes | None]], compiler: Compiler) -> DenoisingSteps | None:
     """Over all traced answers: at which steps the decided part holds together."""
     if not traces:
         return None
@@ -95,13 +91,11 @@ def _denoising(traces: Sequence[list[bytes | None]], compiler: Compiler) -> dict
             quarter = step * len(QUARTERS) // len(trace)
             of[quarter][row] += 1
             right[quarter][row] += known[text]
-    return {
-        "num_answers": len(traces),
-        "steps": pooled_share(
-            [sum(row) for row in zip(*right, strict=True)], [sum(row) for row in zip(*of, strict=True)]
-        )._asdict(),
-        "by_progress": {name: pooled_share(right[quarter], of[quarter])._asdict() for quarter, name in enumerate(QUARTERS)},
-    }
+    return DenoisingSteps(
+        num_answers=len(traces),
+        steps=pooled_share([sum(row) for row in zip(*right, strict=True)], [sum(row) for row in zip(*of, strict=True)]),
+        by_progress={name: pooled_share(right[quarter], of[quarter]) for quarter, name in enumerate(QUARTERS)},
+    )
 
 
 def read_programs(path: Path, *, field: str = "program", language: str = COMPILED_LANGUAGE) -> list[WrittenProgram]:

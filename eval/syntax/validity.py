@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from syntaxdiff.eval.syntax.compiler import COMPILED_LANGUAGE, Compiled, Compiler
+from syntaxdiff.eval.syntax.outcome import ErrorCounts
 from syntaxdiff.eval.syntax.shapes import subtree_ends
 from syntaxdiff.pipeline.syntax.grammar import load_grammar
 from syntaxdiff.pipeline.syntax.spans import Nodes, read_nodes
@@ -73,12 +74,12 @@ def parents_of(nodes: Nodes) -> list[int]:
     return parents
 
 
-def counted(errors: Sequence[Sequence[str]]) -> dict[str, dict[str, int]]:
+def counted(errors: Sequence[Sequence[str]]) -> dict[str, ErrorCounts]:
     """Kinds of errors of some programs: in how many programs each is, and how often; the most frequent first."""
-    programs = Counter(kind for one in errors for kind in set(one))
-    times = Counter(kind for one in errors for kind in one)
+    programs = Counter(kind for found in errors for kind in set(found))
+    times = Counter(kind for found in errors for kind in found)
     order = sorted(programs, key=lambda kind: (-programs[kind], -times[kind], kind))
-    return {kind: {"programs": programs[kind], "times": times[kind]} for kind in order}
+    return {kind: ErrorCounts(programs=programs[kind], times=times[kind]) for kind in order}
 
 
 def decided_lines(text: bytes) -> bytes:

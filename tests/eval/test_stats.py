@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from syntaxdiff.eval.stats import (
     RATIO_RESAMPLES,
     RESAMPLES,
+    Share,
     bootstrap,
     mcnemar,
     mean_over_seeds,
@@ -185,8 +186,9 @@ def test_nothing_or_everything_is_not_certain(is_right: bool) -> None:
 
 def test_one_sample_and_none() -> None:
     """One sample has no interval of its own, none has no value."""
-    assert pooled_share([2], [4])[:4] == (0.5, None, None, 2)
-    assert pooled_share([], [])[:3] == share_of(0, 0)[:3] == pooled_mean([0], [0])[:3] == (None, None, None)
+    assert pooled_share([2], [4]) == Share(value=0.5, low=None, high=None, total=2, of=4, samples=1)
+    for share in (pooled_share([], []), share_of(0, 0), pooled_mean([0], [0])):
+        assert share == Share(value=None, low=None, high=None, total=0, of=0, samples=0)
 
 
 def test_a_mean_is_weighted_by_its_numbers() -> None:
@@ -199,7 +201,8 @@ def test_a_mean_is_weighted_by_its_numbers() -> None:
 
 def test_independent_samples_have_wilsons_interval() -> None:
     """The formula is that of the scores."""
-    assert share_of(3, 10)[1:3] == wilson(3, 10)
+    share = share_of(3, 10)
+    assert (share.low, share.high) == wilson(3, 10)
 
 
 # ------------------------------------------------------------------------------------------------------------ means over seeds

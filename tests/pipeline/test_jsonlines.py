@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from syntaxdiff.eval.benchmarks.evaluate import humaneval
 from syntaxdiff.eval.benchmarks.results import read_results
 from syntaxdiff.eval.problems.problem import read_problems
 from syntaxdiff.eval.prompting.programs import read_program, read_prompts
-from syntaxdiff.eval.report.findings import read_metrics
+from syntaxdiff.eval.report.training import ValidationRecord, read_metrics
 from syntaxdiff.eval.study.declaration import Source
 from syntaxdiff.eval.study.sources import _rename
 from syntaxdiff.eval.syntax.check import read_programs
@@ -123,7 +124,7 @@ def test_problems_and_samples(tmp_path: Path) -> None:
     problem = row(54) | {"prompt": f'def add(x):\n    """Add 54. {NASTY.replace(chr(13), "")}"""\n'}
     path = write(tmp_path / "problems.jsonl", [problem])
     assert [one.prompt for one in read_problems("humaneval", file=path)] == [problem["prompt"]]
-    assert humaneval(config(path), tmp_path / "out")["pass_at_1"]["count"] == 1
+    assert humaneval(config(path), tmp_path / "out").pass_at_1.count == 1
     rows = samples_of(tmp_path / "out")
     write(tmp_path / "out" / "samples.jsonl", rows)  # raw, as another writer of JSON may have put them
     (sample,) = read_results(tmp_path / "out")[1]
@@ -172,7 +173,8 @@ def test_metrics_of_a_run(tmp_path: Path) -> None:
     path = write(tmp_path / METRICS, [validation, validation | {"step": 9}], blank="\r")
     with path.open("a") as file:
         file.write('{"kind": "st')
-    assert read_metrics(path) == [validation, validation | {"step": 9}]
+    first = ValidationRecord(step=3, strategy=NASTY, loss=1.0)
+    assert read_metrics(path).validations == [first, replace(first, step=9)]
     before = path.read_bytes().split(b"\n")[0]
     Progress(tmp_path, None, first=5, total=9, is_first=True, flops_per_token=1.0, peak_flops=None).close()
     assert path.read_bytes() == before + b"\n"  # what is taken again, and what was torn, is dropped

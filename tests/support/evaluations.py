@@ -7,6 +7,7 @@ from typing import Any
 
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.evaluate import humaneval
+from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults
 from syntaxdiff.eval.inference.generation import GenerationConfig
 
 NUMBERS = (54, 55, 74, 75)
@@ -41,7 +42,7 @@ def samples_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
 
 
-def judged(problems: Path, out: Path, answers: Mapping[str, str]) -> dict[str, Any]:
+def judged(problems: Path, out: Path, answers: Mapping[str, str]) -> BenchmarkResults:
     """An evaluation whose programs are the references, but for those that are given; run and scored by the real code."""
     humaneval(config(problems), out)
     rows = samples_of(out)

@@ -53,7 +53,7 @@ def test_counts_and_difference(folders: tuple[Path, Path]) -> None:
     assert comparison.differing == ("HumanEval/54", "HumanEval/55", "HumanEval/74")
     assert comparison.studied == ("HumanEval/54", "HumanEval/74")
     assert [one.name for one in comparison.evaluations] == ["first", "second"]
-    assert json.loads(json.dumps(comparison.to_dict()))["pairs"][0]["only_first"] == 2
+    assert json.loads(json.dumps(comparison.to_json()))["pairs"][0]["only_first"] == 2
 
 
 def test_the_other_order_turns_the_signs(folders: tuple[Path, Path]) -> None:
@@ -115,7 +115,7 @@ def test_other_settings_are_noted(tmp_path: Path) -> None:
         "other has another precision than a: float64, not float32",
     )
     text = io.StringIO()
-    print_results(json.loads((tmp_path / "fast" / "results.json").read_text()), Console(file=text, width=160))
+    print_results(read_results(tmp_path / "fast")[0], Console(file=text, width=160))
     assert "at most 8 tokens in blocks of 32, all above confidence 0.9, low-confidence, dual cache" in text.getvalue()
 
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_compared(folders: tuple[Path, Path], tmp_path: Path) -> 
 def test_the_table_of_one_evaluation(folders: tuple[Path, Path]) -> None:
     """Score with count, number and interval, verdicts, and what kept programs from the host."""
     text = io.StringIO()
-    print_results(json.loads((folders[0] / "results.json").read_text()), Console(file=text, width=100))
+    print_results(read_results(folders[0])[0], Console(file=text, width=100))
     assert "75.0%  3/4  [30.1%, 95.4%]" in text.getvalue()
     assert "3 passed, 1 wrong" in text.getvalue()
     assert "isolation" in text.getvalue()
@@ -166,7 +166,7 @@ def test_warnings_stand_with_the_score_wherever_it_is_shown(partial: Path, folde
     told = io.StringIO()
     print_results(results, Console(file=told, width=200))
     compared = printed((folders[0], partial), show=0, width=250)
-    as_json = json.loads(json.dumps(compare((folders[0], partial)).to_dict()))
+    as_json = json.loads(json.dumps(compare((folders[0], partial)).to_json()))
     assert list(as_json["warnings"].values()) == [[], warned(partial)]
     write_report([partial], tmp_path / "page.html")
     overview, chapter = Page((tmp_path / "page.html").read_text("utf-8")).text.split("Verdicts")[0].split("without failing")
@@ -181,15 +181,14 @@ def test_warnings_stand_with_the_score_wherever_it_is_shown(partial: Path, folde
 def test_a_limit_that_leaves_nothing_out_is_no_warning(tmp_path: Path) -> None:
     """All problems are a score of the benchmark, however they were asked for."""
     problems = write_problems(tmp_path)
-    assert humaneval(config(problems, limit=9), tmp_path / "all")["is_complete"]
-    assert not humaneval(config(problems, limit=3), tmp_path / "some")["is_complete"]
+    assert humaneval(config(problems, limit=9), tmp_path / "all").is_complete
+    assert not humaneval(config(problems, limit=3), tmp_path / "some").is_complete
 
 
 def test_programs_that_were_not_isolated_are_a_warning(partial: Path) -> None:
     """What was not held from the host stands with the score, as do prompts without room."""
     results, _ = read_results(partial)
-    results["isolation"]["guarantees"]["network"] = False
-    results["extraction"]["too-long"] = 3
-    warnings = warnings_of(results)
+    isolation = replace(results.isolation, guarantees=results.isolation.guarantees | {"network": False})
+    warnings = warnings_of(replace(results, isolation=isolation, extraction={"too-long": 3}))
     assert any("not isolated" in warning and "network" in warning for warning in warnings)
     assert any(warning.startswith("3 prompts left no room") for warning in warnings)

@@ -10,8 +10,10 @@ from evaluations import samples_of, write_problems
 from tiny_checkpoint import export_tiny, network, tokenizer
 
 from syntaxdiff.eval.benchmarks.compare import compare
-from syntaxdiff.eval.benchmarks.effect import effective, effective_settings, told_generation
+from syntaxdiff.eval.benchmarks.effect import REFERENCE, effective, effective_settings, generation_text
+from syntaxdiff.eval.benchmarks.settings import CheckpointIdentity, EvaluationSettings, GenerationSettings
 from syntaxdiff.eval.cli import main
+from syntaxdiff.eval.record import to_json
 
 # What the first version kept for any model: every field as it was asked for.
 OLD: dict[str, Any] = {
@@ -58,8 +60,18 @@ def evaluated(folders: dict[str, Path], model: str, out: Path, *options: str | f
     return results | {"printed": " ".join(result.stdout.split()), "notes": result.stderr}
 
 
-def settings_of(kind: str, benchmark: str = "humaneval", **changes: Any) -> dict[str, Any]:
-    return {"benchmark": benchmark, "checkpoint": {"kind": kind}, "generation": OLD | changes, "hole_tokens": "reference"}
+def settings_of(kind: str, benchmark: str = "humaneval", **changes: Any) -> EvaluationSettings:
+    """Settings as the first version kept them; none of generation for references."""
+    generation = None if kind == REFERENCE else GenerationSettings(**OLD | changes)
+    return EvaluationSettings(
+        benchmark=benchmark,
+        split=None,
+        limit=None,
+        problems_sha256="0" * 64,
+        checkpoint=CheckpointIdentity(kind=kind),
+        generation=generation,
+        hole_tokens=REFERENCE,
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,22 +88,22 @@ def settings_of(kind: str, benchmark: str = "humaneval", **changes: Any) -> dict
         (settings_of("diffusion", syntax_repair=2, language="cpp"), "syntax repair 2, language cpp", ""),
         (settings_of("diffusion", early_stop=False), "no early stop", ""),
         (settings_of("diffusion", "humaneval-infilling", early_stop=False), "holes of the reference's length", "at most stop"),
-        ({"checkpoint": {"kind": "reference"}}, "", ""),
+        (settings_of(REFERENCE), "", ""),
     ],
 )
-def test_the_description_names_what_had_an_effect(settings: dict[str, Any], expected: str, foreign: str) -> None:
+def test_the_description_names_what_had_an_effect(settings: EvaluationSettings, expected: str, foreign: str) -> None:
     """Of settings that all stand in a result of the first version, only those that were heeded are told."""
-    told = told_generation(settings)
-    assert expected in told
-    assert [word for word in foreign.split() if word in told] == []
-    assert told_generation(effective_settings(settings)) == told  # as this version keeps them
+    text = generation_text(settings)
+    assert expected in text
+    assert [word for word in foreign.split() if word in text] == []
+    assert generation_text(effective_settings(settings)) == text  # as this version keeps them
 
 
 def test_settings_keep_their_names() -> None:
     """A setting without effect is None, none is left out, and doing it twice changes nothing."""
     for kind in ("diffusion", "autoregressive"):
-        once = effective(OLD, kind)
-        assert once.keys() == OLD.keys()
+        once = effective(GenerationSettings(**OLD), kind)
+        assert to_json(once).keys() == OLD.keys()
         assert effective(once, kind) == once
 
 

@@ -13,13 +13,16 @@ from evaluations import NUMBERS, config, judged, row, samples_of, write_problems
 from tiny_checkpoint import export_tiny
 
 from syntaxdiff.eval.benchmarks.evaluate import humaneval, infilling, mbpp
-from syntaxdiff.eval.benchmarks.results import Sample, read_results
+from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults, Machine, Sample, Score
+from syntaxdiff.eval.benchmarks.results import read_results
 from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.inference.sampler import Sampler
 from syntaxdiff.eval.inference.steps import PLAIN, SPECIAL
 from syntaxdiff.eval.progress import Progress
 from syntaxdiff.eval.prompting.extraction import RULES
 from syntaxdiff.eval.prompting.prompts import PRESETS
+from syntaxdiff.eval.record import to_json
+from syntaxdiff.eval.stats import wilson
 from syntaxdiff.pipeline.errors import SettingsError, SourceError, StorageError
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "evaluation.md"
@@ -36,7 +39,7 @@ def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(ckpt: str, problems: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+def uninterrupted(ckpt: str, problems: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchmarkResults, Path]:
     """Two candidates a problem, from start to end."""
     out = tmp_path_factory.mktemp("uninterrupted")
     return humaneval(sampling(ckpt, problems), out), out
@@ -65,9 +68,9 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_references_pass(problems: Path, tmp_path: Path) -> None:
     """The benchmark's own solutions pass all of it, and results and samples say so."""
     results = humaneval(config(problems), tmp_path)
-    assert results["pass_at_1"]["value"] == 1.0
-    assert results["verdicts"] == {"passed": len(NUMBERS)}
-    assert read_results(tmp_path)[0] == json.loads(json.dumps(results))
+    assert results.pass_at_1.value == 1.0
+    assert results.verdicts == {"passed": len(NUMBERS)}
+    assert read_results(tmp_path)[0] == results
     assert [one["program"] for one in samples_of(tmp_path)] == [
         row(number)["prompt"] + row(number)["canonical_solution"] for number in NUMBERS
     ]
@@ -81,15 +84,9 @@ def test_verdicts_become_scores(problems: Path, tmp_path: Path) -> None:
         "HumanEval/75": "",
     }
     results = judged(problems, tmp_path, answers)
-    assert results["pass_at_1"] | {"interval": []} == {
-        "value": 0.25,
-        "count": 1,
-        "total": 4,
-        "interval": [],
-        "method": "wilson",
-    }
-    assert results["verdicts"] == {"error": 1, "passed": 1, "syntax-error": 1, "wrong": 1}
-    assert results["compiles"]["count"] == 2
+    assert results.pass_at_1 == Score(value=0.25, count=1, total=4, interval=wilson(1, 4), method="wilson")
+    assert results.verdicts == {"error": 1, "passed": 1, "syntax-error": 1, "wrong": 1}
+    assert results.compiles.count == 2
     assert [one["status"] for one in samples_of(tmp_path)] == ["passed", "wrong", "syntax-error", "error"]
 
 
@@ -99,15 +96,14 @@ def test_a_reference_that_fails_is_listed_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "problems.jsonl"
     path.write_text(json.dumps(row(54)) + "\n" + json.dumps(broken))
     results = humaneval(config(path), tmp_path / "out")
-    assert results["pass_at_1"]["value"] == 0.5
-    assert list(results["reference_failures"]) == ["HumanEval/55"]
-    assert results["reference_failures"]["HumanEval/55"]["status"] == "wrong"
-    assert results["pass_at_1_without_reference_failures"] | {"interval": []} == {
-        "value": 1.0, "count": 1, "total": 1, "interval": [], "method": "wilson",
-    }  # fmt: skip
+    assert results.pass_at_1.value == 0.5
+    assert list(results.reference_failures) == ["HumanEval/55"]
+    assert results.reference_failures["HumanEval/55"].status == "wrong"
+    without = Score(value=1.0, count=1, total=1, interval=wilson(1, 1), method="wilson")
+    assert results.pass_at_1_without_reference_failures == without
 
 
-def test_the_most_probable_candidate_is_the_answer(uninterrupted: tuple[dict[str, Any], Path]) -> None:
+def test_the_most_probable_candidate_is_the_answer(uninterrupted: tuple[BenchmarkResults, Path]) -> None:
     """Of each problem's candidates the one with the highest log-likelihood a token is chosen, and no other."""
     results, out = uninterrupted
     rows = samples_of(out)
@@ -115,14 +111,16 @@ def test_the_most_probable_candidate_is_the_answer(uninterrupted: tuple[dict[str
     for first, second in zip(rows[::2], rows[1::2], strict=True):
         assert first["is_chosen"] == (first["log_likelihood"] >= second["log_likelihood"]) != second["is_chosen"]
     assert any(first["answer"] != second["answer"] for first, second in zip(rows[::2], rows[1::2], strict=True))
-    assert results["num_candidates"] == 2
-    assert list(results["pass_at_k"]) == ["1", "2"]
-    assert results["generation"]["tokens"] == sum(one["num_tokens"] for one in rows) <= 8 * len(rows)
+    assert results.num_candidates == 2
+    assert results.pass_at_k is not None
+    assert list(results.pass_at_k) == ["1", "2"]
+    assert results.generation is not None
+    assert results.generation.tokens == sum(one["num_tokens"] for one in rows) <= 8 * len(rows)
 
 
 @pytest.mark.parametrize(("stage", "done"), [("generating", 3), ("running programs", 2)])
 def test_a_run_that_was_cut_off_goes_on(
-    stage: str, done: int, uninterrupted: tuple[dict[str, Any], Path], ckpt: str, problems: Path, tmp_path: Path
+    stage: str, done: int, uninterrupted: tuple[BenchmarkResults, Path], ckpt: str, problems: Path, tmp_path: Path
 ) -> None:
     """Stopped anywhere, with a torn last line besides, it keeps what is finished, writes the rest, and ends with the same."""
     with pytest.raises(KeyboardInterrupt):
@@ -139,8 +137,8 @@ def test_a_run_that_was_cut_off_goes_on(
     results = humaneval(sampling(ckpt, problems), tmp_path, on_progress=lambda p: begun.setdefault(p.stage, p.done) and None)
     assert begun["generating"] == len(kept)
     assert timeless(samples_of(tmp_path)) == timeless(samples_of(uninterrupted[1]))
-    assert results["pass_at_k"] == uninterrupted[0]["pass_at_k"]
-    assert results["verdicts"] == uninterrupted[0]["verdicts"]
+    assert results.pass_at_k == uninterrupted[0].pass_at_k
+    assert results.verdicts == uninterrupted[0].verdicts
 
 
 def test_what_is_interrupted_within_a_batch_keeps_the_batches_before(
@@ -194,7 +192,7 @@ def test_other_settings_are_refused_by_name(ckpt: str, problems: Path, tmp_path:
         with pytest.raises(SettingsError, match=f"was begun with {name}.*--restart"):
             humaneval(changed, out)
     assert samples_of(out) == before
-    assert humaneval(config(problems, limit=2), out, restart=True)["num_problems"] == 2
+    assert humaneval(config(problems, limit=2), out, restart=True).num_problems == 2
     (out / "settings.json").unlink()
     with pytest.raises(SettingsError, match="samples of something else"):
         humaneval(config(problems, limit=2), out)
@@ -222,8 +220,8 @@ def test_prompts_without_room_are_counted_as_failed(ckpt: str, tmp_path: Path) -
     path = tmp_path / "problems.jsonl"
     path.write_text(json.dumps(row(54)) + "\n" + json.dumps(long) + "\n")
     results = humaneval(config(path, ckpt=ckpt), tmp_path / "out")
-    assert results["extraction"] == {"continued": 1, "too-long": 1}
-    assert results["pass_at_1"]["total"] == 2
+    assert results.extraction == {"continued": 1, "too-long": 1}
+    assert results.pass_at_1.total == 2
     path.write_text(json.dumps(long) + "\n")
     with pytest.raises(SettingsError, match=r"no prompt leaves .* room"):
         humaneval(config(path, ckpt=ckpt), tmp_path / "other")
@@ -241,8 +239,9 @@ def test_infilling_keeps_what_stands_around_the_hole(ckpt: str, tmp_path: Path) 
         offsets = sorted(cell[0] for step in sample["trace"] for cell in step)
         assert offsets == list(range(sample["num_tokens"]))
         assert sample["program"] == parts["prompt"] + sample["answer"] + parts["suffix"]
-        assert results["generation"]["tokens"] == sample["num_tokens"] == (hole_tokens or sample["num_tokens"])
-        assert results["extraction"] == {"filled": 1}
+        assert results.generation is not None
+        assert results.generation.tokens == sample["num_tokens"] == (hole_tokens or sample["num_tokens"])
+        assert results.extraction == {"filled": 1}
     with pytest.raises(SettingsError, match="a hole is filled once"):
         infilling(replace(sampling(ckpt, path), problems=path), tmp_path / "samples")
 
@@ -263,7 +262,7 @@ def test_a_trace_writes_the_answer(ckpt: str, problems: Path, tmp_path: Path) ->
         assert plain.replace("\ufffd", "") == sample.answer.replace("\ufffd", "")
         assert len(sample.trace) == sample.num_forward
     untraced = humaneval(sampling(ckpt, problems), tmp_path / "untraced")
-    assert results["settings"] == json.loads(json.dumps(untraced["settings"]))
+    assert results.settings == untraced.settings
     without = [one | {"trace": None} for one in timeless(samples_of(tmp_path / "traced"))]
     assert without == timeless(samples_of(tmp_path / "untraced"))
     with pytest.raises(SettingsError, match="leave --trace out"):
@@ -275,9 +274,9 @@ def test_results_name_what_wrote_them(ckpt: str, problems: Path, tmp_path: Path)
     generation = GenerationConfig(gen_length=8, batch_size=3)
     results = humaneval(config(problems, ckpt=ckpt, generation=generation, device="cpu"), tmp_path / "a")
     threads = torch.get_num_threads()
-    assert results["machine"] == {"device": "cpu", "dtype": "float32", "threads": threads, "batch_size": 3}
-    assert "batch_size" not in results["settings"]["generation"]
-    assert humaneval(config(problems), tmp_path / "b")["machine"] is None
+    assert results.machine == Machine(device="cpu", dtype="float32", threads=threads, batch_size=3)
+    assert "batch_size" not in to_json(results.settings.generation)
+    assert humaneval(config(problems), tmp_path / "b").machine is None
 
 
 def test_a_model_of_programs_alone_is_shown_programs(problems: Path, tmp_path: Path) -> None:
@@ -285,17 +284,18 @@ def test_a_model_of_programs_alone_is_shown_programs(problems: Path, tmp_path: P
     folder = export_tiny(tmp_path)
     info = json.loads((folder / "syntaxdiff.json").read_text())
     (folder / "syntaxdiff.json").write_text(json.dumps(info | {"programs_alone": 1.0}))
-    settings = humaneval(config(problems, ckpt=str(folder), limit=1), tmp_path / "results")["settings"]
-    assert settings["prompt"]["preset"] == "program"
-    assert settings["checkpoint"]["programs_alone"] == 1.0
+    settings = humaneval(config(problems, ckpt=str(folder), limit=1), tmp_path / "results").settings
+    assert settings.prompt is not None
+    assert settings.prompt.preset == "program"
+    assert settings.checkpoint.programs_alone == 1.0
 
 
 def test_mbpp_runs_from_its_own_file(shared_data: Path, ckpt: str, tmp_path: Path) -> None:
     """The first problems of the sanitized test split, with real tests, to the end."""
     path = shared_data / "problems" / "sanitized-mbpp.json"
     results = mbpp(config(path, ckpt=ckpt, limit=2), tmp_path)
-    assert (results["benchmark"], results["split"], results["num_problems"]) == ("mbpp", "sanitized-test", 2)
-    assert not results["is_complete"]
+    assert (results.benchmark, results.split, results.num_problems) == ("mbpp", "sanitized-test", 2)
+    assert not results.is_complete
     assert [one["task_id"] for one in samples_of(tmp_path)] == ["MBPP/11", "MBPP/12"]
 
 
@@ -316,10 +316,10 @@ def test_settings_that_contradict_each_other(changes: dict[str, Any], message: s
         config(Path("nowhere"), **changes)
 
 
-def test_the_document_explains_every_key(uninterrupted: tuple[dict[str, Any], Path]) -> None:
+def test_the_document_explains_every_key(uninterrupted: tuple[BenchmarkResults, Path]) -> None:
     """Each key of results.json and samples.jsonl, each preset and each rule stands in docs/evaluation.md."""
     named = set(re.findall(r"`([\w-]+)`", DOCUMENT.read_text("utf-8")))
-    results, _ = uninterrupted
+    results = to_json(uninterrupted[0])
     keys = {
         *results,
         *results["generation"],

@@ -13,10 +13,11 @@ from folders import programs, write_jsonl
 from tiny_checkpoint import diffusion, network, token_ids, tokenizer
 
 from syntaxdiff.eval.inference.denoising import DenoisingModel
-from syntaxdiff.eval.reconstruction.loss import LossConfig, loss, objectives_of
+from syntaxdiff.eval.reconstruction.loss import LossConfig, loss
+from syntaxdiff.eval.reconstruction.outcome import read_losses
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
-from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
+from syntaxdiff.pipeline.errors import SettingsError, SourceError, TokenizerError
 from syntaxdiff.pipeline.shard import Region, iter_shard, read_manifest
 from syntaxdiff.pipeline.tokens.tokenizer import save_tokenizer
 from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
@@ -82,30 +83,38 @@ def test_the_loss_is_the_literal_sum(data: Path, strategy: str, objective: str |
     expected = literal(diffusion(), data, strategy, by_name)
     for batch_size in (1, 2, 5):
         config = LossConfig(strategies=(strategy,), objective=objective, batch_size=batch_size)
-        told = loss(diffusion(), data, config)["strategies"][strategy]
-        assert told["loss"] == pytest.approx(expected["all"], rel=1e-6)
-        assert told["effective_samples"] == pytest.approx(expected["effective"], rel=1e-6)
-        assert told["objective"] == by_name
-        for region, nats in told["by_region"].items():
+        measured = loss(diffusion(), data, config).strategies[strategy]
+        assert measured.loss == pytest.approx(expected["all"], rel=1e-6)
+        assert measured.effective_samples == pytest.approx(expected["effective"], rel=1e-6)
+        assert measured.objective == by_name
+        for region, nats in measured.by_region.items():
             assert nats == pytest.approx(expected[region], rel=1e-6)
 
 
 def test_the_result_is_kept(data: Path, tmp_path: Path) -> None:
     """What is returned is what is written; all strategies by default, as many samples as asked for, no rate without masks."""
-    told = loss(diffusion(), data, LossConfig(num_samples=3), tmp_path / "made" / "loss")
-    assert json.loads((tmp_path / "made" / "loss" / "loss.json").read_text()) == told
-    assert tuple(told["strategies"]) == STRATEGIES
-    assert told["num_samples"] == 3
-    assert all(math.isfinite(one["loss"]) for one in told["strategies"].values())
-    assert objectives_of(told) == {strategy: default_objective(strategy) for strategy in STRATEGIES}
+    results = loss(diffusion(), data, LossConfig(num_samples=3), tmp_path / "made" / "loss")
+    assert read_losses(tmp_path / "made" / "loss" / "loss.json") == results
+    assert tuple(results.strategies) == STRATEGIES
+    assert results.num_samples == 3
+    assert all(measured.loss is not None and math.isfinite(measured.loss) for measured in results.strategies.values())
+    assert results.objectives == {strategy: default_objective(strategy) for strategy in STRATEGIES}
 
 
-def test_results_name_their_weights() -> None:
-    """A result from before objectives were named has inverse rates; one of now has what it says."""
-    old: dict[str, Any] = {"version": 1, "strategies": {"ast-span": {"loss": 5.0, "by_rate": {}, "by_region": {}}}}
-    assert objectives_of(old) == {"ast-span": "inverse-rate"}
-    old["strategies"]["ast-span"]["objective"] = "region-share"
-    assert objectives_of(old) == {"ast-span": "region-share"}
+def test_results_name_their_weights(tmp_path: Path) -> None:
+    """A result from before objectives were named has inverse rates; one of now has what it says; a later one is refused."""
+    path = tmp_path / "loss.json"
+    strategy: dict[str, Any] = {"loss": 5.0, "by_rate": {}, "by_region": {}}
+    origin = {"checkpoint": {"name": "a", "weights_sha256": "0"}, "data": {"fingerprint": "f", "split": "validation"}}
+    old = {"version": 1, **origin, "num_samples": 3, "num_too_long": 0, "strategies": {"ast-span": strategy}}
+    path.write_text(json.dumps(old))
+    assert read_losses(path).objectives == {"ast-span": "inverse-rate"}
+    strategy["objective"] = "region-share"
+    path.write_text(json.dumps(old))
+    assert read_losses(path).objectives == {"ast-span": "region-share"}
+    path.write_text(json.dumps(old | {"version": 3}))
+    with pytest.raises(SourceError, match="version 3, this syntaxdiff reads 2"):
+        read_losses(path)
 
 
 def test_what_cannot_be_measured_is_refused(data: Path) -> None:

@@ -22,16 +22,9 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.eval.inference.denoising import DenoisingModel
 from syntaxdiff.eval.inference.generation import GenerationConfig
-from syntaxdiff.eval.reconstruction.reconstruct import (
-    LENGTH_BINS,
-    RESULT,
-    ReconstructionConfig,
-    chosen_rows,
-    draw,
-    length_label,
-    measures,
-    reconstruct,
-)
+from syntaxdiff.eval.reconstruction.measures import LENGTH_BINS, length_label, measures
+from syntaxdiff.eval.reconstruction.outcome import Cell
+from syntaxdiff.eval.reconstruction.reconstruct import RESULT, ReconstructionConfig, chosen_rows, draw, reconstruct
 from syntaxdiff.eval.reconstruction.recovery import (
     NO_PATTERN,
     UNSEEN,
@@ -44,6 +37,7 @@ from syntaxdiff.eval.reconstruction.recovery import (
 )
 from syntaxdiff.eval.reconstruction.restoration import Masked, Restored, restore
 from syntaxdiff.eval.reconstruction.tables import print_reconstruction, with_interval
+from syntaxdiff.eval.record import from_json, to_json
 from syntaxdiff.eval.syntax.compiler import Compiler
 from syntaxdiff.eval.syntax.shapes import SeenShapes, Size
 from syntaxdiff.pipeline.build import build_shards
@@ -184,30 +178,30 @@ def test_a_perfect_model_restores_everything(folder: Path, perfect: DenoisingMod
     """Every share is 1 under every strategy, in all groups, and a masked token costs next to nothing."""
     config = ReconstructionConfig(strategies=STRATEGIES, mask_rates=(0.4, 0.9), num_steps=4)
     result = reconstruct(perfect, folder, tmp_path, config)
-    assert [(cell["strategy"], cell["mask_rate"]) for cell in result["cells"]] == [
+    assert [(cell.strategy, cell.mask_rate) for cell in result.cells] == [
         (strategy, rate) for strategy in STRATEGIES for rate in (0.4, 0.9)
     ]
-    assert sum(cell["all"]["exact_spans"]["of"] for cell in result["cells"]) > 20
-    for cell in result["cells"]:
-        missed = [key for key in SHARES_OF_ALL if cell["all"][key]["total"] < cell["all"][key]["of"]]
+    assert sum(cell.all.exact_spans.of for cell in result.cells) > 20
+    for cell in result.cells:
+        missed = [key for key in SHARES_OF_ALL if getattr(cell.all, key).total < getattr(cell.all, key).of]
         assert missed == []
-        assert cell["all"]["parses"]["of"] == 4
-        assert cell["all"]["cross_entropy"]["value"] < 0.1
-        for group in (cell["tokens_by_leaf_kind"], cell["tokens_by_region"], cell["spans_by_node_kind"]):
-            wrong = [name for name, one in group.items() if one["token_accuracy"]["total"] < one["token_accuracy"]["of"]]
+        assert cell.all.parses.of == 4
+        assert cell.all.cross_entropy.value < 0.1
+        for group in (cell.tokens_by_leaf_kind, cell.tokens_by_region, cell.spans_by_node_kind):
+            wrong = [name for name, one in group.items() if one.token_accuracy.total < one.token_accuracy.of]
             assert wrong == []
-        assert cell["per_sample"]["masked"] == cell["per_sample"]["right"]
-        assert all(cell["per_sample"]["equal_tree"])
+        assert cell.per_sample.masked == cell.per_sample.right
+        assert all(cell.per_sample.equal_tree)
 
 
 def test_a_useless_model_restores_nothing(folder: Path, useless: DenoisingModel, manifest: Manifest, tmp_path: Path) -> None:
     """Random weights: about the vocabulary's logarithm a token, and hardly a token right."""
     result = reconstruct(useless, folder, tmp_path, ReconstructionConfig(mask_rates=(0.9,), num_steps=2))
-    for cell in result["cells"]:
-        assert cell["all"]["token_accuracy"]["value"] < 0.1
-        assert cell["all"]["cross_entropy"]["value"] == pytest.approx(math.log(manifest.tokenizer["vocab_size"]), rel=0.15)
-        assert cell["all"]["exact_programs"]["value"] == cell["all"]["equal_trees"]["value"] == 0
-        assert cell["all"]["originals_parse"]["value"] == 1
+    for cell in result.cells:
+        assert cell.all.token_accuracy.value < 0.1
+        assert cell.all.cross_entropy.value == pytest.approx(math.log(manifest.tokenizer["vocab_size"]), rel=0.15)
+        assert cell.all.exact_programs.value == cell.all.equal_trees.value == 0
+        assert cell.all.originals_parse.value == 1
 
 
 # --------------------------------------------------------------------------------------------------- what one sample counts
@@ -482,16 +476,16 @@ def test_subsets_add_up(manifest: Manifest, codec: Codec, rows: list[SampleRow],
     ]
     cell = measures(subjects, back, "ast-span", 0.6)
     for key in SHARES_OF_ALL:
-        of = [cell[part][key]["of"] for part in ("all", "with_unseen_shape", "without_unseen_shape")]
+        of = [getattr(getattr(cell, part), key).of for part in ("all", "with_unseen_shape", "without_unseen_shape")]
         assert of[0] == of[1] + of[2] > of[2] > 0
-    assert cell["all"]["parses"]["of"] == len(rows) - 1
-    masked = cell["masked_share"]["total"]
-    assert masked == sum(cell["per_sample"]["masked"]) == cell["tokens_by_region"]["code"]["token_accuracy"]["of"]
+    assert cell.all.parses.of == len(rows) - 1
+    masked = cell.masked_share.total
+    assert masked == sum(cell.per_sample.masked) == cell.tokens_by_region.code.token_accuracy.of
     for group in ("tokens_by_leaf_kind", "tokens_by_depth"):
-        assert sum(one["token_accuracy"]["of"] for one in cell[group].values()) == masked
+        assert sum(one.token_accuracy.of for one in getattr(cell, group).values()) == masked
     num_spans = sum(len(one.spans.kind_U) for one in back)
     for group in ("spans_by_node_kind", "spans_by_depth", "spans_by_length"):
-        assert sum(one["exact_spans"]["of"] for one in cell[group].values()) == num_spans > 0
+        assert sum(one.exact_spans.of for one in getattr(cell, group).values()) == num_spans > 0
 
 
 def test_lengths_have_bins() -> None:
@@ -509,10 +503,13 @@ def test_a_run_goes_on_and_ends_with_the_same_bytes(folder: Path, useless: Denoi
     """Cells that stand are kept, whatever their order; the file is that of one run, and of the same run again."""
     reconstruct(useless, folder, tmp_path / "parts", config_of(strategies=("ast-cut",)))
     kept = json.loads((tmp_path / "parts" / RESULT).read_text())
-    kept["cells"][0]["kept"] = True
+    masked_share = kept["cells"][0]["masked_share"]
+    masked_share["total"] += 1  # a mark that a cell made again would not have
     (tmp_path / "parts" / RESULT).write_text(json.dumps(kept))
     parts = reconstruct(useless, folder, tmp_path / "parts", config_of(strategies=("ast-cut", "random")))
-    assert parts["cells"][1].pop("kept")
+    assert parts.cells[1].masked_share.total == masked_share["total"]
+    masked_share["total"] -= 1
+    parts = dataclasses.replace(parts, cells=(parts.cells[0], from_json(Cell, kept["cells"][0])))
     whole = reconstruct(useless, folder, tmp_path / "whole", config_of(strategies=("random", "ast-cut")))
     assert whole == parts
     again = reconstruct(useless, folder, tmp_path / "again", config_of(strategies=("random", "ast-cut")))
@@ -532,7 +529,7 @@ def test_a_full_disk_is_one_line(most_bytes: int, folder: Path, useless: Denoisi
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not (tmp_path / "reconstruction.json").exists()
     assert not list(tmp_path.glob(".*"))
-    assert reconstruct(useless, folder, tmp_path, config_of())["cells"]
+    assert reconstruct(useless, folder, tmp_path, config_of()).cells
 
 
 def test_other_settings_are_refused(folder: Path, useless: DenoisingModel, tmp_path: Path) -> None:
@@ -543,7 +540,7 @@ def test_other_settings_are_refused(folder: Path, useless: DenoisingModel, tmp_p
     other = dataclasses.replace(useless, model=Denoiser(network_with_one_change(useless)).eval())
     with pytest.raises(SettingsError, match="another model"):
         reconstruct(other, folder, tmp_path, config_of())
-    assert reconstruct(other, folder, tmp_path, config_of(num_steps=3), restart=True)["settings"]["num_steps"] == 3
+    assert reconstruct(other, folder, tmp_path, config_of(num_steps=3), restart=True).settings.num_steps == 3
     (tmp_path / RESULT).write_text("{")
     with pytest.raises(SettingsError, match="cannot be read"):
         reconstruct(useless, folder, tmp_path, config_of())
@@ -633,7 +630,8 @@ def test_every_key_is_documented(folder: Path, useless: DenoisingModel, tmp_path
     result = reconstruct(useless, folder, tmp_path, config_of())
     checked = syntax([WrittenProgram(code=b"x = (\n", language="python", decided=[None, b"x = (\n"])], {})
     text = (Path(__file__).resolve().parents[3] / "docs" / "reconstruction.md").read_text()
-    named = {*documented(result), *documented({**checked, "tree_errors": {}, "compile_errors": {}, "source": {}})}
+    plain = {**to_json(checked), "tree_errors": {}, "compile_errors": {}, "source": {}}
+    named = {*documented(to_json(result)), *documented(plain)}
     assert sorted(key for key in named if f"`{key}`" not in text and "%" not in key) == []
     for width in (80, 100, 160):
         console = Console(width=width, record=True)
@@ -652,9 +650,9 @@ def test_tables_fit_the_terminal(width: int, folder: Path, useless: DenoisingMod
     assert max(map(len, text.splitlines())) <= width
     names = ("tokens right", "nats, first step", "exact spans", "equal subtrees", "equal tree", "parse ", "compile")
     assert all(name in text for name in names)
-    for cell in result["cells"]:
-        name = f"{cell['strategy']} {cell['mask_rate']:g}"
+    for cell in result.cells:
+        name = f"{cell.strategy} {cell.mask_rate:g}"
         lines = [line for line in text.splitlines() if line.startswith(f"{name} ")]
         assert len(lines) == (4 if width < 120 else 2)
         for measure in ("token_accuracy", "exact_spans", "parses", "compiles"):
-            assert any(with_interval(cell["all"][measure]) in line for line in lines)
+            assert any(with_interval(getattr(cell.all, measure)) in line for line in lines)

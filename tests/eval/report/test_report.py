@@ -22,6 +22,7 @@ from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.inference.steps import steps_of
 from syntaxdiff.eval.reconstruction.reconstruct import ReconstructionConfig, reconstruct
+from syntaxdiff.eval.record import json_text
 from syntaxdiff.eval.report import replay
 from syntaxdiff.eval.report.benchmark_chapter import REPLAYED
 from syntaxdiff.eval.report.replay import REPLAY
@@ -234,26 +235,22 @@ def test_reconstruction(run: Path, shards: Path, tmp_path: Path) -> None:
     config = ReconstructionConfig(strategies=("random", "ast-span"), mask_rates=(0.3, 0.6), num_samples=4, num_steps=2)
     result = reconstruct(checkpoint, shards, tmp_path / "rec", config)
     page = page_of([tmp_path / "rec"], tmp_path / "r.html")
-    for cell in result["cells"]:
-        share = cell["all"]["token_accuracy"]
-        assert f"{share['value']:.1%} {share['total']:,}/{share['of']:,}" in page.text
-        assert f"{cell['strategy']}, {cell['mask_rate']:g}: {share['value']:.1%}" in page.text
-        entropy = cell["all"]["cross_entropy"]
-        assert f"{entropy['value']:.4g} [{entropy['low']:.4g}" in page.text
-    of = sum(
-        cell["tokens_by_leaf_kind"]["identifier"]["token_accuracy"]["of"]
-        for cell in result["cells"]
-        if cell["mask_rate"] == 0.6
-    )
+    for cell in result.cells:
+        share = cell.all.token_accuracy
+        assert f"{share.value:.1%} {share.total:,}/{share.of:,}" in page.text
+        assert f"{cell.strategy}, {cell.mask_rate:g}: {share.value:.1%}" in page.text
+        entropy = cell.all.cross_entropy
+        assert f"{entropy.value:.4g} [{entropy.low:.4g}" in page.text
+    of = sum(cell.tokens_by_leaf_kind["identifier"].token_accuracy.of for cell in result.cells if cell.mask_rate == 0.6)
     assert f"identifier ({of:,})" in page.text
-    assert f"{result['num_samples']} of validation" in page.text
+    assert f"{result.num_samples} of validation" in page.text
 
 
 def test_syntax_of_programs(tmp_path: Path) -> None:
     """Rates, and kinds of errors."""
     found = [WrittenProgram(code=b"x = 1\n", language="python"), WrittenProgram(code=b"x = (\n", language="python")]
     (tmp_path / "syn").mkdir()
-    (tmp_path / "syn" / "syntax.json").write_text(json.dumps(syntax(found, {"programs": "some"})))
+    (tmp_path / "syn" / "syntax.json").write_text(json_text(syntax(found, {"programs": "some"})))
     page = page_of([tmp_path / "syn"], tmp_path / "r.html")
     assert "50.0% 1/2" in page.text
     assert "'(' was never closed" in page.text

@@ -23,6 +23,7 @@ from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.syntax.check import WrittenProgram, decided_parts, program_in, read_programs, syntax, write_programs
 from syntaxdiff.eval.syntax.compiler import Compiled, Compiler
+from syntaxdiff.eval.syntax.outcome import ErrorCounts
 from syntaxdiff.eval.syntax.validity import check_program, counted, decided_lines, tree_errors
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.syntax.grammar import load_grammar
@@ -167,8 +168,8 @@ def test_other_languages_are_not_compiled(compiler: Compiler) -> None:
 def test_errors_are_counted_by_program_and_by_time() -> None:
     """The kind that most programs have comes first."""
     assert list(counted([["a", "b", "b"], ["a"], []]).items()) == [
-        ("a", {"programs": 2, "times": 2}),
-        ("b", {"programs": 1, "times": 2}),
+        ("a", ErrorCounts(programs=2, times=2)),
+        ("b", ErrorCounts(programs=1, times=2)),
     ]
 
 
@@ -180,20 +181,21 @@ def test_syntax_counts_every_program() -> None:
     codes = [b"x = 1\n", b"x = = 1\n", b"return\n", b" \n", b""]
     programs = [WrittenProgram(code=code, language="python") for code in codes]
     result = syntax([*programs, WrittenProgram(code=b"int x;", language="cpp")], {"file": "made"})
-    assert (result["num_programs"], result["num_empty"]) == (6, 2)
-    assert (result["parses"]["total"], result["parses"]["of"]) == (3, 6)
-    assert (result["compiles"]["total"], result["compiles"]["of"]) == (1, 5)
-    assert result["tree_errors"] == {"ERROR in assignment": {"programs": 1, "times": 1}}
-    assert set(result["compile_errors"]) == {"SyntaxError: invalid syntax", "SyntaxError: 'return' outside function"}
-    assert result["denoising"] is None
+    assert (result.num_programs, result.num_empty) == (6, 2)
+    assert (result.parses.total, result.parses.of) == (3, 6)
+    assert (result.compiles.total, result.compiles.of) == (1, 5)
+    assert result.tree_errors == {"ERROR in assignment": ErrorCounts(programs=1, times=1)}
+    assert set(result.compile_errors) == {"SyntaxError: invalid syntax", "SyntaxError: 'return' outside function"}
+    assert result.denoising is None
 
 
 def test_steps_are_counted_where_something_is_decided() -> None:
     """Of eight steps, two had no line yet, four held together: by quarter 1/1 … and over all 4/6."""
     decided = [None, None, b"x = 1\n", b"if x:\n", b"if x:\n", b"x = )\n", b"x = )\n", b"x = 1\n"]
-    result = syntax([WrittenProgram(code=b"x = 1\n", language="python", decided=decided)], {})["denoising"]
-    assert (result["num_answers"], result["steps"]["total"], result["steps"]["of"]) == (1, 4, 6)
-    assert [(share["total"], share["of"]) for share in result["by_progress"].values()] == [(0, 0), (2, 2), (1, 2), (1, 2)]
+    result = syntax([WrittenProgram(code=b"x = 1\n", language="python", decided=decided)], {}).denoising
+    assert result is not None
+    assert (result.num_answers, result.steps.total, result.steps.of) == (1, 4, 6)
+    assert [(share.total, share.of) for share in result.by_progress.values()] == [(0, 0), (2, 2), (1, 2), (1, 2)]
 
 
 def test_programs_are_read_from_json_lines(tmp_path: Path) -> None:
@@ -205,7 +207,7 @@ def test_programs_are_read_from_json_lines(tmp_path: Path) -> None:
     for name in ("plain", "packed"):
         programs = read_programs(tmp_path / name)
         assert [(one.code, one.language) for one in programs[:2]] == [(b"x = 1", "python"), (b"int x;", "cpp")]
-        assert syntax(programs, {})["compiles"]["total"] == 1
+        assert syntax(programs, {}).compiles.total == 1
 
 
 @pytest.mark.parametrize(
@@ -299,4 +301,5 @@ def test_programs_are_written_and_traced(tmp_path: Path) -> None:
         assert len(program.decided) == 24
         assert (program.decided[-1] or b"") == decided_lines(program.code)
     result = syntax(programs, {"checkpoint": checkpoint.name})
-    assert result["denoising"]["num_answers"] == 2
+    assert result.denoising is not None
+    assert result.denoising.num_answers == 2
