@@ -7,7 +7,7 @@ keys. Files are read and written in results.py.
 from dataclasses import dataclass, field
 
 from syntaxdiff.eval.benchmarks.settings import EvaluationSettings
-from syntaxdiff.eval.inference.repair import Repair
+from syntaxdiff.eval.inference.answer import Repair
 from syntaxdiff.eval.inference.steps import Cell
 from syntaxdiff.eval.record import ABSENT
 from syntaxdiff.eval.stats import Interval

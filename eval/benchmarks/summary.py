@@ -19,7 +19,7 @@ from syntaxdiff.eval.benchmarks.outcome import (
     Score,
 )
 from syntaxdiff.eval.benchmarks.settings import EvaluationSettings
-from syntaxdiff.eval.inference.repair import Repair
+from syntaxdiff.eval.inference.answer import Repair
 from syntaxdiff.eval.problems.problem import Problem
 from syntaxdiff.eval.sandbox.jail import GUARANTEES
 from syntaxdiff.eval.sandbox.sandbox import Golden, Isolation

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tiny_checkpoint import diffusion, export_tiny, token_ids, tokenizer
 from torch import Tensor, nn
 
+from syntaxdiff.eval.inference.answer import Repair
 from syntaxdiff.eval.inference.canvas import new_canvas
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.generation import GenerationConfig
@@ -244,7 +245,7 @@ def test_programs_without_errors_are_left_alone(export: Path) -> None:
     for text, language in ((GOOD, "python"), ("no program", None)):
         checkpoint, size = oracle(export, text, text)
         (one,) = generate(checkpoint, [PROMPT], GenerationConfig(gen_length=size, syntax_repair=3))
-        assert one.repair == (language, 0, 0, 0, 0)
+        assert one.repair == Repair(language=language, rounds=0, num_hidden=0, error_bytes_before=0, error_bytes_after=0)
 
 
 def test_given_code_is_never_hidden(export: Path) -> None:

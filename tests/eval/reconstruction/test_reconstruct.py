@@ -186,6 +186,7 @@ def test_a_perfect_model_restores_everything(folder: Path, perfect: DenoisingMod
         missed = [key for key in SHARES_OF_ALL if getattr(cell.all, key).total < getattr(cell.all, key).of]
         assert missed == []
         assert cell.all.parses.of == 4
+        assert cell.all.cross_entropy.value is not None
         assert cell.all.cross_entropy.value < 0.1
         for group in (cell.tokens_by_leaf_kind, cell.tokens_by_region, cell.spans_by_node_kind):
             wrong = [name for name, one in group.items() if one.token_accuracy.total < one.token_accuracy.of]
@@ -198,6 +199,7 @@ def test_a_useless_model_restores_nothing(folder: Path, useless: DenoisingModel,
     """Random weights: about the vocabulary's logarithm a token, and hardly a token right."""
     result = reconstruct(useless, folder, tmp_path, ReconstructionConfig(mask_rates=(0.9,), num_steps=2))
     for cell in result.cells:
+        assert cell.all.token_accuracy.value is not None
         assert cell.all.token_accuracy.value < 0.1
         assert cell.all.cross_entropy.value == pytest.approx(math.log(manifest.tokenizer["vocab_size"]), rel=0.15)
         assert cell.all.exact_programs.value == cell.all.equal_trees.value == 0
@@ -480,7 +482,7 @@ def test_subsets_add_up(manifest: Manifest, codec: Codec, rows: list[SampleRow],
         assert of[0] == of[1] + of[2] > of[2] > 0
     assert cell.all.parses.of == len(rows) - 1
     masked = cell.masked_share.total
-    assert masked == sum(cell.per_sample.masked) == cell.tokens_by_region.code.token_accuracy.of
+    assert masked == sum(cell.per_sample.masked) == cell.tokens_by_region["code"].token_accuracy.of
     for group in ("tokens_by_leaf_kind", "tokens_by_depth"):
         assert sum(one.token_accuracy.of for one in getattr(cell, group).values()) == masked
     num_spans = sum(len(one.spans.kind_U) for one in back)
