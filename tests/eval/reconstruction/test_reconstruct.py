@@ -480,7 +480,7 @@ def test_subsets_add_up(manifest: Manifest, codec: Codec, rows: list[SampleRow],
         assert of[0] == of[1] + of[2] > of[2] > 0
     assert cell.all.parses.of == len(rows) - 1
     masked = cell.masked_share.total
-    assert masked == sum(cell.per_sample.masked) == cell.tokens_by_region.code.token_accuracy.of
+    assert masked == sum(cell.per_sample.masked) == cell.tokens_by_region["code"].token_accuracy.of
     for group in ("tokens_by_leaf_kind", "tokens_by_depth"):
         assert sum(one.token_accuracy.of for one in getattr(cell, group).values()) == masked
     num_spans = sum(len(one.spans.kind_U) for one in back)
