@@ -47,12 +47,13 @@ from step_variants import DEEPSPEED_JSON, Setup
 from train_step import FULL, LEAST_OF_LOSS_MEMORY, LLADA_VOCABULARY, OURS, SCORES, in_process
 
 from syntaxdiff.eval.inference.checkpoint import Checkpoint, load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, generate
+from syntaxdiff.eval.inference.config import GenerationConfig
+from syntaxdiff.eval.inference.generation import generate
 from syntaxdiff.pipeline.shard import read_manifest
 from syntaxdiff.train.deepspeed_json.config import read_json
 from syntaxdiff.train.engine.memory import GIB, estimate
 from syntaxdiff.train.model.denoiser import Inputs
-from syntaxdiff.train.model.presets import PRESETS
+from syntaxdiff.train.model.sizes import PRESETS
 from syntaxdiff.train.model.start import count_parameters, read_config
 
 PACKAGES = ("torch", "transformers", "deepspeed", "numpy")

@@ -29,7 +29,8 @@ import torch
 from report import machine, plain, print_machine, print_table, verdict
 
 from syntaxdiff.eval.inference.checkpoint import Checkpoint, load_checkpoint
-from syntaxdiff.eval.inference.generation import Generated, GenerationConfig, generate
+from syntaxdiff.eval.inference.config import GenerationConfig
+from syntaxdiff.eval.inference.generation import Generated, generate
 from syntaxdiff.eval.inference.repair import find_faults
 from syntaxdiff.eval.syntax.check import program_in
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError

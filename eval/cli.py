@@ -21,7 +21,8 @@ from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.effect import effective, refuse_without_effect, unused
 from syntaxdiff.eval.benchmarks.scoreboard import print_comparison, print_results
 from syntaxdiff.eval.inference.checkpoint import open_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, check_infills
+from syntaxdiff.eval.inference.config import GenerationConfig
+from syntaxdiff.eval.inference.generation import check_infills
 from syntaxdiff.eval.masks.draw import draw_masks, read_subject
 from syntaxdiff.eval.masks.page import write_page
 from syntaxdiff.eval.masks.svg import write_drawing
@@ -41,11 +42,11 @@ from syntaxdiff.eval.options import (
     running_options,
 )
 from syntaxdiff.eval.outputs import check_file, check_folder
-from syntaxdiff.eval.problems.problem import DEFAULT_MBPP_SPLIT, INFILLING, MBPP_SPLITS
+from syntaxdiff.eval.problems.names import DEFAULT_MBPP_SPLIT, INFILLING, MBPP_SPLITS
 from syntaxdiff.eval.progress import Progress
 from syntaxdiff.eval.prompting import programs
-from syntaxdiff.eval.prompting.programs import DEFAULT_HOLE_TOKENS, FILL
-from syntaxdiff.eval.prompting.prompts import check_preset
+from syntaxdiff.eval.prompting.config import DEFAULT_HOLE_TOKENS, FILL
+from syntaxdiff.eval.prompting.presets import check_preset
 from syntaxdiff.eval.reconstruction import loss
 from syntaxdiff.eval.reconstruction import reconstruct as reconstruction
 from syntaxdiff.eval.reconstruction.tables import print_losses, print_reconstruction, print_syntax
@@ -55,16 +56,19 @@ from syntaxdiff.eval.study.declaration import STUDIES, Study, read_studies
 from syntaxdiff.eval.study.estimate import planned
 from syntaxdiff.eval.study.tables import print_study
 from syntaxdiff.eval.syntax.check import read_programs, syntax, write_programs
-from syntaxdiff.eval.syntax.shapes import Size
+from syntaxdiff.eval.syntax.config import Size
 from syntaxdiff.pipeline.command_line import HELP_SETTINGS, OneLineErrors
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.inspection.display import visible
 from syntaxdiff.pipeline.shard import SPLITS, read_manifest, write_text
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.config import (
+    SPAN_STRATEGIES,
+    STRATEGIES,
+    VALIDATION_OBJECTIVES,
+    CorruptionConfig,
+    OperatorShares,
+)
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.objective import VALIDATION_OBJECTIVES
-from syntaxdiff.train.corruption.operators import OperatorShares
-from syntaxdiff.train.corruption.strategies import SPAN_STRATEGIES, STRATEGIES
 
 DEFAULT_STRATEGIES = ("random", "ast-span")
 SHARE = click.FloatRange(0, 1)

@@ -9,15 +9,13 @@ import click
 from click.core import ParameterSource
 from tqdm import tqdm
 
-from syntaxdiff.eval.inference.batch_size import MOST
-from syntaxdiff.eval.inference.cache import CACHES
-from syntaxdiff.eval.inference.checkpoint import DTYPES, KINDS
-from syntaxdiff.eval.inference.generation import FAST, GenerationConfig
+from syntaxdiff.eval.inference.checkpoint import DTYPES
+from syntaxdiff.eval.inference.config import CACHES, FAST, KINDS, MOST, GenerationConfig
 from syntaxdiff.eval.progress import Progress
-from syntaxdiff.eval.prompting.prompts import AUTO, PRESETS
+from syntaxdiff.eval.prompting.presets import AUTO, PRESETS
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.syntax.grammar import LANGUAGES
-from syntaxdiff.train.model.denoising_step import CONFIDENCES, SCHEDULES
+from syntaxdiff.pipeline.syntax.languages import LANGUAGES
+from syntaxdiff.train.model.step_rule import CONFIDENCES, SCHEDULES
 
 PATH = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -23,9 +23,8 @@ from syntaxdiff.pipeline.inspection.summary import note_lines, print_summary, su
 from syntaxdiff.pipeline.inspection.verification import Verified, examine
 from syntaxdiff.pipeline.rows.fields import Fields
 from syntaxdiff.pipeline.shard import MANIFEST, SPLITS, Manifest, read_manifest
-from syntaxdiff.pipeline.syntax.grammar import LANGUAGES, language_of_fence
-from syntaxdiff.pipeline.tokens.bpe import ENGINES
-from syntaxdiff.pipeline.tokens.tokenizer import DEFAULT_TOKENIZER
+from syntaxdiff.pipeline.syntax.languages import LANGUAGES, language_of_fence
+from syntaxdiff.pipeline.tokens.names import DEFAULT_TOKENIZER, ENGINES
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path), default="data")
 ERROR_SHARE = 0.2  # of the samples, from which a word is due

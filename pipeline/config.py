@@ -7,9 +7,8 @@ from pathlib import Path
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.rows.fields import Fields
 from syntaxdiff.pipeline.rows.grouping import Grouping
-from syntaxdiff.pipeline.syntax.grammar import LANGUAGES
-from syntaxdiff.pipeline.tokens.bpe import ENGINES
-from syntaxdiff.pipeline.tokens.tokenizer import DEFAULT_TOKENIZER, trained_size
+from syntaxdiff.pipeline.syntax.languages import LANGUAGES
+from syntaxdiff.pipeline.tokens.names import DEFAULT_TOKENIZER, ENGINES, trained_size
 
 OVERLENGTH = ("drop", "trim-reasoning")
 _RANGES = {

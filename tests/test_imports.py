@@ -28,12 +28,15 @@ class Rule:
     others: str | None = None  # if given, all that may be imported besides `own` and the standard library
 
 
-SHARED = "pipeline.errors pipeline.shard pipeline.jsonlines"  # of prep, for whoever reads what it wrote
+# Of prep, for whoever reads what it wrote.
+SHARED = "pipeline.errors pipeline.options pipeline.splits pipeline.shard pipeline.jsonlines"
 
 TABLE = (
     Rule("pipeline/errors.py", own="", others="pyarrow"),
     Rule("pipeline/compression.py", own="", others="pyarrow"),
-    Rule("pipeline/shard.py", own="pipeline.errors", others="pyarrow"),
+    Rule("pipeline/splits.py", own="", others=""),
+    Rule("pipeline/options.py", own="pipeline.errors", others=""),
+    Rule("pipeline/shard.py", own="pipeline.errors pipeline.splits", others="pyarrow"),
     Rule("pipeline/jsonlines.py", own="pipeline.errors pipeline.compression", others="pyarrow"),
     Rule(
         "pipeline/*",

@@ -17,14 +17,18 @@ from typing import Any
 import yaml
 
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
-from syntaxdiff.train.corruption.noise import CURRICULA, Curriculum
-from syntaxdiff.train.corruption.objective import OBJECTIVES, VALIDATION_OBJECTIVES, default_objective
-from syntaxdiff.train.corruption.operators import OperatorShares
-from syntaxdiff.train.corruption.strategies import STRATEGIES
-from syntaxdiff.train.deepspeed_json.config import AUTO_HELP
-from syntaxdiff.train.deepspeed_json.starter import STARTER
-from syntaxdiff.train.model.presets import PRESETS
+from syntaxdiff.train.corruption.config import (
+    CURRICULA,
+    OBJECTIVES,
+    STRATEGIES,
+    VALIDATION_OBJECTIVES,
+    CorruptionConfig,
+    Curriculum,
+    OperatorShares,
+    default_objective,
+)
+from syntaxdiff.train.deepspeed_json.help import AUTO_HELP, STARTER
+from syntaxdiff.train.model.sizes import PRESETS
 
 LAYOUTS = ("llama", "llada")
 BEST_BY = ("random", "strategy")

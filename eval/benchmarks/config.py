@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from syntaxdiff.eval.inference.generation import FAST, GenerationConfig
-from syntaxdiff.eval.prompting.prompts import AUTO, PRESETS
+from syntaxdiff.eval.inference.config import FAST, GenerationConfig
+from syntaxdiff.eval.prompting.presets import AUTO, PRESETS
 from syntaxdiff.pipeline.errors import SettingsError
 
 

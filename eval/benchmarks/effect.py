@@ -7,7 +7,7 @@ same rule reads results of earlier versions, which kept all settings as they wer
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from syntaxdiff.eval.problems.problem import INFILLING
+from syntaxdiff.eval.problems.names import INFILLING
 from syntaxdiff.pipeline.errors import SettingsError
 
 AUTOREGRESSIVE, REFERENCE = "autoregressive", "reference"

@@ -18,9 +18,11 @@ from syntaxdiff.eval.benchmarks.summary import summarize
 from syntaxdiff.eval.inference.checkpoint import Unloaded, open_checkpoint
 from syntaxdiff.eval.inference.generation import check_infills
 from syntaxdiff.eval.outputs import check_folder
-from syntaxdiff.eval.problems.problem import DEFAULT_MBPP_SPLIT, INFILLING, Problem, read_problems
+from syntaxdiff.eval.problems.names import DEFAULT_MBPP_SPLIT, INFILLING
+from syntaxdiff.eval.problems.problem import Problem, read_problems
 from syntaxdiff.eval.progress import OnProgress, Progress
-from syntaxdiff.eval.prompting.prompts import check_preset, digest_of_problems
+from syntaxdiff.eval.prompting.presets import check_preset
+from syntaxdiff.eval.prompting.prompts import digest_of_problems
 from syntaxdiff.eval.sandbox.sandbox import Golden, Sandbox, golden
 from syntaxdiff.eval.sandbox.verdict import Job, Limits, Verdict
 from syntaxdiff.pipeline.errors import SettingsError, SourceError

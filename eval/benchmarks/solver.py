@@ -16,9 +16,9 @@ from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.effect import REFERENCE, effective
 from syntaxdiff.eval.benchmarks.results import ResultsFolder, Sample
 from syntaxdiff.eval.inference.checkpoint import Checkpoint, Described, Unloaded
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.generation import (
     Generated,
-    GenerationConfig,
     OnDone,
     batch_size_of,
     check_prompts,
@@ -29,7 +29,8 @@ from syntaxdiff.eval.inference.generation import (
 from syntaxdiff.eval.inference.likelihood import log_likelihood
 from syntaxdiff.eval.inference.repair import find_faults
 from syntaxdiff.eval.inference.steps import Cell, steps_of
-from syntaxdiff.eval.problems.problem import INFILLING, Problem, read_problems
+from syntaxdiff.eval.problems.names import INFILLING
+from syntaxdiff.eval.problems.problem import Problem, read_problems
 from syntaxdiff.eval.progress import OnProgress, Progress
 from syntaxdiff.eval.prompting.extraction import Extracted, extract
 from syntaxdiff.eval.prompting.prompts import Prompt, digest, prompter

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from syntaxdiff.eval.inference.checkpoint import Checkpoint
+from syntaxdiff.eval.inference.config import MOST
 
-MOST = {"cuda": 32, "cpu": 8}  # a batch is finished as a whole, or lost where a run is cut off; 8 use a core as well as 32 do
 SHARE = 0.5  # of the free memory that canvases may take: the rest is for what the estimate does not know
 _MEMORY = Path("/proc/meminfo")
 

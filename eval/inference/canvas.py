@@ -18,7 +18,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from syntaxdiff.eval.inference.cache import KeyValues
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
-from syntaxdiff.train.model.denoising_step import StepRule, Uniforms, denoise_step, transfer_counts
+from syntaxdiff.train.model.denoising_step import Uniforms, denoise_step, transfer_counts
+from syntaxdiff.train.model.step_rule import StepRule
 
 NO_POSITION = -1
 

@@ -12,14 +12,8 @@ from transformers import GenerationConfig as _HubConfig
 
 from syntaxdiff.eval.inference.canvas import Commit, stream_seed
 from syntaxdiff.eval.inference.checkpoint import Checkpoint
-from syntaxdiff.eval.inference.generation import (
-    Generated,
-    GenerationConfig,
-    OnDone,
-    batch_size_of,
-    check_sequences,
-    text_between,
-)
+from syntaxdiff.eval.inference.config import GenerationConfig
+from syntaxdiff.eval.inference.generation import Generated, OnDone, batch_size_of, check_sequences, text_between
 from syntaxdiff.eval.inference.repair import answer_end
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from syntaxdiff.eval.inference.config import DTYPES, KINDS
 from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.shard import TokenIds
 from syntaxdiff.train.model.agreement import check_agreement, check_causal
@@ -22,13 +23,6 @@ from syntaxdiff.train.model.export import INFO, TIMESTEP, load_timestep, read_in
 from syntaxdiff.train.model.llada import MODEL_TYPE
 from syntaxdiff.train.model.start import LLADA_MASK_TOKEN, folder_config, folder_network, model_folder
 
-KINDS = ("diffusion", "autoregressive")
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float64": torch.float64,
-}
 NO_MASK = -1  # the mask id of a model that has none
 _QUESTION, _ANSWER = "QUESTION-GOES-HERE", "ANSWER-GOES-HERE"
 
@@ -124,7 +118,7 @@ class Unloaded(Described):
             model = _autoregressive(self.folder, self.name, self.dtype)
         else:
             model = _denoiser(self.folder, self.name, self.config, shift=self.shift)
-            model = model if self.dtype == "auto" else model.to(DTYPES[self.dtype])
+            model = model if self.dtype == "auto" else model.to(getattr(torch, self.dtype))
         model.requires_grad_(False)
         values = {field.name: getattr(self, field.name) for field in fields(Described)}
         return Checkpoint(**values, model=model.to(self.place).eval())
@@ -338,7 +332,7 @@ def _causal_config(path: Path, asked: str) -> Any:
 def _autoregressive(path: Path, asked: str, dtype: str) -> Any:
     made: Any = AutoModelForCausalLM
     try:
-        return made.from_pretrained(path, dtype=DTYPES.get(dtype, "auto"), trust_remote_code=False)
+        return made.from_pretrained(path, dtype=dtype if dtype == "auto" else getattr(torch, dtype), trust_remote_code=False)
     except Exception as error:  # of many kinds: unknown types, missing files, damaged tensors
         raise _not_causal(asked, error) from error
 

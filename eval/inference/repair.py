@@ -21,7 +21,8 @@ import torch
 
 from syntaxdiff.eval.inference.canvas import Canvas, Filler
 from syntaxdiff.pipeline.syntax.alignment import anchors
-from syntaxdiff.pipeline.syntax.grammar import language_of_fence, load_grammar
+from syntaxdiff.pipeline.syntax.grammar import load_grammar
+from syntaxdiff.pipeline.syntax.languages import language_of_fence
 from syntaxdiff.pipeline.syntax.spans import read_nodes
 from syntaxdiff.pipeline.tokens.codec import Codec
 

@@ -10,17 +10,19 @@ from typing import Any
 from syntaxdiff.eval.inference import generation
 from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.checkpoint import Checkpoint, Described
-from syntaxdiff.eval.inference.generation import GenerationConfig, OnDone
-from syntaxdiff.eval.problems.problem import INFILLING, Problem
+from syntaxdiff.eval.inference.config import GenerationConfig
+from syntaxdiff.eval.inference.generation import OnDone
+from syntaxdiff.eval.problems.names import INFILLING
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.prompting.config import DEFAULT_HOLE_TOKENS, FILL
 from syntaxdiff.eval.prompting.extraction import extract
-from syntaxdiff.eval.prompting.prompts import AUTO, Prompt, Prompter, prompter
+from syntaxdiff.eval.prompting.presets import AUTO
+from syntaxdiff.eval.prompting.prompts import Prompt, Prompter, prompter
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.jsonlines import data_suffix, read_lines, read_rows
 from syntaxdiff.pipeline.shard import write_text
 
-FILL = "<FILL>"
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-DEFAULT_HOLE_TOKENS = 32
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,11 @@ from tiny_checkpoint import export_tiny
 
 from syntaxdiff.eval.benchmarks.evaluate import humaneval, infilling, mbpp
 from syntaxdiff.eval.benchmarks.results import Sample, read_results
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.steps import PLAIN, SPECIAL
 from syntaxdiff.eval.progress import Progress
 from syntaxdiff.eval.prompting.extraction import RULES
-from syntaxdiff.eval.prompting.prompts import PRESETS
+from syntaxdiff.eval.prompting.presets import PRESETS
 from syntaxdiff.pipeline.errors import SettingsError, SourceError, StorageError
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "evaluation.md"

@@ -10,7 +10,8 @@ from tiny_checkpoint import autoregressive, token_ids
 from torch import Tensor
 
 from syntaxdiff.eval.inference.checkpoint import Checkpoint
-from syntaxdiff.eval.inference.generation import Generated, GenerationConfig, generate
+from syntaxdiff.eval.inference.config import GenerationConfig
+from syntaxdiff.eval.inference.generation import Generated, generate
 from syntaxdiff.pipeline.errors import SettingsError
 
 IDS = token_ids()

@@ -12,7 +12,8 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from syntaxdiff.eval.inference.checkpoint import NO_MASK, load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, generate
+from syntaxdiff.eval.inference.config import GenerationConfig
+from syntaxdiff.eval.inference.generation import generate
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError, TokenizerError
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
 

@@ -15,13 +15,14 @@ from tiny_checkpoint import autoregressive, diffusion, token_ids, tokenizer
 from torch import Tensor
 
 from syntaxdiff.eval.inference import batch_size as room
-from syntaxdiff.eval.inference.cache import CACHES, KeyValues
+from syntaxdiff.eval.inference.cache import KeyValues
 from syntaxdiff.eval.inference.canvas import Filler, blocks_of, new_canvas, stream_seed
 from syntaxdiff.eval.inference.checkpoint import Checkpoint
-from syntaxdiff.eval.inference.generation import Generated, GenerationConfig, batch_size_of, generate, infill
+from syntaxdiff.eval.inference.config import CACHES, GenerationConfig
+from syntaxdiff.eval.inference.generation import Generated, batch_size_of, generate, infill
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.model.denoiser import Inputs
-from syntaxdiff.train.model.denoising_step import CONFIDENCES, StepRule
+from syntaxdiff.train.model.step_rule import CONFIDENCES, StepRule
 
 IDS = token_ids()
 NEVER = (IDS.mask, *range(300, 310))

@@ -18,10 +18,10 @@ from syntaxdiff.eval.masks.draw import Subject, draw_masks, pieces, read_subject
 from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.shard import Region, iter_rows, read_manifest
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import STRATEGIES, CorruptionConfig, OperatorShares
+from syntaxdiff.train.corruption.corrupt import corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.operators import Operator, OperatorShares
-from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.corruption.operators import Operator
 from syntaxdiff.train.data.batch import collate
 
 

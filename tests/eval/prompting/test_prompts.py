@@ -10,7 +10,8 @@ from tiny_checkpoint import export_tiny, token_ids
 
 from syntaxdiff.eval.inference.checkpoint import Checkpoint, load_checkpoint
 from syntaxdiff.eval.problems.problem import Problem, read_problems
-from syntaxdiff.eval.prompting.prompts import PRESETS, SHOTS, digest, digest_of_problems, prompter
+from syntaxdiff.eval.prompting.presets import PRESETS
+from syntaxdiff.eval.prompting.prompts import SHOTS, digest, digest_of_problems, prompter
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.rows.record import Record
 

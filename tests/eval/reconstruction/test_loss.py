@@ -13,16 +13,16 @@ from folders import programs, write_jsonl
 from tiny_checkpoint import diffusion, network, token_ids, tokenizer
 
 from syntaxdiff.eval.inference.checkpoint import Checkpoint
-from syntaxdiff.eval.reconstruction.loss import LossConfig, loss, objectives_of
+from syntaxdiff.eval.reconstruction.config import LossConfig
+from syntaxdiff.eval.reconstruction.loss import loss, objectives_of
 from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.shard import Region, iter_rows, read_manifest
 from syntaxdiff.pipeline.tokens.tokenizer import save_tokenizer
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
-from syntaxdiff.train.corruption.noise import MIN_RATE, Noise
-from syntaxdiff.train.corruption.objective import default_objective
-from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.corruption.config import MIN_RATE, STRATEGIES, CorruptionConfig, default_objective
+from syntaxdiff.train.corruption.corrupt import corrupt, plan
+from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.data.batch import collate
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
 from syntaxdiff.train.monitor.validation import SEED

@@ -20,11 +20,12 @@ from tiny_checkpoint import autoregressive, diffusion
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.eval.inference.checkpoint import Checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, infill, step_rule
+from syntaxdiff.eval.inference.config import GenerationConfig
+from syntaxdiff.eval.inference.generation import infill, step_rule
+from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.reconstruct import (
     LENGTH_BINS,
     RESULT,
-    ReconstructionConfig,
     chosen_rows,
     draw,
     length_label,
@@ -44,7 +45,8 @@ from syntaxdiff.eval.reconstruction.recovery import (
 from syntaxdiff.eval.reconstruction.restoration import Masked, Restored, restore
 from syntaxdiff.eval.reconstruction.tables import print_reconstruction, with_interval
 from syntaxdiff.eval.syntax.compiler import Compiler
-from syntaxdiff.eval.syntax.shapes import SeenShapes, Size
+from syntaxdiff.eval.syntax.config import Size
+from syntaxdiff.eval.syntax.shapes import SeenShapes
 from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, StorageError, TokenizerError
@@ -52,9 +54,9 @@ from syntaxdiff.pipeline.rows.record import Record
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, Region, SampleRow, iter_rows, read_manifest
 from syntaxdiff.pipeline.syntax.grammar import load_grammar
 from syntaxdiff.pipeline.tokens.codec import Codec
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import STRATEGIES, CorruptionConfig
+from syntaxdiff.train.corruption.corrupt import corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.strategies import STRATEGIES
 from syntaxdiff.train.data.batch import collate
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
 

@@ -18,9 +18,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from syntaxdiff.eval.benchmarks.evaluate import humaneval
 from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig, generate
+from syntaxdiff.eval.inference.config import GenerationConfig
+from syntaxdiff.eval.inference.generation import generate
 from syntaxdiff.eval.inference.steps import steps_of
-from syntaxdiff.eval.reconstruction.reconstruct import ReconstructionConfig, reconstruct
+from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
+from syntaxdiff.eval.reconstruction.reconstruct import reconstruct
 from syntaxdiff.eval.report import replay
 from syntaxdiff.eval.report.benchmark_chapter import REPLAYED
 from syntaxdiff.eval.report.replay import REPLAY

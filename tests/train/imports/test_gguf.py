@@ -33,7 +33,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from syntaxdiff.eval.inference.causal import generate_left_to_right
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, StorageError, SyntaxdiffError, TokenizerError
