@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
-from syntaxdiff.eval.benchmarks.effect import REFERENCE, effective
 from syntaxdiff.eval.benchmarks.results import ResultsFolder, Sample
 from syntaxdiff.eval.inference.checkpoint import Checkpoint, Described, Unloaded
 from syntaxdiff.eval.inference.config import GenerationConfig
+from syntaxdiff.eval.inference.effect import REFERENCE, effective
 from syntaxdiff.eval.inference.generation import (
     Generated,
     OnDone,
@@ -83,7 +83,7 @@ class Model:
         if benchmark == "mbpp" and split != "plus":
             whole = "sanitized" if split is not None and split.startswith("sanitized") else "full"
             shown = read_problems(benchmark, split=whole, file=config.problems)  # it holds those that serve as examples
-        self._prompter = prompter(checkpoint, config.prompt, benchmark, shown)
+        self._prompter = prompter(checkpoint, config.preset, benchmark, shown)
         self._prompts = {
             problem.task_id: self._canvas(problem) if self._is_infilling else self._prompter.prompt_of(problem)
             for problem in problems
@@ -100,10 +100,10 @@ class Model:
         self.settings: dict[str, Any] = {
             "checkpoint": _identity(checkpoint),
             "prompt": {"preset": self._prompter.preset, "text": text, "sha256": digest(text)},
-            "samples": config.samples,
+            "samples": config.candidates,
             "generation": effective(_decisive(config.generation), checkpoint.kind, is_infilling=self._is_infilling),
         }
-        if config.samples > 1 and checkpoint.kind == "diffusion":
+        if config.candidates > 1 and checkpoint.kind == "diffusion":
             self.settings["likelihood_samples"] = config.likelihood_samples
         if self._is_infilling:
             self.settings["hole_tokens"] = config.hole_tokens or REFERENCE
@@ -116,7 +116,7 @@ class Model:
     def write(self, folder: ResultsFolder, on_progress: OnProgress) -> None:
         """Answers to the problems that are not finished, each on the disk as soon as it is there."""
         left = [problem for problem in self._problems if problem.task_id not in folder.finished]
-        count = self._config.samples
+        count = self._config.candidates
         done = len(self._problems) - len(left)
         shown = [(problem, self._prompts[problem.task_id]) for problem in left]
         fitting = [(problem, prompt) for problem, prompt in shown if self._fits(prompt)]
@@ -155,8 +155,8 @@ class Model:
     def _generate(self, problems: Sequence[Problem], prompts: Sequence[Prompt], on_done: OnDone) -> None:
         """Candidates of all problems, those of one beside each other; each has random numbers of its own."""
         config = self._config
-        keys = [f"{problem.task_id}/{number}" for problem in problems for number in range(config.samples)]
-        ids = [prompt.token_ids for prompt in prompts for _ in range(config.samples)]
+        keys = [f"{problem.task_id}/{number}" for problem in problems for number in range(config.candidates)]
+        ids = [prompt.token_ids for prompt in prompts for _ in range(config.candidates)]
         longest = max(map(len, ids), default=1) + (0 if self._is_infilling else config.generation.gen_length)
         batch_size = batch_size_of(self._checkpoint, longest, config.generation)
         self.machine = {**_machine(self._checkpoint), "batch_size": min(batch_size, len(ids))}

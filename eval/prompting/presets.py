@@ -36,11 +36,11 @@ PRESETS = {
 INFILLING_PRESETS = ("program", "completion")
 
 
-def check_preset(preset: str, benchmark: str, option: str = "--prompt") -> None:
+def check_preset(preset: str, benchmark: str) -> None:
     """Raises SettingsError where there is no such preset, or not for a benchmark."""
     if preset == AUTO:
         return
     if preset not in PRESETS:
-        raise SettingsError(f"{option} {preset}: choose from {AUTO}, {', '.join(PRESETS)}")
+        raise SettingsError(f"--preset {preset}: choose from {AUTO}, {', '.join(PRESETS)}")
     if benchmark == INFILLING and preset not in INFILLING_PRESETS:
-        raise SettingsError(f"{option} {preset} is for whole answers: infilling takes {' or '.join(INFILLING_PRESETS)}")
+        raise SettingsError(f"--preset {preset} is for whole answers: infilling takes {' or '.join(INFILLING_PRESETS)}")

@@ -174,11 +174,11 @@ def prompter(checkpoint: Described, preset: str, benchmark: str, problems: Seque
     wanted = PRESETS[preset]
     shots = tuple(problem for problem in problems if problem.task_id in SHOTS) if wanted.has_shots else ()
     if wanted.has_shots and len(shots) < len(SHOTS):
-        raise SettingsError(f"--prompt {preset} shows {', '.join(SHOTS)}, which these problems lack: choose another")
+        raise SettingsError(f"--preset {preset} shows {', '.join(SHOTS)}, which these problems lack: choose another")
     template = None
     if wanted.is_chat:
         if not checkpoint.tokenizer.chat_template:
-            raise SettingsError(f"--prompt {preset}: the tokenizer of {checkpoint.name} has no chat template, use completion")
+            raise SettingsError(f"--preset {preset}: the tokenizer of {checkpoint.name} has no chat template, use completion")
         template = read_template(_with_mask(checkpoint))
     return Prompter(checkpoint, preset, template, shots)
 

@@ -29,7 +29,7 @@ _OF_DENOISING = (
     "language",
 )
 _OF_WHOLE_ANSWERS = ("gen_length", "early_stop")  # a hole has its size, and an end token stops nothing there
-_OF_MODELS = ("prompt", "likelihood_samples", "hole_tokens", "device", "dtype", "kind", "mask_token")
+_OF_MODELS = ("preset", "likelihood_samples", "hole_tokens", "device", "dtype", "kind", "mask_token")
 
 
 def effective(generation: Mapping[str, Any], kind: str, *, is_infilling: bool = False) -> dict[str, Any]:

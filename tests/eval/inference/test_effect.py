@@ -10,7 +10,7 @@ from evaluations import samples_of, write_problems
 from tiny_checkpoint import export_tiny, network, tokenizer
 
 from syntaxdiff.eval.benchmarks.compare import compare
-from syntaxdiff.eval.benchmarks.effect import effective, effective_settings, told_generation
+from syntaxdiff.eval.inference.effect import effective, effective_settings, told_generation
 from syntaxdiff.eval.cli import main
 
 # What the first version kept for any model: every field as it was asked for.
