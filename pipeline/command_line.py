@@ -36,6 +36,9 @@ class OneLineErrors(click.Group):
             return super().invoke(context)
         except SyntaxdiffError as error:
             self.refuse(error)
+        except click.UsageError as error:
+            at = "" if error.ctx is None else f" See {error.ctx.command_path} --help."
+            self.refuse(click.UsageError(error.format_message() + at))
         except OSError as error:  # of a path that the system does not take
             self.refuse(error)
         except KeyboardInterrupt:

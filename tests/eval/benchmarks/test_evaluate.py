@@ -43,7 +43,7 @@ def uninterrupted(ckpt: str, problems: Path, tmp_path_factory: pytest.TempPathFa
 
 def sampling(ckpt: str, problems: Path) -> Any:
     return config(
-        problems, ckpt=ckpt, samples=2, likelihood_samples=2, generation=GenerationConfig(gen_length=8, temperature=1.0)
+        problems, ckpt=ckpt, candidates=2, likelihood_samples=2, generation=GenerationConfig(gen_length=8, temperature=1.0)
     )
 
 
@@ -278,10 +278,10 @@ def test_mbpp_runs_from_its_own_file(shared_data: Path, ckpt: str, tmp_path: Pat
     [
         ({"ckpt": "x", "reference": True}, "--ckpt, or --reference"),
         ({"reference": False}, "--ckpt, or --reference"),
-        ({"samples": 2}, "leave --samples out"),
-        ({"ckpt": "x", "samples": 2}, "raise --temperature"),
+        ({"candidates": 2}, "leave --candidates out"),
+        ({"ckpt": "x", "candidates": 2}, "raise --temperature"),
         ({"limit": 0}, "--limit 0"),
-        ({"prompt": "nothing"}, "choose from auto"),
+        ({"preset": "nothing"}, "choose from auto"),
     ],
 )
 def test_settings_that_contradict_each_other(changes: dict[str, Any], message: str) -> None:

@@ -217,10 +217,10 @@ def test_operators_reach_the_subtrees(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--mask-rate", "1.5"], "mask rate 1.5 is not in [0, 1]"),
-        (["--mask-rate", "nan"], "mask rate nan is not in [0, 1]"),
+        (["--mask-rate", "1.5"], "--mask-rate 1.5: a number from 0 to 1"),
+        (["--mask-rate", "nan"], "--mask-rate nan: a number from 0 to 1"),
         (["--index", "99"], "--index must lie in 0 to"),
-        (["--max-span-share", "0"], "--max-span-share 0.0 is not in (0, 1]"),
+        (["--max-span-share", "0"], "--max-span-share 0.0: a number above 0 and at most 1"),
         (["--strategy", "random", "--drop", "0.5"], "operators act on subtrees"),
         (["--drop", "0.7", "--shuffle", "0.7"], "sum to at most 1"),
     ],
