@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from syntaxdiff.eval.inference.config import FAST, GENERATION, GenerationConfig, ModelSource
-from syntaxdiff.pipeline.command_line import Fields, SectionedOption
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.parameters import Fields, SectionedOption
 
 _PLAIN = GenerationConfig()  # the defaults of the class are LLaDA's plain rule
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syntaxdiff.pipeline.command_line import Fields, command
+from syntaxdiff.pipeline.command_line import command
 from syntaxdiff.pipeline.config import BuildConfig
+from syntaxdiff.pipeline.parameters import Fields
 from syntaxdiff.pipeline.rows.fields import Fields as RowFields
 from syntaxdiff.pipeline.splits import SPLITS
 

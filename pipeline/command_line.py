@@ -1,22 +1,19 @@
 """What the command lines share: commands made from settings dataclasses, loaded when called; how an error reaches its user.
 
-A command takes its options from the fields of dataclasses (options.py) and is called with instances of them.
+A command takes its options from the fields of dataclasses (parameters.py) and is called with instances of them.
 """
 
-import dataclasses
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
 from syntaxdiff.pipeline.errors import SyntaxdiffError
-from syntaxdiff.pipeline.options import Option, check_options, kind_of, options_of
+from syntaxdiff.pipeline.parameters import DescribedArgument, Fields, Part
 
 HELP_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -73,146 +70,6 @@ class LazyGroup(OneLineErrors):
         """Writes the names with their sentences."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, self.table[name][1]) for name in self.list_commands(context)])
-
-
-class SectionedOption(click.Option):
-    """An option that stands under a heading of ``--help``."""
-
-    def __init__(self, *names: Any, section: str, **settings: Any) -> None:
-        super().__init__(*names, **settings)
-        self.section = section
-
-
-class DescribedArgument(click.Argument):
-    """An argument with a line of its own in ``--help``."""
-
-    def __init__(self, *names: Any, text: str, **settings: Any) -> None:
-        super().__init__(*names, **settings)
-        self.text = text
-
-
-class Part(Protocol):
-    """What a command's function receives one value of, made from several options."""
-
-    def parameters(self) -> list[click.Parameter]:
-        """The options, in the order of help."""
-        ...
-
-    def taken(self, values: dict[str, Any]) -> Any:
-        """The value; its options are removed from ``values``. Raises SettingsError."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fields:
-    """A settings dataclass as a part of a command.
-
-    Attributes:
-        settings: the class, each of whose options is a field
-        parts: by the name of a field whose value is a part of its own
-        defaults: an instance whose values are the command line's defaults; None: the class's own
-        undecided: options that are None where the command line does not give them, for a subclass to decide
-        without: options that the command does not have; they keep the class's defaults
-    """
-
-    settings: type[Any]
-    parts: Mapping[str, Part] = field(default_factory=dict)
-    defaults: Any = None
-    undecided: Collection[str] = ()
-    without: Collection[str] = ()
-
-    def parameters(self) -> list[click.Parameter]:
-        """See Part."""
-        made: list[click.Parameter] = []
-        for entry in dataclasses.fields(self.settings):
-            if entry.name in self.parts:
-                made += self.parts[entry.name].parameters()
-            elif "option" in entry.metadata and entry.name not in self.without:
-                default = entry.default if self.defaults is None else getattr(self.defaults, entry.name)
-                made.append(_parameter(entry, entry.metadata["option"], default, is_undecided=entry.name in self.undecided))
-        return made
-
-    def values(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Takes the fields' values out of a command's; a field that the command line leaves to the class is left out."""
-        chosen = {name: part.taken(values) for name, part in self.parts.items()}
-        for entry, _ in options_of(self.settings):
-            if entry.name in self.without:
-                continue
-            value = values.pop(entry.name)
-            if value is not None or entry.default_factory is dataclasses.MISSING:
-                chosen[entry.name] = value
-        return chosen
-
-    def taken(self, values: dict[str, Any]) -> Any:
-        """See Part."""
-        settings = self.settings(**self.values(values))
-        check_options(settings)
-        return settings
-
-
-def _parameter(entry: "dataclasses.Field[Any]", declared: Option, default: Any, *, is_undecided: bool) -> click.Parameter:
-    """The option or argument of a field."""
-    kind, is_missing = kind_of(entry.type), default is dataclasses.MISSING
-    is_many = isinstance(entry.type, type(tuple[int, ...])) and declared.parse is None
-    is_pair = is_many and Ellipsis not in entry.type.__args__  # type: ignore[union-attr]
-    is_required = is_missing and entry.default_factory is dataclasses.MISSING
-    settings: dict[str, Any] = {"type": _click_type(kind, declared)}
-    if not is_required:
-        settings["default"] = None if is_undecided or is_missing else default
-    if is_required:
-        settings["required"] = True
-    if is_pair:
-        settings["nargs"] = 2
-    if declared.is_argument:
-        settings["nargs"] = -1 if is_many else 1
-        if not is_required and not is_many:
-            settings["required"] = False
-        if is_many:
-            settings.pop("default", None)
-            settings["required"] = False
-        text = f"{declared.help} [default: {default}]" if settings.get("default") is not None else declared.help
-        return DescribedArgument([entry.name], metavar=declared.metavar, text=text, **settings)
-    flag = "--" + (declared.flag or entry.name.replace("_", "-"))
-    if is_many and not is_pair:
-        settings["multiple"] = True
-    shown = declared.default_text or (str(default) if is_undecided else "")
-    text = f"{declared.help} [default: {shown}]" if shown else declared.help
-    settings |= {"help": text, "metavar": declared.metavar, "section": declared.section}
-    if kind is bool:
-        del settings["type"]
-        names = f"{flag}/--no-{flag.removeprefix('--')}" if default is True else flag
-        return SectionedOption([names, entry.name], is_flag=True, show_default=default is True, **settings)
-    has_default = not shown and settings.get("default") not in (None, ())
-    return SectionedOption([flag, entry.name], show_default=has_default, **settings)
-
-
-def _click_type(kind: Any, declared: Option) -> Any:
-    if declared.parse is not None:
-        return _Parsed(declared.parse)
-    if declared.choices is not None:
-        return _Named(declared.choices)
-    return click.Path(path_type=Path, allow_dash=True) if kind is Path else kind
-
-
-class _Named(click.Choice[str]):
-    """Names as help shows them. An unknown one is refused where the settings are checked, as it is for callers in Python."""
-
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        """The name as it was given."""
-        return value
-
-
-class _Parsed(click.ParamType):
-    """A value that a function makes of its text."""
-
-    name = "text"
-
-    def __init__(self, parse: Callable[[str], Any]) -> None:
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        """The value; a default stands as it is."""
-        return self._parse(value) if isinstance(value, str) else value
 
 
 class SettingsCommand(click.Command):

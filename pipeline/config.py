@@ -69,6 +69,7 @@ class BuildConfig:
         LANGUAGES,
         choices=LANGUAGES,
         parse=_languages,
+        metavar="TEXT",
         default_text=",".join(LANGUAGES),
     )
     max_length: int = option("Maximum number of tokens of a sample.", 4096, minimum=16, maximum=1 << 20)

@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -107,11 +108,16 @@ def test_every_setting_of_training_is_an_option() -> None:
         assert actions[field.name].choices == declared.choices
 
 
-REQUIRED = {BuildConfig: {"src": ("stdlib",)}, EvaluationConfig: {"reference": True}, GenerationConfig: {}, Settings: {}}
+REQUIRED: dict[type[Any], dict[str, Any]] = {
+    BuildConfig: {"src": ("stdlib",)},
+    EvaluationConfig: {"reference": True},
+    GenerationConfig: {},
+    Settings: {},
+}
 
 
 @pytest.mark.parametrize("settings", REQUIRED, ids=lambda settings: settings.__name__)
-def test_every_declared_range_and_choice_is_checked(settings: type) -> None:
+def test_every_declared_range_and_choice_is_checked(settings: type[Any]) -> None:
     """A value just outside a range, NaN, infinity and an unknown name are refused, and the message names the option."""
     num_checked = 0
     for field, declared in options_of(settings):

@@ -32,7 +32,8 @@ class Rule:
 SHARED = "pipeline.errors pipeline.options pipeline.splits pipeline.shard pipeline.jsonlines"
 
 COMMAND_LINES = "*/command.py"
-COMMANDS_MAY = "pipeline.command_line pipeline.config eval.bars eval.options eval.outputs eval.progress"  # in every room
+# In every room.
+COMMANDS_MAY = "pipeline.command_line pipeline.parameters pipeline.config eval.bars eval.options eval.outputs eval.progress"
 
 TABLE = (
     Rule("pipeline/errors.py", own="", others="pyarrow"),
@@ -46,7 +47,7 @@ TABLE = (
         never="torch deepspeed peft",
         own="pipeline.*",
         only_in={
-            "click": f"{COMMAND_LINES} pipeline/cli.py pipeline/command_line.py",
+            "click": f"{COMMAND_LINES} pipeline/cli.py pipeline/command_line.py pipeline/parameters.py",
             "tree_sitter*": "pipeline/syntax/grammar.py",
         },
     ),
@@ -88,7 +89,7 @@ TABLE = (
         never="deepspeed tree_sitter*",
         own=f"eval.* train.corruption train.data train.model train.monitor.validation train.settings train.step {SHARED} "
         "pipeline.syntax pipeline.tokens pipeline.rows.response pipeline.assembly.sample pipeline.inspection.display "
-        "pipeline.command_line",
+        "pipeline.command_line pipeline.parameters",
         only_in={"click": f"{COMMAND_LINES} eval/cli.py eval/options.py", "scipy": "eval/stats.py"},
     ),
     Rule("eval/stats.py", own=""),
@@ -201,6 +202,7 @@ def test_a_file_imports_only_what_the_table_allows(path: Path) -> None:
         ("pipeline/shard.py", "import json\nimport pyarrow.parquet as pq\nfrom syntaxdiff.pipeline.errors import E"),
         ("train/engine/deepspeed_engine.py", "import deepspeed\nimport torch\nfrom syntaxdiff.pipeline.shard import Manifest"),
         ("eval/stats.py", "def f():\n    from scipy.stats import t"),
+        ("eval/masks/command.py", "import click\nfrom syntaxdiff.pipeline.command_line import command"),
         (
             "eval/cli.py",
             "import click\nfrom syntaxdiff.train.model import denoiser\nfrom syntaxdiff.pipeline.syntax.spans import S",
@@ -239,6 +241,8 @@ def test_the_checker_accepts(path: str, source: str) -> None:
         ("train/run.py", "from syntaxdiff.pipeline import build"),
         ("train/run.py", "from train.model import Model"),
         ("eval/report.py", "import click"),
+        ("eval/masks/draw.py", "import click"),
+        ("eval/masks/draw.py", "from syntaxdiff.pipeline.command_line import command"),
         ("eval/compare.py", "from scipy.stats import binomtest"),
         ("eval/cli.py", "import deepspeed.comm"),
         ("eval/cli.py", "import tree_sitter_python"),

@@ -12,8 +12,9 @@ import click
 from syntaxdiff.eval.benchmarks.config import PROBLEMS, EvaluationConfig
 from syntaxdiff.eval.options import GENERATION_OPTIONS, results_folder, stopped_by_sigterm
 from syntaxdiff.eval.problems.names import DEFAULT_MBPP_SPLIT, MBPP_SPLITS
-from syntaxdiff.pipeline.command_line import Fields, command, given_options
+from syntaxdiff.pipeline.command_line import command, given_options
 from syntaxdiff.pipeline.options import check_options, option
+from syntaxdiff.pipeline.parameters import Fields
 
 RUNNING = "Running"
 PARTS = {"generation": GENERATION_OPTIONS}

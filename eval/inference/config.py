@@ -22,9 +22,7 @@ class ModelSource:
         SettingsError: a value that there is not
     """
 
-    ckpt: str | None = option(
-        "Folder of a training run's export or of LLaDA's files, or a hub name.", None, section=MODEL, metavar="TEXT"
-    )
+    ckpt: str | None = option("Folder of a training run's export or of LLaDA's files, or a hub name.", None, section=MODEL)
     device: str = option("cpu, cuda or cuda:N; auto: a GPU if there is one.", "auto", section=MODEL)
     dtype: str = option("auto: as the weights are stored.", "auto", choices=("auto", *DTYPES), section=MODEL)
     kind: str = option("auto: by what the folder holds.", "auto", choices=("auto", *KINDS), section=MODEL)
@@ -38,7 +36,7 @@ class ModelSource:
 class RequiredModelSource(ModelSource):
     """Where a model comes from, for commands that cannot do without one."""
 
-    ckpt: str = option("Folder of a training run's export or of LLaDA's files, or a hub name.", section=MODEL, metavar="TEXT")
+    ckpt: str = option("Folder of a training run's export or of LLaDA's files, or a hub name.", section=MODEL)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,9 +93,9 @@ def infill(model: RequiredModelSource, request: InfillingConfig, config: Generat
     refuse_without_effect(given_options(), opened.kind, is_infilling=True)
     for note in unused(given_options(), asdict(config), opened.kind):
         click.echo(f"note: {note}", err=True)
-    how = {"marker": request.marker, "hole_tokens": request.hole_tokens, "preset": request.preset}
-    programs.check_holes(opened, text, **how)
-    filled = programs.infill(opened.load(), text, config, **how)
+    marker, hole_tokens, preset = request.marker, request.hole_tokens, request.preset
+    programs.check_holes(opened, text, marker=marker, hole_tokens=hole_tokens, preset=preset)
+    filled = programs.infill(opened.load(), text, config, marker=marker, hole_tokens=hole_tokens, preset=preset)
     if request.out is not None:
         write_text(request.out, filled.program)
         click.echo(str(request.out))
