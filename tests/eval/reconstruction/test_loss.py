@@ -109,7 +109,7 @@ def test_results_name_their_weights() -> None:
 def test_what_cannot_be_measured_is_refused(data: Path) -> None:
     """Unknown names, counts below one, a model of other tokens, and one that reads no sample so long are refused in a line."""
     for wrong, told in (
-        ({"strategies": ("rando",)}, "unknown strategy"),
+        ({"strategies": ("rando",)}, "--strategy rando: choose from"),
         ({"split": "test"}, "--split test"),
         ({"num_samples": 0}, "--samples 0"),
         ({"batch_size": 0}, "--batch-size 0"),

@@ -43,10 +43,11 @@ from syntaxdiff.eval.reconstruction.recovery import (
     recovery,
 )
 from syntaxdiff.eval.reconstruction.restoration import Masked, Restored, restore
-from syntaxdiff.eval.reconstruction.tables import print_reconstruction, with_interval
+from syntaxdiff.eval.reconstruction.tables import print_reconstruction
 from syntaxdiff.eval.syntax.compiler import Compiler
 from syntaxdiff.eval.syntax.config import Size
 from syntaxdiff.eval.syntax.shapes import SeenShapes
+from syntaxdiff.eval.syntax.tables import with_interval
 from syntaxdiff.pipeline.build import build
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, StorageError, TokenizerError
@@ -599,7 +600,7 @@ def test_samples_are_spread_over_the_split(folder: Path, count: int) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"strategies": ("tokens",)}, "unknown strategy"),
+        ({"strategies": ("tokens",)}, "--strategy tokens: choose from"),
         ({"mask_rates": (0.0,)}, "--mask-rate 0.0"),
         ({"mask_rates": (1.5,)}, "--mask-rate 1.5"),
         ({"split": "test"}, "--split test"),
@@ -629,8 +630,8 @@ def documented(value: Any) -> Iterator[str]:
 
 def test_every_key_is_documented(folder: Path, useless: Checkpoint, tmp_path: Path) -> None:
     """docs/reconstruction.md names all that the files hold, and the tables print."""
-    from syntaxdiff.eval.reconstruction.tables import print_syntax
     from syntaxdiff.eval.syntax.check import WrittenProgram, syntax
+    from syntaxdiff.eval.syntax.tables import print_syntax
 
     result = reconstruct(useless, folder, tmp_path, config_of())
     checked = syntax([WrittenProgram(code=b"x = (\n", language="python", decided=[None, b"x = (\n"])], {})

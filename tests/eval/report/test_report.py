@@ -214,7 +214,7 @@ def test_what_compare_notes_is_on_the_page(tmp_path: Path) -> None:
     sampled = GenerationConfig(gen_length=8, temperature=1.0)
     for name, changes in (("a", {}), ("b", {"prompt": "completion"})):
         humaneval(
-            config(problems, ckpt=ckpt, samples=2, likelihood_samples=2, generation=sampled, **changes),
+            config(problems, ckpt=ckpt, candidates=2, likelihood_samples=2, generation=sampled, **changes),
             tmp_path / name / "eval",
         )
     page = page_of([tmp_path / "a" / "eval", tmp_path / "b" / "eval"], tmp_path / "r.html")
