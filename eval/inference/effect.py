@@ -37,7 +37,7 @@ def effective(generation: Mapping[str, Any], kind: str, *, is_infilling: bool = 
 
     Args:
         generation: fields of GenerationConfig as plain values, of this version or an earlier one
-        kind: of checkpoint.KINDS
+        kind: of config.KINDS
     """
     asked = dict(generation)
     without: set[str] = set()
@@ -118,7 +118,7 @@ def refuse_without_effect(
 
     Args:
         given: options that a person gave, by their names as parameters
-        kind: of checkpoint.KINDS, or REFERENCE
+        kind: of config.KINDS, or REFERENCE
         temperature: of sampling: an autoregressive model samples one answer at a time
         used: options that the command itself has a use for
 

@@ -63,7 +63,7 @@ def generate(
 
     Args:
         prompts: what a user says; with a preset without a chat template, the text that the model goes on with
-        preset: of prompts.PRESETS
+        preset: of presets.PRESETS
         with_trace: keep what each step wrote
 
     Raises:

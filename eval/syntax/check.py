@@ -142,7 +142,7 @@ def write_programs(
 
     Args:
         prompts: what a user says
-        preset: how it is shown, of prompts.PRESETS
+        preset: how it is shown, of presets.PRESETS
         on_done: as of ``generation.generate``
 
     Raises:

@@ -16,7 +16,7 @@ CURRICULA = ("low-noise-first", "high-noise-first", "constant")
 
 
 def default_objective(strategy: str) -> str:
-    """The objective of a strategy (strategies.STRATEGIES) for which none is given.
+    """The objective of a strategy (STRATEGIES) for which none is given.
 
     Algorithm 1 masks more tokens than its rate asks for, by an unknown marginal; 1/rate would let the few samples of the lowest
     rates decide the loss.
@@ -54,7 +54,7 @@ class CorruptionConfig:
 
     Attributes:
         strategy: one of STRATEGIES, for the code
-        objective: one of objective.OBJECTIVES; empty: the strategy's default, which the attribute then holds
+        objective: one of OBJECTIVES; empty: the strategy's default, which the attribute then holds
         max_span_share: spans longer than this share of the code are no candidates; 1 keeps them all, as the paper does
         role_rates: probabilities of `ast-token` by role, under the full ceiling
         operators: shares of the units that are not masked but dropped, shuffled, …
