@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from syntaxdiff.eval.benchmarks.effect import effective_settings, told_generation
 from syntaxdiff.eval.benchmarks.results import Sample, read_results
 from syntaxdiff.eval.benchmarks.score import warnings_of
+from syntaxdiff.eval.inference.effect import effective_settings, told_generation
 from syntaxdiff.eval.stats import Interval, bootstrap, mcnemar
 from syntaxdiff.pipeline.errors import SettingsError
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from syntaxdiff.eval.benchmarks.effect import effective_settings
+from syntaxdiff.eval.inference.effect import effective_settings
 from syntaxdiff.eval.inference.steps import Cell
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.jsonlines import read_json_lines

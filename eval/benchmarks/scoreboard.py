@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from syntaxdiff.eval.benchmarks.compare import Comparison
-from syntaxdiff.eval.benchmarks.effect import told_generation
 from syntaxdiff.eval.benchmarks.results import Sample
 from syntaxdiff.eval.benchmarks.score import told_score, warnings_of
+from syntaxdiff.eval.inference.effect import told_generation
 from syntaxdiff.eval.stats import Interval
 from syntaxdiff.pipeline.inspection.display import visible
 

@@ -1,17 +1,16 @@
-"""What ``reconstruct`` and ``syntax`` print: their results as tables, shares in percent with their intervals."""
+"""What ``reconstruct`` and ``loss`` print: their results as tables, shares in percent with their intervals."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.measure import Measurement
-from rich.table import Table
 from rich.text import Text
 
+from syntaxdiff.eval.syntax.tables import percent, table_of, with_interval
 from syntaxdiff.pipeline.inspection.display import visible
 
 NODE_KINDS_SHOWN = 12
-ERRORS_SHOWN = 12
 _UNBOUNDED = 10_000  # columns that no table needs
 _SUBSETS = (("all", "all samples"), ("with_unseen_shape", "with unseen shape"), ("without_unseen_shape", "all shapes seen"))
 _OF_PARTS = (
@@ -100,7 +99,7 @@ def _print_wide(
         tables = []
         for first in range(num_repeated, len(header), size):
             chosen = [*range(num_repeated), *range(first, min(first + size, len(header)))]
-            table = _table("", [header[place] for place in chosen])
+            table = table_of("", [header[place] for place in chosen])
             for column in table.columns:
                 column.no_wrap = True
             for cells, style in rows:
@@ -125,7 +124,7 @@ def print_losses(result: dict[str, Any], console: Console) -> None:
     strategies = result["strategies"]
     regions, rates = (next(iter(strategies.values()))[name] for name in ("by_region", "by_rate"))
     rate_names = (f"rate to {rate}" for rate in rates)
-    table = _table(f"Nats per token, {result['num_samples']:,} samples", ("masks", "all", *regions, *rate_names))
+    table = table_of(f"Nats per token, {result['num_samples']:,} samples", ("masks", "all", *regions, *rate_names))
     for name, one in strategies.items():
         told = (one["loss"], *one["by_region"].values(), *one["by_rate"].values())
         table.add_row(name, *("" if nats is None else f"{nats:.3f}" for nats in told))
@@ -134,51 +133,3 @@ def print_losses(result: dict[str, Any], console: Console) -> None:
         console.print(
             f"{name}: weighted by {one['objective']}, {one['effective_samples']:.1f} effective samples", highlight=False
         )
-
-
-def print_syntax(result: dict[str, Any], console: Console) -> None:
-    """Prints a result of ``syntax``: rates, kinds of errors, and what holds while denoising."""
-    table = _table("Programs", ("", "share", "of"))
-    for key, name in (("parses", "parse (tree-sitter)"), ("compiles", f"compile (CPython {result['python']})")):
-        table.add_row(name, with_interval(result[key]), f"{result[key]['of']:,}")
-    table.add_row("no program found", "", f"{result['num_empty']:,}")
-    if result["denoising"] is not None:
-        denoising = result["denoising"]
-        table.add_row("decided part holds, by step", with_interval(denoising["steps"]), f"{denoising['steps']['of']:,}")
-        for name, share in denoising["by_progress"].items():
-            table.add_row(f"  steps {name}", with_interval(share), f"{share['of']:,}")
-    console.print(table)
-    for key, title in (("tree_errors", "tree-sitter's errors"), ("compile_errors", "CPython's errors")):
-        errors = result[key]
-        if not errors:
-            continue
-        listed = _table(title, ("", "programs", "times"))
-        for kind, counts in list(errors.items())[:ERRORS_SHOWN]:
-            listed.add_row(Text(visible(kind)), f"{counts['programs']:,}", f"{counts['times']:,}")
-        if len(errors) > ERRORS_SHOWN:
-            listed.add_row(f"{len(errors) - ERRORS_SHOWN} more kinds", "", "")
-        console.print(listed)
-
-
-def _table(title: str, header: Sequence[str]) -> Table:
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for place, name in enumerate(header):
-        longest = max(map(len, name.split("\n")))
-        table.add_column(name, justify="right" if place else "left", min_width=longest if place else None)
-    return table
-
-
-def percent(share: dict[str, Any]) -> str:
-    """A share in percent; ``-`` for none."""
-    return "-" if share["value"] is None else f"{100 * share['value']:.1f} %"
-
-
-def with_interval(share: dict[str, Any], *, is_mean: bool = False) -> str:
-    """A share in percent, or a mean, with its interval of 95 %."""
-    if share["value"] is None:
-        return "-"
-    scale, digits = (1.0, 2) if is_mean else (100.0, 1)
-    middle = f"{scale * share['value']:.{digits}f}" + ("" if is_mean else " %")
-    if share["low"] is None:
-        return middle
-    return f"{middle} [{scale * share['low']:.{digits}f}, {scale * share['high']:.{digits}f}]"

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from syntaxdiff.eval.benchmarks.compare import compare
-from syntaxdiff.eval.benchmarks.effect import told_generation
 from syntaxdiff.eval.benchmarks.results import Sample
 from syntaxdiff.eval.benchmarks.score import warnings_of
+from syntaxdiff.eval.inference.effect import told_generation
 from syntaxdiff.eval.report.charts import Point, Series, interval_chart
 from syntaxdiff.eval.report.findings import Benchmark
 from syntaxdiff.eval.report.markup import (

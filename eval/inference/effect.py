@@ -2,21 +2,21 @@
 
 A setting without effect is None in results: the block length of an autoregressive model, the threshold of a fixed schedule. The
 same rule reads results of earlier versions, which kept all settings as they were asked for. What each kind of model uses is in
-inference's abilities.py.
+abilities.py.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from syntaxdiff.eval.inference.abilities import ABILITIES, CAUSAL, DENOISING, DENOISING_OPTIONS
-from syntaxdiff.eval.problems.problem import INFILLING
+from syntaxdiff.eval.problems.names import INFILLING
 from syntaxdiff.pipeline.errors import SettingsError
 
 REFERENCE = "reference"  # stands for a kind of model in results of the benchmark's own solutions
 _REFERENCE_OPTIONS: tuple[str, ...] = (
     *("gen_length", "temperature", "forbid_eos", "seed", "batch_size"),
     *DENOISING_OPTIONS,
-    *("prompt", "likelihood_samples", "hole_tokens", "device", "dtype", "kind", "mask_token"),
+    *("preset", "likelihood_samples", "hole_tokens", "device", "dtype", "kind", "mask_token"),
 )
 
 
@@ -35,7 +35,7 @@ def effective(generation: Mapping[str, Any], kind: str, *, is_infilling: bool = 
 
     Args:
         generation: fields of GenerationConfig as plain values, of this version or an earlier one
-        kind: of checkpoint.KINDS
+        kind: of config.KINDS
     """
     choices = _Choices(**{name: generation.get(name) for name in _Choices._fields})
     without = ABILITIES.get(kind, DENOISING).without_effect(choices, is_infilling=is_infilling)
@@ -106,7 +106,7 @@ def refuse_without_effect(
 
     Args:
         given: options that a person gave, by their names as parameters
-        kind: of checkpoint.KINDS, or REFERENCE
+        kind: of config.KINDS, or REFERENCE
         temperature: of sampling: an autoregressive model samples one answer at a time
         used: options that the command itself uses
 
