@@ -42,9 +42,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from syntaxdiff.pipeline.shard import LanguageKinds, Region, SampleRow, TokenIds
 from syntaxdiff.pipeline.syntax.spans import nesting
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, Plan, corrupt, plan
+from syntaxdiff.train.corruption.config import STRATEGIES, CorruptionConfig
+from syntaxdiff.train.corruption.corrupt import Plan, corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.strategies import STRATEGIES
 from syntaxdiff.train.data.batch import Batch, collate
 
 PACKAGES = ("torch", "transformers", "numpy", "numba")

@@ -33,11 +33,11 @@ from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import RowError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, TokenIds, iter_shard, read_manifest
 from syntaxdiff.pipeline.sources.snippets import module_name, snippet_rows, stdlib_files
-from syntaxdiff.train.corruption.corrupt import Corrupted, CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import STRATEGIES, CorruptionConfig, OperatorShares
+from syntaxdiff.train.corruption.corrupt import Corrupted, corrupt, plan
 from syntaxdiff.train.corruption.leaves import leaf_tables
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.operators import LeafTables, Operator, OperatorShares
-from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.corruption.operators import LeafTables, Operator
 from syntaxdiff.train.data.batch import Batch, check_row, collate
 
 PACKAGES = ("torch", "numpy", "tree-sitter", "tree-sitter-python", "tokenizers")

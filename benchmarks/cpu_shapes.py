@@ -28,7 +28,7 @@ from step_variants import PlainEngine, Setup, train_step
 from train_step import built_shards
 
 from syntaxdiff.train.data.batch import shape_multiple
-from syntaxdiff.train.model.presets import PRESETS
+from syntaxdiff.train.model.sizes import PRESETS
 
 PLACES = ("step_variants.shape_multiple", "syntaxdiff.train.model.denoiser.shape_multiple")  # the loader's batches, the head
 

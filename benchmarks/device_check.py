@@ -48,13 +48,13 @@ from train_step import FULL, LEAST_OF_LOSS_MEMORY, LLADA_VOCABULARY, OURS, SCORE
 
 from syntaxdiff.eval.inference.answer import in_order
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.language_model import LanguageModel
 from syntaxdiff.pipeline.shard import read_manifest
 from syntaxdiff.train.deepspeed_json.config import read_json
 from syntaxdiff.train.engine.memory import GIB, estimate
 from syntaxdiff.train.model.denoiser import Inputs
-from syntaxdiff.train.model.presets import PRESETS
+from syntaxdiff.train.model.sizes import PRESETS
 from syntaxdiff.train.model.start import count_parameters, read_config
 
 PACKAGES = ("torch", "transformers", "deepspeed", "numpy")

@@ -14,12 +14,11 @@ from corruption import IDS, KINDS, LANGUAGES, gpu_figures, random_row, where_it_
 from device_runs import Runs
 
 from syntaxdiff.pipeline.shard import Region, SampleRow, TokenIds, read_manifest
-from syntaxdiff.train.corruption.corrupt import Corrupted, CorruptionConfig, Plan, corrupt, plan
+from syntaxdiff.train.corruption.config import OBJECTIVES, SPAN_STRATEGIES, STRATEGIES, CorruptionConfig, OperatorShares
+from syntaxdiff.train.corruption.corrupt import Corrupted, Plan, corrupt, plan
 from syntaxdiff.train.corruption.leaves import leaf_tables
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.objective import OBJECTIVES
-from syntaxdiff.train.corruption.operators import LeafTables, OperatorShares
-from syntaxdiff.train.corruption.strategies import SPAN_STRATEGIES, STRATEGIES
+from syntaxdiff.train.corruption.operators import LeafTables
 from syntaxdiff.train.data.batch import Batch, collate
 from syntaxdiff.train.data.loader import read_split
 

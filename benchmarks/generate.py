@@ -30,12 +30,13 @@ from report import machine, plain, print_machine, print_table, verdict
 
 from syntaxdiff.eval.inference.answer import Answer, in_order
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.language_model import LanguageModel
 from syntaxdiff.eval.inference.repair import find_faults
 from syntaxdiff.eval.syntax.check import program_in
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
-from syntaxdiff.pipeline.shard import SPLITS, Region, iter_shard, read_manifest
+from syntaxdiff.pipeline.shard import Region, iter_shard, read_manifest
+from syntaxdiff.pipeline.splits import SPLITS
 
 PLAIN = "plain rule"
 AIMED = "threshold, dual cache"

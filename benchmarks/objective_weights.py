@@ -25,9 +25,9 @@ from report import machine, print_machine
 
 from syntaxdiff.pipeline.errors import ShardError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_shard, read_manifest
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
-from syntaxdiff.train.corruption.noise import Curriculum, Noise, noise_levels
-from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.corruption.config import STRATEGIES, CorruptionConfig, Curriculum
+from syntaxdiff.train.corruption.corrupt import corrupt, plan
+from syntaxdiff.train.corruption.noise import Noise, noise_levels
 from syntaxdiff.train.data.batch import collate
 from syntaxdiff.train.monitor.validation import SEED, sample_rates
 

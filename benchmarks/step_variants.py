@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Manifest, read_manifest
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.config import CorruptionConfig, Curriculum
 from syntaxdiff.train.corruption.leaves import leaf_tables
-from syntaxdiff.train.corruption.noise import Curriculum, Noise, noise_levels
+from syntaxdiff.train.corruption.noise import Noise, noise_levels
 from syntaxdiff.train.corruption.operators import LeafTables
 from syntaxdiff.train.data.batch import shape_multiple
 from syntaxdiff.train.data.loader import GlobalBatch, LoaderConfig, MicroBatch, SampleStream

@@ -50,11 +50,12 @@ from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SyntaxdiffError
 from syntaxdiff.pipeline.shard import Manifest, read_manifest
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import CorruptionConfig
+from syntaxdiff.train.corruption.corrupt import corrupt, plan
 from syntaxdiff.train.data.batch import collate
 from syntaxdiff.train.data.loader import GlobalBatch, MicroBatch, read_split, with_end_tokens
 from syntaxdiff.train.model.denoiser import Denoiser
-from syntaxdiff.train.model.presets import PRESETS
+from syntaxdiff.train.model.sizes import PRESETS
 
 PACKAGES = ("torch", "transformers", "deepspeed", "pyarrow", "numpy")
 LLADA_VOCABULARY = 126_464

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 from report import machine, plain, print_machine, print_table, verdict
 
-from syntaxdiff.pipeline.shard import SPLITS, read_manifest
+from syntaxdiff.pipeline.shard import read_manifest
+from syntaxdiff.pipeline.splits import SPLITS
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = ROOT.parent / "shared" / "data" / "programs" / "leetcode-train.jsonl.gz"

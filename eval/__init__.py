@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from syntaxdiff.eval.benchmarks.config import EvaluationConfig as EvaluationConfig
     from syntaxdiff.eval.benchmarks.evaluate import evaluate as evaluate
     from syntaxdiff.eval.inference.checkpoint import load_checkpoint as load_checkpoint
-    from syntaxdiff.eval.inference.generation import GenerationConfig as GenerationConfig
+    from syntaxdiff.eval.inference.config import GenerationConfig as GenerationConfig
     from syntaxdiff.eval.problems.problem import Problem as Problem
     from syntaxdiff.eval.problems.problem import read_problems as read_problems
     from syntaxdiff.eval.prompting.programs import generate as generate

@@ -24,7 +24,6 @@ from syntaxdiff.pipeline.rows.record import RecordReader
 from syntaxdiff.pipeline.shard import (
     MANIFEST,
     REJECTS,
-    SPLITS,
     TOKENIZER,
     WORK_FOLDER,
     Manifest,
@@ -37,17 +36,12 @@ from syntaxdiff.pipeline.sources.hub import HubDataset, HubOptions, SavedDataset
 from syntaxdiff.pipeline.sources.questions import QuestionBook
 from syntaxdiff.pipeline.sources.source import open_source
 from syntaxdiff.pipeline.sources.units import Source
+from syntaxdiff.pipeline.splits import SPLITS
 from syntaxdiff.pipeline.syntax.grammar import load_grammar
 from syntaxdiff.pipeline.tokens.codec import Codec
+from syntaxdiff.pipeline.tokens.names import trained_size
 from syntaxdiff.pipeline.tokens.template import Template, read_template
-from syntaxdiff.pipeline.tokens.tokenizer import (
-    HubTokenizer,
-    copy_tokenizer,
-    load_tokenizer,
-    save_tokenizer,
-    train_tokenizer,
-    trained_size,
-)
+from syntaxdiff.pipeline.tokens.tokenizer import HubTokenizer, copy_tokenizer, load_tokenizer, save_tokenizer, train_tokenizer
 
 ASSEMBLY_SETTINGS = frozenset({"validation_size", "shard_rows"})  # decide nothing about the parts
 TRAINING_TEXT_BYTES = 64 << 20  # of all sources together, for `train:SIZE`

@@ -1,25 +1,17 @@
-"""Settings of a build, checked before anything is read or written."""
+"""Settings of a build, checked before anything is read or written. Read without pyarrow and tree-sitter."""
 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.options import check_options, option
 from syntaxdiff.pipeline.rows.fields import Fields
 from syntaxdiff.pipeline.rows.grouping import Grouping
-from syntaxdiff.pipeline.syntax.grammar import LANGUAGES
-from syntaxdiff.pipeline.tokens.bpe import ENGINES
-from syntaxdiff.pipeline.tokens.tokenizer import DEFAULT_TOKENIZER, trained_size
+from syntaxdiff.pipeline.syntax.languages import LANGUAGES, language_of_fence
+from syntaxdiff.pipeline.tokens.names import DEFAULT_TOKENIZER, ENGINES, trained_size
 
 OVERLENGTH = ("drop", "trim-reasoning")
-_RANGES = {
-    "max_length": (16, 1 << 20),
-    "shard_rows": (1, 1 << 20),
-    "workers": (1, 1 << 10),
-    "limit": (1, 1 << 40),
-    "validation_size": (0, 1 << 40),
-    "seed": (0, (1 << 63) - 1),
-}
 
 
 def _dashed(name: str) -> str:
@@ -34,6 +26,12 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
+def _languages(text: str) -> tuple[str, ...]:
+    """Languages of a list with commas, each by its name or by a tag of its fences."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return tuple(language_of_fence(name) or name for name in names)
+
+
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -41,49 +39,69 @@ def usable_cores() -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildConfig:
-    """Settings of a build; the names are those of the command line's options.
+    """Settings of a build; the fields are explained by their options.
 
     Raises:
         SettingsError: a value that cannot be, or two that contradict
     """
 
-    src: tuple[str, ...]
-    out: Path = Path("data")
-    subset: str | None = None
-    split: str | None = None
-    revision: str | None = None
+    src: tuple[str, ...] = option("Hub name, file, folder, glob, or `stdlib`. Repeatable.")
+    out: Path = option("Folder of the shards.", Path("data"))
+    subset: str | None = option(
+        "Subset (configuration) of a data set on the hub.", None, default_text="split_0 for nvidia/OpenCodeReasoning"
+    )
+    split: str | None = option("Split on the hub, or several: `python,cpp`.", None, default_text="train, else all")
+    revision: str | None = option("Branch, tag or commit on the hub.", None)
     fields: Fields = field(default_factory=Fields)
-    questions: str | None = None
-    allow_missing_prompt: bool = False
-    tokenizer: str = DEFAULT_TOKENIZER
-    mask_token: str | None = None
-    engine: str = "auto"
-    languages: tuple[str, ...] = LANGUAGES
-    max_length: int = 4096
-    overlength: str = "drop"
-    limit: int | None = None
-    validation_size: int | None = None
-    shard_rows: int = 4096
-    seed: int = 0
-    group_fields: tuple[str, ...] = ()
-    group_by_folder: bool = False
-    ignore_solution: bool = False
-    workers: int = field(default_factory=usable_cores)
+    questions: str | None = option(
+        "Where OpenCodeReasoning's statements that are `-` are fetched: `hub`, or a folder with taco/, apps/, …", None
+    )
+    allow_missing_prompt: bool = option("Keep rows whose statement cannot be had, without prompt.", False)
+    tokenizer: str = option("Hub name, local folder, or train:SIZE.", DEFAULT_TOKENIZER)
+    mask_token: str | None = option(
+        "Text of the mask token, added where it is new.",
+        None,
+        default_text="the tokenizer's own or a known one, else <|mask|>",
+    )
+    engine: str = option("BPE engine: a matter of speed, the ids are the same.", "auto", choices=ENGINES)
+    languages: tuple[str, ...] = option(
+        "Languages to keep. Rows that do not name theirs are taken for the first.",
+        LANGUAGES,
+        choices=LANGUAGES,
+        parse=_languages,
+        metavar="TEXT",
+        default_text=",".join(LANGUAGES),
+    )
+    max_length: int = option("Maximum number of tokens of a sample.", 4096, minimum=16, maximum=1 << 20)
+    overlength: str = option("Longer rows: drop them, or cut the middle of their reasoning.", "drop", choices=OVERLENGTH)
+    limit: int | None = option("Number of samples to come out, both splits together.", None, minimum=1, maximum=1 << 40)
+    validation_size: int | None = option(
+        "Problems held out: one sample of each validates, their others are left out.",
+        None,
+        minimum=0,
+        maximum=1 << 40,
+        default_text="1000, or 1 in 20",
+    )
+    shard_rows: int = option("Samples of a shard.", 4096, minimum=1, maximum=1 << 20)
+    seed: int = option("Chooses the validation problems.", 0, minimum=0, maximum=(1 << 63) - 1)
+    group_fields: tuple[str, ...] = option(
+        "Field with the id of a problem: its samples are on one side of the split. Repeatable; `none`: only statements.",
+        (),
+        flag="group-field",
+        default_text="problem_id, question_id, task_id, slug, … where values repeat",
+    )
+    group_by_folder: bool = option("Samples whose files share a folder are on one side of the split.", False)
+    ignore_solution: bool = option(
+        "Find the program of a response by its fence, also where the row has it as `solution`.", False
+    )
+    workers: int = option("Processes.", default_factory=usable_cores, minimum=1, maximum=1 << 10, default_text="one per core")
 
     def __post_init__(self) -> None:
         if not self.src:
             raise SettingsError("no --src was given: a hub name, a file, folder or glob, or `stdlib`")
-        unknown = [language for language in self.languages if language not in LANGUAGES]
-        if unknown or not self.languages:
-            raise SettingsError(f"--languages {','.join(self.languages)}: choose from {', '.join(LANGUAGES)}")
-        if self.overlength not in OVERLENGTH:
-            raise SettingsError(f"--overlength {self.overlength}: choose one of {', '.join(OVERLENGTH)}")
-        if self.engine not in ENGINES:
-            raise SettingsError(f"--engine {self.engine}: choose one of {', '.join(ENGINES)}")
-        for name, (smallest, largest) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not smallest <= value <= largest:
-                raise SettingsError(f"--{_dashed(name)} {value}: from {smallest} to {largest}")
+        if not self.languages:
+            raise SettingsError(f"--languages is empty: choose from {', '.join(LANGUAGES)}")
+        check_options(self)
         texts = {**vars(self), **{f"{name}_field": value for name, value in vars(self.fields).items()}}
         for name, text in texts.items():
             if isinstance(text, str) and (not text or not _is_utf8(text)):

@@ -25,13 +25,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from syntaxdiff.pipeline.errors import SettingsError, ShardError, StorageError
+from syntaxdiff.pipeline.splits import SPLITS as SPLITS
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 REJECTS = "rejects.parquet"
 TOKENIZER = "tokenizer"
 WORK_FOLDER = ".build"  # of a build that is not complete
-SPLITS = ("train", "validation")
 ROWS_PER_GROUP = 128  # 64 to 256 rows cost nothing against one large group, and make shuffling fine
 
 

@@ -18,6 +18,14 @@ COMMANDS = {"syntaxdiff-prep": prep_main, "syntaxdiff-eval": eval_main}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+def commands_of(program: str) -> dict[str, click.Command]:
+    """All commands of a program by name."""
+    main = COMMANDS[program]
+    context = click.Context(main)
+    found = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
+
+
 def options_of(command: click.Command) -> set[str]:
     """All long options of a command."""
     return {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
@@ -28,7 +36,7 @@ def test_commands_and_options_exist(document: Path) -> None:
     """Every command in a document exists, with every option written there."""
     text = document.read_text(encoding="utf-8").replace("\\\n", " ")
     for program, name, arguments in re.findall(r"(syntaxdiff-(?:prep|eval)) (\w+)([^\n`]*)", text):
-        commands = COMMANDS[program].commands
+        commands = commands_of(program)
         assert name in commands, name
         given = set(re.findall(r"(?<!\S)(--[a-z-]+)", arguments.split("#")[0]))
         assert given <= options_of(commands[name]), given - options_of(commands[name])
@@ -57,10 +65,10 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_every_option_is_explained() -> None:
     """``--help`` says something of every option, and every option of ``build`` is in the documents or speaks for itself."""
-    for command in [command for main in COMMANDS.values() for command in main.commands.values()]:
+    for command in [command for program in COMMANDS for command in commands_of(program).values()]:
         for parameter in command.params:
-            if isinstance(parameter, click.Option) and parameter.name not in ("split", "out"):
-                assert parameter.help, f"{command.name} {parameter.name}"
+            text = parameter.help if isinstance(parameter, click.Option) else getattr(parameter, "text", None)
+            assert text, f"{command.name} {parameter.name}"
 
 
 def test_every_reason_for_a_reject_is_in_the_table() -> None:

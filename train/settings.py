@@ -7,24 +7,24 @@ import argparse
 import dataclasses
 import json
 import tomllib
-import types
-import typing
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
-from syntaxdiff.train.corruption.noise import CURRICULA, Curriculum
-from syntaxdiff.train.corruption.objective import OBJECTIVES, VALIDATION_OBJECTIVES, default_objective
-from syntaxdiff.train.corruption.operators import OperatorShares
-from syntaxdiff.train.corruption.strategies import STRATEGIES
-from syntaxdiff.train.deepspeed_json.config import AUTO_HELP
-from syntaxdiff.train.deepspeed_json.starter import STARTER
-from syntaxdiff.train.model.presets import PRESETS
+from syntaxdiff.pipeline.options import check_options, flag_of, kind_of, option, options_of
+from syntaxdiff.train.corruption.config import (
+    CURRICULA,
+    OBJECTIVES,
+    STRATEGIES,
+    VALIDATION_OBJECTIVES,
+    CorruptionConfig,
+    Curriculum,
+    OperatorShares,
+    default_objective,
+)
+from syntaxdiff.train.deepspeed_json.help import AUTO_HELP, STARTER
+from syntaxdiff.train.model.sizes import PRESETS
 
 LAYOUTS = ("llama", "llada")
 BEST_BY = ("random", "strategy")
@@ -32,104 +32,104 @@ DEFAULT = "default"
 _BEFORE = {"best_by": "strategy", "validation_objective": "inverse-rate"}  # of runs older than the options
 
 
-def _option(group: str, text: str, default: Any, *, choices: Sequence[str] | None = None) -> Any:
-    return field(default=default, metadata={"group": group, "help": text, "choices": choices})
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a run is asked to do; every field is a long option of the same name."""
 
-    data: str = _option("data", "folder of shards", "data")
-    out: str = _option("data", "folder that receives checkpoints, metrics and the model", "out")
-    max_length: int | None = _option("data", "most tokens of a sample [the shards' own]", None)
-    window_rows: int = _option("data", "rows that are shuffled among each other", 2048)
-    group_by_length: bool = _option("data", "put samples of like length into one micro-batch", False)
-    pack: bool = _option("data", "put several samples of a micro-batch into one sequence, without attention across them", False)
-    eos_pad: int = _option("data", "append a random number of up to N end tokens to each sample", 0)
-
-    model: str | None = _option(
-        "model",
-        f"preset ({', '.join(PRESETS)}), folder, or hub name [LLaDA-8B-Instruct for shards with its tokenizer, else tiny]",
-        None,
+    data: str = option("folder of shards", "data", section="data")
+    out: str = option("folder that receives checkpoints, metrics and the model", "out", section="data")
+    max_length: int | None = option("most tokens of a sample", None, section="data", minimum=1, default_text="the shards' own")
+    window_rows: int = option("rows that are shuffled among each other", 2048, section="data", minimum=1)
+    group_by_length: bool = option("put samples of like length into one micro-batch", False, section="data")
+    pack: bool = option(
+        "put several samples of a micro-batch into one sequence, without attention across them", False, section="data"
     )
-    init_from: str | None = _option("model", "start from the weights of this exported model, with a fresh optimizer", None)
-    shift: bool = _option("model", "position i - 1 predicts token i, for models trained so (Dream)", False)
-    timestep_embedding: bool = _option("model", "add a learned embedding of the mask rate", False)
-    activation_checkpointing: bool = _option(
-        "model", "compute activations again in backward: less memory, a third slower", False
-    )
-    lora_rank: int = _option("model", "train low-rank adapters of this rank instead of all weights", 0)
-    lora_alpha: float = _option("model", "scale of the adapters [twice the rank]", 0.0)
+    eos_pad: int = option("append a random number of up to N end tokens to each sample", 0, section="data", minimum=0)
 
-    strategy: str = _option("corruption", "how code is masked", "ast-span", choices=STRATEGIES)
-    objective: str | None = _option(
-        "corruption",
-        "what is scored, with which weights [region-share for ast-span and random-matched, whose marginals are unknown; "
-        "else inverse-rate]",
+    model: str | None = option(
+        f"preset ({', '.join(PRESETS)}), folder, or hub name",
         None,
+        section="model",
+        default_text="LLaDA-8B-Instruct for shards with its tokenizer, else tiny",
+    )
+    init_from: str | None = option(
+        "start from the weights of this exported model, with a fresh optimizer", None, section="model"
+    )
+    shift: bool = option("position i - 1 predicts token i, for models trained so (Dream)", False, section="model")
+    timestep_embedding: bool = option("add a learned embedding of the mask rate", False, section="model")
+    activation_checkpointing: bool = option(
+        "compute activations again in backward: less memory, a third slower", False, section="model"
+    )
+    lora_rank: int = option("train low-rank adapters of this rank instead of all weights", 0, section="model", minimum=0)
+    lora_alpha: float = option("scale of the adapters", 0.0, section="model", default_text="twice the rank")
+
+    strategy: str = option("how code is masked", "ast-span", section="corruption", choices=STRATEGIES)
+    objective: str | None = option(
+        "what is scored, with which weights",
+        None,
+        section="corruption",
         choices=OBJECTIVES,
+        default_text="region-share for ast-span and random-matched, whose marginals are unknown; else inverse-rate",
     )
-    max_span_share: float = _option("corruption", "leave out spans longer than this share of the code", 1.0)
-    curriculum: str = _option("corruption", "how the ceiling of the mask rate moves", "low-noise-first", choices=CURRICULA)
-    low_ceiling: float = _option("corruption", "the ceiling where there is least noise", 0.2)
-    drop: float = _option("corruption", "share of subtrees whose tokens become padding", 0.0)
-    shuffle: float = _option("corruption", "share in which sibling subtrees of equal length change places", 0.0)
-    relabel: float = _option("corruption", "share replaced by others of the same kind, arity and length", 0.0)
-    placeholder: float = _option("corruption", "share whose names and literals become fillers", 0.0)
-
-    epochs: float = _option("length", "passes over the data", 1.0)
-    max_steps: int | None = _option("length", "optimizer steps, instead of epochs", None)
-    seed: int = _option("length", "of weights, order, noise and masks", 0)
-    learning_rate: float | None = _option("length", "peak [5e-5 for pretrained weights, a preset's own]", None)
-    warmup_share: float = _option("length", "share of the steps that warm up", 0.1)
-    micro_batch: int | None = _option("length", "samples of a forward pass, where the JSON says auto", None)
-    accumulation: int | None = _option("length", "forward passes of a step, where the JSON says auto", None)
-
-    validate_every: int = _option("validation", "steps between validations; 0: only at the end", 50)
-    validation_samples: int | None = _option(
-        "validation", "samples of the validation split that are used [1000, or fewer: a tenth of the cost of training]", None
+    max_span_share: float = option("leave out spans longer than this share of the code", 1.0, section="corruption")
+    curriculum: str = option(
+        "how the ceiling of the mask rate moves", "low-noise-first", section="corruption", choices=CURRICULA
     )
-    validation_objective: str | None = _option(
-        "validation",
-        "weights of the validation loss; `default`: of each strategy its own default objective [default]",
+    low_ceiling: float = option("the ceiling where there is least noise", 0.2, section="corruption")
+    drop: float = option("share of subtrees whose tokens become padding", 0.0, section="corruption")
+    shuffle: float = option("share in which sibling subtrees of equal length change places", 0.0, section="corruption")
+    relabel: float = option("share replaced by others of the same kind, arity and length", 0.0, section="corruption")
+    placeholder: float = option("share whose names and literals become fillers", 0.0, section="corruption")
+
+    epochs: float = option("passes over the data", 1.0, section="length", above=0)
+    max_steps: int | None = option("optimizer steps, instead of epochs", None, section="length", minimum=1)
+    seed: int = option("of weights, order, noise and masks", 0, section="length")
+    learning_rate: float | None = option(
+        "peak", None, section="length", default_text="5e-5 for pretrained weights, a preset's own"
+    )
+    warmup_share: float = option("share of the steps that warm up", 0.1, section="length", minimum=0, below=1)
+    micro_batch: int | None = option("samples of a forward pass, where the JSON says auto", None, section="length", minimum=1)
+    accumulation: int | None = option("forward passes of a step, where the JSON says auto", None, section="length", minimum=1)
+
+    validate_every: int = option("steps between validations; 0: only at the end", 50, section="validation", minimum=0)
+    validation_samples: int | None = option(
+        "samples of the validation split that are used",
         None,
+        section="validation",
+        minimum=0,
+        default_text="1000, or fewer: a tenth of the cost of training",
+    )
+    validation_objective: str | None = option(
+        "weights of the validation loss; `default`: of each strategy its own default objective",
+        None,
+        section="validation",
         choices=(DEFAULT, *VALIDATION_OBJECTIVES),
+        default_text="default",
     )
-    best_by: str | None = _option(
-        "validation",
-        "masks whose validation loss chooses the best checkpoint and stops early: uniform, or those of --strategy [random]",
+    best_by: str | None = option(
+        "masks whose validation loss chooses the best checkpoint and stops early: uniform, or those of --strategy",
         None,
+        section="validation",
         choices=BEST_BY,
+        default_text="random",
     )
-    patience: int = _option("validation", "stop after so many validations without improvement; 0: never", 5)
-    sample_every: int = _option("validation", "steps between previews: a program restored, and one written; 0: never", 200)
-    log_every: int = _option("validation", "steps between printed lines where there is no terminal for a bar; 0: never", 10)
+    patience: int = option("stop after so many validations without improvement; 0: never", 5, section="validation", minimum=0)
+    sample_every: int = option(
+        "steps between previews: a program restored, and one written; 0: never", 200, section="validation", minimum=0
+    )
+    log_every: int = option(
+        "steps between printed lines where there is no terminal for a bar; 0: never", 10, section="validation", minimum=0
+    )
 
-    save_every: int = _option("checkpoints", "steps between checkpoints; 0: only at the end", 200)
-    keep: int = _option("checkpoints", "newest checkpoints that are kept, besides the best", 2)
-    resume: str = _option(
-        "checkpoints", "`auto`: go on from the newest whole checkpoint; `never`; or a checkpoint's folder", "auto"
+    save_every: int = option("steps between checkpoints; 0: only at the end", 200, section="checkpoints", minimum=0)
+    keep: int = option("newest checkpoints that are kept, besides the best", 2, section="checkpoints", minimum=1)
+    resume: str = option(
+        "`auto`: go on from the newest whole checkpoint; `never`; or a checkpoint's folder", "auto", section="checkpoints"
     )
-    export_layout: str = _option("checkpoints", "names of the exported tensors", "llama", choices=LAYOUTS)
+    export_layout: str = option("names of the exported tensors", "llama", section="checkpoints", choices=LAYOUTS)
 
     def __post_init__(self) -> None:
-        for entry in dataclasses.fields(self):
-            value, choices = getattr(self, entry.name), entry.metadata["choices"]
-            if choices and value is not None and value not in choices:
-                raise SettingsError(f"{_flag(entry.name)} {value}: choose from {', '.join(choices)}")
-        at_least_one = ("window_rows", "keep", "max_length", "max_steps", "micro_batch", "accumulation")
-        every = ("validate_every", "sample_every", "log_every", "save_every")
-        counts = ("eos_pad", "lora_rank", "validation_samples", "patience", *every)
-        for name in (*at_least_one, *counts):
-            value = getattr(self, name)
-            least = 1 if name in at_least_one else 0
-            if value is not None and value < least:
-                raise SettingsError(f"{_flag(name)} {value} must be at least {least}")
-        if self.epochs <= 0:
-            raise SettingsError(f"--epochs {self.epochs} must be more than 0")
-        if not 0 <= self.warmup_share < 1:
-            raise SettingsError(f"--warmup-share {self.warmup_share} is not in [0, 1)")
+        check_options(self)
         if self.init_from and self.model:
             raise SettingsError("--init-from and --model both say where to start: leave one out")
         if self.export_layout == "llada" and self.timestep_embedding:
@@ -156,8 +156,8 @@ class Settings:
     def kept(self, earlier: dict[str, Any]) -> list[str]:
         """Options that were not given, and have another value by the checkpoint than in a run that begins."""
         begun, resumed = self.settled(None), self.settled(earlier)
-        names = [entry.name for entry in dataclasses.fields(self) if getattr(begun, entry.name) != getattr(resumed, entry.name)]
-        return [f"{_flag(name)} {getattr(resumed, name)}" for name in names]
+        entries = [entry for entry in dataclasses.fields(self) if getattr(begun, entry.name) != getattr(resumed, entry.name)]
+        return [f"{flag_of(entry)} {getattr(resumed, entry.name)}" for entry in entries]
 
     @property
     def judge(self) -> str:
@@ -190,17 +190,6 @@ def completed(stored: dict[str, Any]) -> dict[str, Any]:
     return {entry.name: entry.default for entry in dataclasses.fields(Settings)} | _BEFORE | stored
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _plain_type(annotation: Any) -> type:
-    """The type of a field, without None."""
-    if isinstance(annotation, types.UnionType):
-        annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
-    return annotation  # type: ignore[no-any-return]
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line: every field of Settings, grouped, and what only the command knows."""
     made = argparse.ArgumentParser(
@@ -220,22 +209,20 @@ def parser() -> argparse.ArgumentParser:
         "--config", metavar="FILE", help="YAML or TOML with the same names as these options; options go before it"
     )
     made.add_argument("--local_rank", type=int, default=-1, help=argparse.SUPPRESS)  # the launcher's
-    annotations = typing.get_type_hints(Settings)
     groups: dict[str, Any] = {}
-    for entry in dataclasses.fields(Settings):
-        name = entry.metadata["group"]
-        if name not in groups:
-            groups[name] = made.add_argument_group(name)
-        group = groups[name]
-        kind, text = _plain_type(annotations[entry.name]), entry.metadata["help"].replace("%", "%%")
+    for entry, declared in options_of(Settings):
+        if declared.section not in groups:
+            groups[declared.section] = made.add_argument_group(declared.section)
+        group, kind = groups[declared.section], kind_of(entry.type)
+        shown = declared.default_text or ("" if kind is bool or entry.default is None else str(entry.default))
+        text = f"{declared.help} [{shown}]" if shown else declared.help
+        settings: dict[str, Any] = {"default": None, "help": text.replace("%", "%%")}
         if kind is bool:
-            group.add_argument(_flag(entry.name), action=argparse.BooleanOptionalAction, default=None, help=text)
+            group.add_argument(flag_of(entry), action=argparse.BooleanOptionalAction, **settings)
             continue
-        if entry.default is not None:
-            text += f" [{entry.default}]"
-        choices = entry.metadata["choices"]
-        metavar = {int: "N", float: "X", str: "NAME"}[kind] if choices is None else None
-        group.add_argument(_flag(entry.name), type=kind, default=None, choices=choices, metavar=metavar, help=text)
+        if declared.choices is None:
+            settings["metavar"] = {int: "N", float: "X", str: "NAME"}[kind]
+        group.add_argument(flag_of(entry), type=kind, choices=declared.choices, **settings)
     return made
 
 
@@ -252,6 +239,8 @@ def read_settings(given: argparse.Namespace) -> Settings:
 
 
 def _from_file(path: Path) -> dict[str, Any]:
+    import yaml  # --help does not wait for it
+
     try:
         text = path.read_text("utf-8")
         loaded = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
@@ -259,13 +248,13 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"--config {path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(loaded, dict):
         raise SettingsError(f"--config {path} must hold names and values")
-    annotations = typing.get_type_hints(Settings)
+    kinds = {entry.name: entry.type for entry in dataclasses.fields(Settings)}
     values = {}
     for key, value in loaded.items():
         name = str(key).replace("-", "_")
-        if name not in annotations:
+        if name not in kinds:
             raise SettingsError(f"--config {path} has {key!r}, which is no option: see --help")
-        kind = _plain_type(annotations[name])
+        kind = kind_of(kinds[name])
         whole = float(value) if kind is float and isinstance(value, int) and not isinstance(value, bool) else value
         if whole is not None and type(whole) is not kind:
             raise SettingsError(f"--config {path}: {key} must be {kind.__name__}, not {value!r}")

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from syntaxdiff.pipeline.shard import TokenIds
-from syntaxdiff.train.corruption.corrupt import Corrupted, CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import CorruptionConfig
+from syntaxdiff.train.corruption.corrupt import Corrupted, corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.corruption.operators import LeafTables
 from syntaxdiff.train.data.batch import Batch, copied, rounded_up, shape_multiple

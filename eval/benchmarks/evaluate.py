@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
-from syntaxdiff.eval.benchmarks.effect import REFERENCE, refuse_without_effect
 from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults
 from syntaxdiff.eval.benchmarks.results import ResultsFolder, refuse_other_results
 from syntaxdiff.eval.benchmarks.settings import EvaluationSettings, ProblemSettings
 from syntaxdiff.eval.benchmarks.solver import ModelAnswers, References
 from syntaxdiff.eval.benchmarks.summary import summarize
 from syntaxdiff.eval.inference.checkpoint import Unloaded, open_checkpoint
+from syntaxdiff.eval.inference.effect import REFERENCE, refuse_without_effect
 from syntaxdiff.eval.outputs import check_folder
-from syntaxdiff.eval.problems.problem import DEFAULT_MBPP_SPLIT, INFILLING, Problem, read_problems
+from syntaxdiff.eval.problems.names import DEFAULT_MBPP_SPLIT, INFILLING
+from syntaxdiff.eval.problems.problem import Problem, read_problems
 from syntaxdiff.eval.progress import OnProgress, Progress
-from syntaxdiff.eval.prompting.prompts import check_preset, digest_of_problems
+from syntaxdiff.eval.prompting.presets import check_preset
+from syntaxdiff.eval.prompting.prompts import digest_of_problems
 from syntaxdiff.eval.sandbox.sandbox import Golden, Sandbox, golden
 from syntaxdiff.eval.sandbox.verdict import Job, Limits, Verdict
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
@@ -86,7 +88,7 @@ def evaluate(
     with Sandbox(workers=workers, unsafe=unsafe) as sandbox:
         solver.load()
         settings = EvaluationSettings.of(asked, solver.settings)
-        folder = ResultsFolder(out, settings, num_samples=config.samples, restart=restart)
+        folder = ResultsFolder(out, settings, num_samples=config.candidates, restart=restart)
         references = _run_references(problems, sandbox, on_progress)
         for progress in solver.generate_into(folder):
             on_progress(progress)
@@ -109,11 +111,11 @@ def evaluate(
 def _check(benchmark: str, config: EvaluationConfig, out: Path, workers: int, given: Collection[str]) -> Unloaded | None:
     """All that can be refused before problems are fetched and weights are loaded; the checkpoint, None for references."""
     is_infilling = benchmark == INFILLING
-    if is_infilling and config.samples > 1:
-        raise SettingsError("--samples is for whole answers: a hole is filled once")
+    if is_infilling and config.candidates > 1:
+        raise SettingsError("--candidates is for whole answers: a hole is filled once")
     if workers < 1:
         raise SettingsError(f"--workers {workers}: a whole number from 1")
-    check_preset(config.prompt, benchmark)
+    check_preset(config.preset, benchmark)
     check_folder(out)
     if config.problems is not None and not config.problems.is_file():
         raise SourceError(f"{config.problems} cannot be read: name a file with the problems of a benchmark")

@@ -3,46 +3,10 @@
 Which of them had an effect is decided in effect.py; what is asked for is config.py's.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.effect import GenerationSettings
 from syntaxdiff.eval.record import ABSENT, absent_where
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerationSettings:
-    """The fields of GenerationConfig that decide tokens; None for one that had no effect, or that an older version lacked.
-
-    The batch size is not among them: in exact arithmetic it decides nothing, so that a run may resume with another.
-    """
-
-    gen_length: int | None = None
-    block_length: int | None = None
-    num_steps: int | None = None
-    schedule: str | None = None
-    threshold: float | None = None
-    factor: float | None = None
-    confidence: str | None = None
-    cache: str | None = None
-    cache_refresh: int | None = None
-    temperature: float | None = None
-    guidance: float | None = None
-    forbid_eos: bool | None = None
-    lower_eos: bool | None = None
-    early_stop: bool | None = None
-    syntax_repair: int | None = None
-    language: str | None = None
-    seed: int | None = None
-
-    @classmethod
-    def of(cls, config: GenerationConfig) -> "GenerationSettings":
-        """The settings of a configuration, all as they were asked for."""
-        return cls(**{own.name: getattr(config, own.name) for own in fields(cls)})
-
-    def without(self, names: Sequence[str] | set[str]) -> "GenerationSettings":
-        """The same with None for some of them; names of other options are passed over."""
-        return replace(self, **{own.name: None for own in fields(self) if own.name in names})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,16 +10,17 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
-from syntaxdiff.eval.benchmarks.effect import REFERENCE, effective
 from syntaxdiff.eval.benchmarks.identity import checkpoint_identity, dtype_of, machine_of
 from syntaxdiff.eval.benchmarks.outcome import Machine, Sample
 from syntaxdiff.eval.benchmarks.results import ResultsFolder
 from syntaxdiff.eval.benchmarks.settings import AnswerSettings, CheckpointIdentity, PromptIdentity
 from syntaxdiff.eval.inference.answer import Answer
 from syntaxdiff.eval.inference.checkpoint import Unloaded
+from syntaxdiff.eval.inference.effect import REFERENCE, effective
 from syntaxdiff.eval.inference.repair import find_faults
 from syntaxdiff.eval.inference.steps import Cell, steps_of
-from syntaxdiff.eval.problems.problem import INFILLING, Problem, read_problems
+from syntaxdiff.eval.problems.names import INFILLING
+from syntaxdiff.eval.problems.problem import Problem, read_problems
 from syntaxdiff.eval.progress import Progress
 from syntaxdiff.eval.prompting.extraction import Extracted, extract
 from syntaxdiff.eval.prompting.prompts import Prompt, digest, prompter
@@ -86,7 +87,7 @@ class ModelAnswers:
         if benchmark == "mbpp" and split != "plus":
             whole = "sanitized" if split is not None and split.startswith("sanitized") else "full"
             shown = read_problems(benchmark, split=whole, file=config.problems)  # it holds those that serve as examples
-        self._prompter = prompter(checkpoint, config.prompt, benchmark, shown)
+        self._prompter = prompter(checkpoint, config.preset, benchmark, shown)
         self._prompts = {
             problem.task_id: self._canvas(problem) if self._is_infilling else self._prompter.prompt_of(problem)
             for problem in problems
@@ -100,11 +101,11 @@ class ModelAnswers:
             checkpoint.check_prompts(fitting, config.generation)
         text = self._prompter.text_with(benchmark)
         self.machine: Machine | None = None
-        is_estimated = config.samples > 1 and checkpoint.abilities.estimates_likelihood
+        is_estimated = config.candidates > 1 and checkpoint.abilities.estimates_likelihood
         self.settings = AnswerSettings(
             checkpoint=checkpoint_identity(checkpoint),
             prompt=PromptIdentity(preset=self._prompter.preset, text=text, sha256=digest(text)),
-            samples=config.samples,
+            samples=config.candidates,
             generation=effective(config.generation, checkpoint.kind, is_infilling=self._is_infilling),
             likelihood_samples=config.likelihood_samples if is_estimated else None,
             hole_tokens=(config.hole_tokens or REFERENCE) if self._is_infilling else None,
@@ -117,7 +118,7 @@ class ModelAnswers:
 
     def generate_into(self, folder: ResultsFolder) -> Iterator[Progress]:
         """Answers the unfinished problems, and stores each as soon as it has all candidates; yields after each answer."""
-        count, total = self._config.samples, len(self._problems) * self._config.samples
+        count, total = self._config.candidates, len(self._problems) * self._config.candidates
         finished, fitting = folder.finished, []
         for problem in self._problems:
             prompt = self._prompts[problem.task_id]
@@ -159,7 +160,7 @@ class ModelAnswers:
         candidates = [
             Candidate(problem, self._prompts[problem.task_id], f"{problem.task_id}/{number}")
             for problem in problems
-            for number in range(self._config.samples)
+            for number in range(self._config.candidates)
         ]
         ids = [candidate.prompt.token_ids for candidate in candidates]
         batch_size = self._model.batch_size(max(map(len, ids)) + self._num_new, self._config.generation)

@@ -32,15 +32,15 @@ class Choices(Protocol):
 
     @property
     def schedule(self) -> str | None:
-        """One of denoising_step.SCHEDULES."""
+        """One of step_rule.SCHEDULES."""
 
     @property
     def cache(self) -> str | None:
-        """One of cache.CACHES."""
+        """One of config.CACHES."""
 
     @property
     def confidence(self) -> str | None:
-        """One of denoising_step.CONFIDENCES."""
+        """One of step_rule.CONFIDENCES."""
 
     @property
     def syntax_repair(self) -> int | None:
@@ -63,7 +63,7 @@ class Abilities(Protocol):
 
     @property
     def kind(self) -> str:
-        """Name of the kind in results, one of checkpoint.KINDS."""
+        """Name of the kind in results, one of config.KINDS."""
 
     @property
     def estimates_likelihood(self) -> bool:

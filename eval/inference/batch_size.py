@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-MOST = {"cuda": 32, "cpu": 8}  # a batch is finished as a whole, or lost where a run is cut off; 8 use a core as well as 32 do
+from syntaxdiff.eval.inference.config import MOST
+
 SHARE = 0.5  # of the free memory that sequences may take: the rest is for what the estimate leaves out
 _MEMORY = Path("/proc/meminfo")
 

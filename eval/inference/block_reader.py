@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from syntaxdiff.eval.inference.cache import KeyValues
 from syntaxdiff.eval.inference.canvas import NO_POSITION, Block, Canvas
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
 
 

@@ -10,8 +10,6 @@ Shapes: B canvases, H key-value heads, L positions, W positions of the window, E
 
 from torch import Tensor
 
-CACHES = ("none", "prefix", "dual")
-
 
 class KeyValues:
     """Keys and values of all positions of a batch of canvases, in every layer."""

@@ -15,8 +15,8 @@ from syntaxdiff.eval.inference.abilities import CAUSAL, Abilities
 from syntaxdiff.eval.inference.answer import Answer, answer_end
 from syntaxdiff.eval.inference.batch_size import batches, largest_batch, sequence_bytes
 from syntaxdiff.eval.inference.canvas import Commit, stream_seed
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.description import Description
-from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.inference.likelihood import check_num_samples, exact_log_likelihood
 from syntaxdiff.pipeline.errors import SettingsError
 

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from syntaxdiff.eval.inference.abilities import CAUSAL, DENOISING
 from syntaxdiff.eval.inference.causal import CausalModel
+from syntaxdiff.eval.inference.config import DTYPES, KINDS
 from syntaxdiff.eval.inference.denoising import DenoisingModel
 from syntaxdiff.eval.inference.description import NO_MASK, Description
 from syntaxdiff.eval.inference.language_model import LanguageModel
@@ -26,14 +27,6 @@ from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.model.export import INFO, TIMESTEP, load_timestep, read_info
 from syntaxdiff.train.model.llada import MODEL_TYPE
 from syntaxdiff.train.model.start import folder_config, folder_network, model_folder
-
-KINDS = ("diffusion", "autoregressive")
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float64": torch.float64,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,14 +204,15 @@ def _read_denoising(opened: Unloaded) -> DenoisingModel:
     if denoiser.timestep is not None:
         load_timestep(opened.folder, denoiser.timestep)
         denoiser.timestep.to(network.lm_head.weight.dtype)
-    denoiser = denoiser if opened.dtype == "auto" else denoiser.to(DTYPES[opened.dtype])
+    denoiser = denoiser if opened.dtype == "auto" else denoiser.to(getattr(torch, opened.dtype))
     return DenoisingModel(**_described(opened), model=denoiser)
 
 
 def _read_causal(opened: Unloaded) -> CausalModel:
     make: Any = AutoModelForCausalLM
     try:
-        model = make.from_pretrained(opened.folder, dtype=DTYPES.get(opened.dtype, "auto"), trust_remote_code=False)
+        dtype = opened.dtype if opened.dtype == "auto" else getattr(torch, opened.dtype)
+        model = make.from_pretrained(opened.folder, dtype=dtype, trust_remote_code=False)
     except Exception as error:  # of many kinds: unknown types, missing files, damaged tensors
         raise _not_causal(opened.name, error) from error
     return CausalModel(**_described(opened), model=model)

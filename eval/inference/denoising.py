@@ -13,8 +13,8 @@ from syntaxdiff.eval.inference.abilities import DENOISING, Abilities
 from syntaxdiff.eval.inference.answer import Answer, Repair, answer_end
 from syntaxdiff.eval.inference.batch_size import batches, largest_batch, sequence_bytes
 from syntaxdiff.eval.inference.canvas import Canvas, new_canvas
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.description import Description
-from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.inference.likelihood import check_num_samples, estimated_log_likelihoods
 from syntaxdiff.eval.inference.repair import Repairer
 from syntaxdiff.eval.inference.sampler import OutputIds, Sampler

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from syntaxdiff.eval.inference.abilities import Abilities
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import TokenIds
 

@@ -12,7 +12,7 @@ import torch
 
 from syntaxdiff.eval.inference.abilities import Abilities
 from syntaxdiff.eval.inference.answer import Answer
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.sampler import Sampler
 from syntaxdiff.pipeline.shard import TokenIds
 

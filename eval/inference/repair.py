@@ -23,7 +23,8 @@ from syntaxdiff.eval.inference.answer import Repair, answer_end
 from syntaxdiff.eval.inference.canvas import Canvas
 from syntaxdiff.eval.inference.sampler import Sampler
 from syntaxdiff.pipeline.syntax.alignment import anchors
-from syntaxdiff.pipeline.syntax.grammar import language_of_fence, load_grammar
+from syntaxdiff.pipeline.syntax.grammar import load_grammar
+from syntaxdiff.pipeline.syntax.languages import language_of_fence
 from syntaxdiff.pipeline.syntax.spans import read_nodes
 from syntaxdiff.pipeline.tokens.codec import Codec
 

@@ -15,7 +15,8 @@ import numpy as np
 from syntaxdiff.pipeline.inspection.display import visible
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, Region, SampleRow, read_manifest, read_sample
 from syntaxdiff.pipeline.tokens.codec import Codec
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import CorruptionConfig
+from syntaxdiff.train.corruption.corrupt import corrupt, plan
 from syntaxdiff.train.corruption.leaves import leaf_tables
 from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.corruption.operators import LeafTables, Operator

@@ -8,7 +8,7 @@ from typing import Any
 
 from syntaxdiff.eval.masks.draw import Masks, Subject, draw_masks, pieces
 from syntaxdiff.pipeline.shard import Region, write_text
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.config import CorruptionConfig
 from syntaxdiff.train.corruption.noise import Noise
 
 TEMPLATE = Path(__file__).with_name("masks.html")

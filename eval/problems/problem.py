@@ -14,13 +14,10 @@ from typing import Any
 
 from syntaxdiff.eval.problems.header import put_before
 from syntaxdiff.eval.problems.mbpp_plus_inputs import restore_inputs
+from syntaxdiff.eval.problems.names import BENCHMARKS, DEFAULT_MBPP_SPLIT, MBPP_SPLITS
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.jsonlines import PlacedRow, read_rows
 
-INFILLING = "humaneval-infilling"
-BENCHMARKS = ("humaneval", "humaneval-plus", INFILLING, "mbpp")
-MBPP_SPLITS = ("sanitized-test", "test", "sanitized", "full", "plus")
-DEFAULT_MBPP_SPLIT = "sanitized-test"
 MBPP_ON_THE_HUB = "google-research-datasets/mbpp"
 _TEST_NUMBERS = range(11, 511)  # of MBPP: prompt 1-10, test 11-510, validation 511-600, train 601-974 (Austin et al. 2021)
 

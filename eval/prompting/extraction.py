@@ -22,7 +22,7 @@ from syntaxdiff.eval.problems.header import put_before
 from syntaxdiff.eval.problems.problem import Problem
 from syntaxdiff.eval.prompting.prompts import DONE, Prompt
 from syntaxdiff.pipeline.rows.response import fenced_blocks
-from syntaxdiff.pipeline.syntax.grammar import language_of_fence
+from syntaxdiff.pipeline.syntax.languages import language_of_fence
 
 # Where a function that is continued outside of a fence ends: the stop sequences of Chen et al. 2021, section 3.2.
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")

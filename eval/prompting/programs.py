@@ -17,18 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from syntaxdiff.eval.inference.canvas import Commit
-from syntaxdiff.eval.inference.generation import FAST, GenerationConfig
+from syntaxdiff.eval.inference.config import FAST, GenerationConfig
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
-from syntaxdiff.eval.problems.problem import INFILLING, Problem
+from syntaxdiff.eval.problems.names import INFILLING
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.prompting.config import DEFAULT_HOLE_TOKENS, FILL
 from syntaxdiff.eval.prompting.extraction import extract
-from syntaxdiff.eval.prompting.prompts import AUTO, Prompt, Prompter, prompter
+from syntaxdiff.eval.prompting.presets import AUTO
+from syntaxdiff.eval.prompting.prompts import Prompt, Prompter, prompter
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.jsonlines import data_suffix, read_lines, read_rows
 from syntaxdiff.pipeline.shard import write_text
 
-FILL = "<FILL>"
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-DEFAULT_HOLE_TOKENS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ def generate(
         model: of ``load_checkpoint``
         prompts: what a user says; with a preset without a chat template, the text that the model continues
         config: how to generate
-        preset: of prompts.PRESETS, or ``auto``
+        preset: of presets.PRESETS, or ``auto``
         with_trace: keep what each step wrote
 
     Raises:
@@ -141,7 +142,7 @@ def infill(
         config: how to generate; its ``gen_length`` and ``early_stop`` have no effect
         marker: text that marks a hole
         hole_tokens: tokens of each hole; a hole is filled with exactly as many
-        preset: of prompts.PRESETS, or ``auto``
+        preset: of presets.PRESETS, or ``auto``
         with_trace: keep what each step wrote
 
     Raises:

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from syntaxdiff.eval.inference.language_model import Described
-from syntaxdiff.eval.problems.problem import INFILLING, Problem
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.prompting.presets import AUTO, PRESETS, check_preset
 from syntaxdiff.pipeline.assembly.sample import Run, parts_of
 from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.shard import Region
@@ -21,7 +22,6 @@ from syntaxdiff.pipeline.tokens.codec import Codec
 from syntaxdiff.pipeline.tokens.template import Piece, Template, read_template
 from syntaxdiff.train.model.export import PROGRAMS_ALONE
 
-AUTO = "auto"
 FENCE = "```python\n"
 FENCE_END = "\n```"
 DONE = "[DONE]"  # ends a program in the prompts of the MBPP paper
@@ -29,34 +29,6 @@ SHOTS = ("MBPP/2", "MBPP/3", "MBPP/4")  # the examples of the MBPP paper's promp
 
 _FUNCTION_TURN = "Complete this Python function. Answer with the whole function in one fenced block.\n\n```python\n{}\n```"
 _SHOT = "You are an expert Python programmer, and here is your task: {}\n[BEGIN]\n"
-
-
-class Preset(NamedTuple):
-    """How a problem is shown.
-
-    Attributes:
-        is_chat: in the tokenizer's chat template
-        has_turn: the user's turn states the problem; else the turn is empty, as in samples of programs alone
-        in_fence: the answer is begun by an opening fence
-        in_code: the problem stands at the start of the program: a function's head, or the statement as a docstring
-        has_shots: solved problems stand before it
-    """
-
-    is_chat: bool = False
-    has_turn: bool = False
-    in_fence: bool = False
-    in_code: bool = False
-    has_shots: bool = False
-
-
-PRESETS = {
-    "chat": Preset(is_chat=True, has_turn=True),
-    "chat-code": Preset(is_chat=True, has_turn=True, in_fence=True),
-    "program": Preset(is_chat=True, in_fence=True, in_code=True),
-    "completion": Preset(in_code=True),
-    "mbpp-tests": Preset(has_shots=True),
-}
-INFILLING_PRESETS = ("program", "completion")
 
 
 class Prompt(NamedTuple):
@@ -185,16 +157,6 @@ class Prompter:
         return ids
 
 
-def check_preset(preset: str, benchmark: str, option: str = "--prompt") -> None:
-    """Raises SettingsError where there is no such preset, or not for a benchmark."""
-    if preset == AUTO:
-        return
-    if preset not in PRESETS:
-        raise SettingsError(f"{option} {preset}: choose from {AUTO}, {', '.join(PRESETS)}")
-    if benchmark == INFILLING and preset not in INFILLING_PRESETS:
-        raise SettingsError(f"{option} {preset} is for whole answers: infilling takes {' or '.join(INFILLING_PRESETS)}")
-
-
 def prompter(checkpoint: Described, preset: str, benchmark: str, problems: Sequence[Problem] = ()) -> Prompter:
     """What makes the prompts of a benchmark for a checkpoint.
 
@@ -212,11 +174,11 @@ def prompter(checkpoint: Described, preset: str, benchmark: str, problems: Seque
     wanted = PRESETS[preset]
     shots = tuple(problem for problem in problems if problem.task_id in SHOTS) if wanted.has_shots else ()
     if wanted.has_shots and len(shots) < len(SHOTS):
-        raise SettingsError(f"--prompt {preset} shows {', '.join(SHOTS)}, which these problems lack: choose another")
+        raise SettingsError(f"--preset {preset} shows {', '.join(SHOTS)}, which these problems lack: choose another")
     template = None
     if wanted.is_chat:
         if not checkpoint.tokenizer.chat_template:
-            raise SettingsError(f"--prompt {preset}: the tokenizer of {checkpoint.name} has no chat template, use completion")
+            raise SettingsError(f"--preset {preset}: the tokenizer of {checkpoint.name} has no chat template, use completion")
         template = read_template(_with_mask(checkpoint))
     return Prompter(checkpoint, preset, template, shots)
 

@@ -4,10 +4,10 @@ Samples, rates and masks are fixed (train's validation.py), so that models of di
 ``random`` is the yardstick: uniform masks favour none of the strategies that shape them.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
+from syntaxdiff.eval.reconstruction.config import LossConfig
 from syntaxdiff.eval.reconstruction.outcome import (
     LOSS_VERSION,
     LOSSES,
@@ -16,45 +16,16 @@ from syntaxdiff.eval.reconstruction.outcome import (
     MeasuredData,
     StrategyLoss,
 )
-from syntaxdiff.eval.reconstruction.reconstruct import check_fit, check_masked, weights_sha256
+from syntaxdiff.eval.reconstruction.reconstruct import check_fit, weights_sha256
 from syntaxdiff.eval.record import json_text
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_shard, read_manifest, storage_errors, write_text
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
-from syntaxdiff.train.corruption.objective import VALIDATION_OBJECTIVES
-from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.corruption.config import CorruptionConfig
 from syntaxdiff.train.data.batch import shape_multiple
 from syntaxdiff.train.monitor.validation import Validation, Validator
 from syntaxdiff.train.step import Stepper
 
 RESULT = LOSSES
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """What is measured.
-
-    Attributes:
-        strategies: of train.strategies.STRATEGIES
-        num_samples: the first of the split; None: all
-        split: of shard.SPLITS
-        objective: one of objective.VALIDATION_OBJECTIVES, whose weights every strategy's loss has; None: each its own default
-        max_span_share: as in training: spans longer than this share of the code are not drawn
-        batch_size: samples at a time; another may change the last bits
-    """
-
-    strategies: tuple[str, ...] = STRATEGIES
-    objective: str | None = None
-    num_samples: int | None = None
-    split: str = "validation"
-    max_span_share: float = 1.0
-    batch_size: int = 8
-
-    def __post_init__(self) -> None:
-        if self.objective is not None and self.objective not in VALIDATION_OBJECTIVES:
-            raise SettingsError(f"--objective {self.objective}: choose from {', '.join(VALIDATION_OBJECTIVES)}")
-        counts = {"samples": self.num_samples, "batch-size": self.batch_size}
-        check_masked(self.strategies, self.max_span_share, self.split, counts)
 
 
 def loss(checkpoint: LanguageModel, data: Path, config: LossConfig, out: Path | None = None) -> LossResults:

@@ -10,7 +10,7 @@ Shapes: S samples, M masked tokens, U masked spans, of all samples one after the
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +19,10 @@ import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.eval.progress import OnProgress, Progress
+from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.measures import measures
 from syntaxdiff.eval.reconstruction.outcome import (
     RECONSTRUCTION,
@@ -40,10 +41,10 @@ from syntaxdiff.eval.reconstruction.recovery import Subject, read_subject, recov
 from syntaxdiff.eval.reconstruction.restoration import Masked, restore
 from syntaxdiff.eval.record import json_text
 from syntaxdiff.eval.syntax.compiler import Compiler
-from syntaxdiff.eval.syntax.shapes import Size, seen_shapes
+from syntaxdiff.eval.syntax.config import Size
+from syntaxdiff.eval.syntax.shapes import seen_shapes
 from syntaxdiff.pipeline.errors import SettingsError, SourceError, TokenizerError
 from syntaxdiff.pipeline.shard import (
-    SPLITS,
     TOKENIZER,
     Manifest,
     Region,
@@ -55,62 +56,14 @@ from syntaxdiff.pipeline.shard import (
     write_text,
 )
 from syntaxdiff.pipeline.tokens.codec import Codec
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import STRATEGIES, CorruptionConfig
+from syntaxdiff.train.corruption.corrupt import corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.strategies import STRATEGIES
 from syntaxdiff.train.data.batch import collate, num_corruptible
 
 RESULT = RECONSTRUCTION
-DEFAULT_STRATEGIES = ("random", "ast-span")
-DEFAULT_MASK_RATES = (0.2, 0.5, 0.8)
 _CORRUPTED_AT_ONCE = 32
 _OPTIONS = {"num_samples": "--samples", "num_steps": "--steps", "weights_sha256": "model", "fingerprint": "set of shards"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReconstructionConfig:
-    """What is masked, and how it is restored.
-
-    Attributes:
-        strategies, mask_rates: each strategy at each rate is a cell
-        num_samples: spread evenly over the split; None: all
-        split: of shard.SPLITS
-        num_steps: denoising steps
-        code_only: leave reasoning and scaffold unmasked
-        max_span_share: as in training: spans longer than this share of the code are not drawn
-        shape_nodes: fewest and most named nodes of a pattern
-        seed: of the masks
-        batch_size: samples at a time; another may change the last bits of logits
-    """
-
-    strategies: tuple[str, ...] = DEFAULT_STRATEGIES
-    mask_rates: tuple[float, ...] = DEFAULT_MASK_RATES
-    num_samples: int | None = 100
-    split: str = "validation"
-    num_steps: int = 16
-    code_only: bool = False
-    max_span_share: float = 1.0
-    shape_nodes: tuple[int, int] = Size()
-    seed: int = 0
-    batch_size: int = 8
-
-    def __post_init__(self) -> None:
-        counts = {"samples": self.num_samples, "steps": self.num_steps, "batch-size": self.batch_size}
-        check_masked(self.strategies, self.max_span_share, self.split, counts)
-        for rate in self.mask_rates:
-            if not 0 < rate <= 1:
-                raise SettingsError(f"--mask-rate {rate}: a share of the tokens, above 0 and at most 1")
-
-
-def check_masked(strategies: Sequence[str], max_span_share: float, split: str, counts: dict[str, int | None]) -> None:
-    """Raises SettingsError for what there is not: a strategy, a share, a split, or less than one of what is counted."""
-    for name in strategies:
-        CorruptionConfig(strategy=name, max_span_share=max_span_share)
-    if split not in SPLITS:
-        raise SettingsError(f"--split {split}: choose from {', '.join(SPLITS)}")
-    for option, value in counts.items():
-        if value is not None and value < 1:
-            raise SettingsError(f"--{option} {value}: a whole number from 1")
 
 
 class Drawn(NamedTuple):

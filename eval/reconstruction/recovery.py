@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from syntaxdiff.eval.reconstruction.restoration import Restored
 from syntaxdiff.eval.syntax.compiler import COMPILED_LANGUAGE, Compiler
-from syntaxdiff.eval.syntax.shapes import SeenShapes, Size, is_pattern, shapes_of
+from syntaxdiff.eval.syntax.config import Size
+from syntaxdiff.eval.syntax.shapes import SeenShapes, is_pattern, shapes_of
 from syntaxdiff.pipeline.shard import Manifest, Region, SampleRow
 from syntaxdiff.pipeline.syntax.alignment import anchors, tokens_of
 from syntaxdiff.pipeline.syntax.grammar import load_grammar

@@ -1,19 +1,16 @@
-"""What ``reconstruct`` and ``syntax`` print: their results as tables, shares in percent with their intervals."""
+"""What ``reconstruct`` and ``loss`` print: their results as tables, shares in percent with their intervals."""
 
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.measure import Measurement
-from rich.table import Table
 from rich.text import Text
 
 from syntaxdiff.eval.reconstruction.outcome import Cell, LossResults, ReconstructionResults, SampleMeasures, SpanMeasures
-from syntaxdiff.eval.stats import Share
-from syntaxdiff.eval.syntax.outcome import SyntaxResults
+from syntaxdiff.eval.syntax.tables import percent, table_of, with_interval
 from syntaxdiff.pipeline.inspection.display import visible
 
 NODE_KINDS_SHOWN = 12
-ERRORS_SHOWN = 12
 _UNBOUNDED = 10_000  # columns that no table needs
 _SUBSETS = (("all", "all samples"), ("with_unseen_shape", "with unseen shape"), ("without_unseen_shape", "all shapes seen"))
 _OF_PARTS = (
@@ -109,7 +106,7 @@ def _print_wide(
         tables = []
         for first in range(num_repeated, len(header), size):
             chosen = [*range(num_repeated), *range(first, min(first + size, len(header)))]
-            table = _table("", [header[place] for place in chosen])
+            table = table_of("", [header[place] for place in chosen])
             for column in table.columns:
                 column.no_wrap = True
             for cells, style in rows:
@@ -133,7 +130,7 @@ def print_losses(results: LossResults, console: Console) -> None:
     """Prints the results of ``loss``: nats per token by strategy, over all and by region and rate."""
     first = next(iter(results.strategies.values()))
     rate_names = (f"rate to {rate}" for rate in first.by_rate)
-    table = _table(f"Nats per token, {results.num_samples:,} samples", ("masks", "all", *first.by_region, *rate_names))
+    table = table_of(f"Nats per token, {results.num_samples:,} samples", ("masks", "all", *first.by_region, *rate_names))
     for name, measured in results.strategies.items():
         nats = (measured.loss, *measured.by_region.values(), *measured.by_rate.values())
         table.add_row(name, *("" if value is None else f"{value:.3f}" for value in nats))
@@ -143,49 +140,3 @@ def print_losses(results: LossResults, console: Console) -> None:
             f"{name}: weighted by {measured.objective}, {measured.effective_samples or 0:.1f} effective samples",
             highlight=False,
         )
-
-
-def print_syntax(results: SyntaxResults, console: Console) -> None:
-    """Prints the results of ``syntax``: rates, kinds of errors, and what holds while denoising."""
-    table = _table("Programs", ("", "share", "of"))
-    for share, name in ((results.parses, "parse (tree-sitter)"), (results.compiles, f"compile (CPython {results.python})")):
-        table.add_row(name, with_interval(share), f"{share.of:,}")
-    table.add_row("no program found", "", f"{results.num_empty:,}")
-    if (denoising := results.denoising) is not None:
-        table.add_row("decided part holds, by step", with_interval(denoising.steps), f"{denoising.steps.of:,}")
-        for name, share in denoising.by_progress.items():
-            table.add_row(f"  steps {name}", with_interval(share), f"{share.of:,}")
-    console.print(table)
-    for errors, title in ((results.tree_errors, "tree-sitter's errors"), (results.compile_errors, "CPython's errors")):
-        if not errors:
-            continue
-        listed = _table(title, ("", "programs", "times"))
-        for kind, counts in list(errors.items())[:ERRORS_SHOWN]:
-            listed.add_row(Text(visible(kind)), f"{counts.programs:,}", f"{counts.times:,}")
-        if len(errors) > ERRORS_SHOWN:
-            listed.add_row(f"{len(errors) - ERRORS_SHOWN} more kinds", "", "")
-        console.print(listed)
-
-
-def _table(title: str, header: Sequence[str]) -> Table:
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for place, name in enumerate(header):
-        longest = max(map(len, name.split("\n")))
-        table.add_column(name, justify="right" if place else "left", min_width=longest if place else None)
-    return table
-
-
-def percent(share: Share) -> str:
-    """A share in percent; ``-`` for none."""
-    return "-" if share.value is None else f"{100 * share.value:.1f} %"
-
-
-def with_interval(share: Share, *, is_mean: bool = False) -> str:
-    """A share in percent, or a mean, with its interval of 95 %."""
-    if share.value is None:
-        return "-"
-    scale, digits = (1.0, 2) if is_mean else (100.0, 1)
-    middle = f"{scale * share.value:.{digits}f}" + ("" if is_mean else " %")
-    if share.low is None or share.high is None:
-        return middle
-    return f"{middle} [{scale * share.low:.{digits}f}, {scale * share.high:.{digits}f}]"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from syntaxdiff.eval.inference.answer import in_order
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.steps import HIDDEN, SPECIAL, Cell, Steps, steps_of
 from syntaxdiff.eval.masks.draw import Masks, Subject, draw_masks, pieces, read_subject
 from syntaxdiff.eval.report.findings import Training
@@ -19,7 +19,7 @@ from syntaxdiff.eval.report.markup import Content, Html, element, embedded, join
 from syntaxdiff.pipeline.errors import ShardError, SyntaxdiffError
 from syntaxdiff.pipeline.inspection.display import visible
 from syntaxdiff.pipeline.shard import Manifest, Region, SampleRow, iter_shard, read_manifest
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.config import CorruptionConfig
 from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.corruption.operators import Operator
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from syntaxdiff.eval.inference.generation import GenerationConfig
-from syntaxdiff.eval.reconstruction.reconstruct import DEFAULT_MASK_RATES, DEFAULT_STRATEGIES, ReconstructionConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
+from syntaxdiff.eval.reconstruction.config import DEFAULT_MASK_RATES, DEFAULT_STRATEGIES, ReconstructionConfig
 from syntaxdiff.eval.study.declaration import Options, Study
 from syntaxdiff.eval.study.jobs import Job
 from syntaxdiff.eval.study.study import Folders, comparison, preparation

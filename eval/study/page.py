@@ -27,7 +27,7 @@ from syntaxdiff.eval.study.tables import (
     tables,
 )
 from syntaxdiff.pipeline.shard import read_manifest, write_text
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.config import CorruptionConfig
 
 WORD_CLASSES = {BETTER: "good", WORSE: "bad"}
 

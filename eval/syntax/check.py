@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syntaxdiff.eval.inference.canvas import Commit
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.eval.inference.repair import find_program
 from syntaxdiff.eval.prompting import programs
-from syntaxdiff.eval.prompting.prompts import AUTO
+from syntaxdiff.eval.prompting.presets import AUTO
 from syntaxdiff.eval.record import Json
 from syntaxdiff.eval.stats import pooled_share, share_of
 from syntaxdiff.eval.syntax.compiler import COMPILED_LANGUAGE, Compiler
@@ -26,7 +26,7 @@ from syntaxdiff.eval.syntax.outcome import RESULT_VERSION, DenoisingSteps, Synta
 from syntaxdiff.eval.syntax.validity import check_program, counted, decided_lines
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.pipeline.jsonlines import read_json_lines
-from syntaxdiff.pipeline.syntax.grammar import LANGUAGES
+from syntaxdiff.pipeline.syntax.languages import LANGUAGES
 
 QUARTERS = ("0-25 %", "25-50 %", "50-75 %", "75-100 %")  # of an answer's steps
 

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from syntaxdiff.eval.syntax.config import Size
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_row_groups, rows_of, storage_errors, written_whole
 from syntaxdiff.pipeline.syntax.grammar import Grammar, load_grammar
@@ -35,13 +36,6 @@ HASHES_IN_MEMORY = 1 << 22  # shapes gathered before equal ones are merged: 32 M
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
 _INVERSE = pow(_BASE, -1, 1 << 64)
 _MIXERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))  # splitmix64's
-
-
-class Size(NamedTuple):
-    """Which subtrees count as patterns: those with so many named nodes, their root among them."""
-
-    min_nodes: int = 4
-    max_nodes: int = 12
 
 
 class Shapes(NamedTuple):

@@ -24,13 +24,13 @@ from syntaxdiff.pipeline.shard import (
     REJECTS,
     ROWS_PER_GROUP,
     SAMPLE_SCHEMA,
-    SPLITS,
     ShardFile,
     TableWriter,
     file_sha256,
     storage_errors,
     written_whole,
 )
+from syntaxdiff.pipeline.splits import SPLITS
 
 Fates: TypeAlias = npt.NDArray[np.uint8]
 

@@ -17,7 +17,8 @@ from syntaxdiff.pipeline.errors import ShardError
 from syntaxdiff.pipeline.inspection.display import visible
 from syntaxdiff.pipeline.inspection.tally import COVERAGE, FLAGS, Tally, counted, distribution, length_bins, share, tally_table
 from syntaxdiff.pipeline.rows.grouping import STATEMENT
-from syntaxdiff.pipeline.shard import SPLITS, Manifest, Region, Role, iter_row_groups, read_manifest
+from syntaxdiff.pipeline.shard import Manifest, Region, Role, iter_row_groups, read_manifest
+from syntaxdiff.pipeline.splits import SPLITS
 
 KINDS_SHOWN = 25  # of a language, in the tables; to_dict has them all
 NAMES_SHOWN = 10  # sources, in the tables

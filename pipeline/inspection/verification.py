@@ -30,13 +30,13 @@ from syntaxdiff.pipeline.shard import (
     MANIFEST,
     REJECT_SCHEMA,
     REJECTS,
-    SPLITS,
     TOKENIZER,
     WORK_FOLDER,
     Manifest,
     ShardFile,
     read_manifest,
 )
+from syntaxdiff.pipeline.splits import SPLITS
 from syntaxdiff.pipeline.tokens.codec import Codec
 from syntaxdiff.pipeline.tokens.template import Template, read_template
 from syntaxdiff.pipeline.tokens.tokenizer import load_tokenizer

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from syntaxdiff.pipeline.options import option
+
 Row: TypeAlias = Mapping[str, Any]
 
 MISSING = "-"  # how OpenCodeReasoning marks what is to be had from elsewhere
@@ -36,10 +38,10 @@ REASONING_FIELDS = (
 class Fields:
     """Names of the fields that hold what a sample is made of; all None where rows are known by their shape."""
 
-    prompt: str | None = None
-    response: str | None = None
-    reasoning: str | None = None
-    code: str | None = None
+    prompt: str | None = option("Field with the problem's statement.", None, flag="prompt-field")
+    response: str | None = option("Field with the whole answer: reasoning and one fenced program.", None, flag="response-field")
+    reasoning: str | None = option("Field with only the reasoning.", None, flag="reasoning-field")
+    code: str | None = option("Field with only the program.", None, flag="code-field")
 
     @property
     def given(self) -> bool:

@@ -27,7 +27,7 @@ from syntaxdiff.pipeline.rows.fields import (
 )
 from syntaxdiff.pipeline.rows.grouping import Grouping, Key, place_key
 from syntaxdiff.pipeline.rows.response import Answer, parse_response, reasoning_of
-from syntaxdiff.pipeline.syntax.grammar import language_of_fence
+from syntaxdiff.pipeline.syntax.languages import language_of_fence
 
 Statements: TypeAlias = Callable[[str, str, str], str]  # dataset, split, index → statement, or RowError
 

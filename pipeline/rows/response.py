@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 from syntaxdiff.pipeline.errors import RowError
 from syntaxdiff.pipeline.rows.fields import MISSING
-from syntaxdiff.pipeline.syntax.grammar import language_of_fence, load_grammar
+from syntaxdiff.pipeline.syntax.grammar import load_grammar
+from syntaxdiff.pipeline.syntax.languages import language_of_fence
 
 READINGS = ("block", "longer-block", "other-block", "indented-fence", "inline-fence", "solution-text")
 MAX_PARSES = 48  # readings that are tried; degenerate text has thousands

@@ -7,7 +7,7 @@ from typing import Any
 
 from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.sources.units import ROWS_PER_UNIT, ArrowRows, Unit
-from syntaxdiff.pipeline.syntax.grammar import LANGUAGES
+from syntaxdiff.pipeline.syntax.languages import LANGUAGES
 
 OPEN_CODE_REASONING = "nvidia/OpenCodeReasoning"
 _DEFAULT_SUBSET = {OPEN_CODE_REASONING: "split_0"}

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.jsonlines import data_suffix
-from syntaxdiff.pipeline.shard import MANIFEST, REJECTS, SPLITS, TOKENIZER, WORK_FOLDER
+from syntaxdiff.pipeline.shard import MANIFEST, REJECTS, TOKENIZER, WORK_FOLDER
 from syntaxdiff.pipeline.sources.files import DATA_SUFFIXES, DataFiles, PythonFiles, common_root
 from syntaxdiff.pipeline.sources.hub import HubDataset, HubOptions, SavedDataset
 from syntaxdiff.pipeline.sources.snippets import interpreter, python_files, stdlib_files
 from syntaxdiff.pipeline.sources.units import Source
+from syntaxdiff.pipeline.splits import SPLITS
 
 STDLIB = "stdlib"
 PYTHON = "python:"  # before a folder: its Python files, whatever else it holds

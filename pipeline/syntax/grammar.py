@@ -6,14 +6,12 @@ parses, and describes node kinds by arrays; walking a tree is for others. The ki
 """
 
 import re
-import tomllib
 import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,15 +19,9 @@ import numpy.typing as npt
 import tree_sitter
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.syntax.languages import LANGUAGE_SETTINGS, LANGUAGES
 
-_SETTINGS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("languages.toml").read_text("utf-8"))
-_LANGUAGE_OF_TAG = {
-    tag: name for name, settings in _SETTINGS.items() for tag in (name, settings["fence"], *settings["fence_aliases"])
-}
 _ROLES = {"assignment_or_call": 1, "conditional": 2, "control_flow": 3}
-
-LANGUAGES: tuple[str, ...] = tuple(_SETTINGS)
-"""Names of the known languages."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +61,6 @@ class Grammar:
         return tree
 
 
-def language_of_fence(tag: str) -> str | None:
-    """Language of a code fence's info string such as `Python3`, `rust,ignore` or `c++ title=x`; None if unknown."""
-    return _LANGUAGE_OF_TAG.get(re.split(r"[\s,:{]", tag.strip(), maxsplit=1)[0].lower())
-
-
 @cache
 def load_grammar(name: str) -> Grammar:
     """Grammar of a language in `LANGUAGES`.
@@ -82,7 +69,7 @@ def load_grammar(name: str) -> Grammar:
         SettingsError: the language is unknown, or its grammar is missing or does not fit the installed tree-sitter
     """
     language, origin = _language(name)
-    settings = _SETTINGS[name]
+    settings = LANGUAGE_SETTINGS[name]
     roles = settings["roles"]
 
     dense_of_pair: dict[tuple[str, bool], int] = {("", False): 0}
@@ -132,9 +119,9 @@ def _parser(name: str) -> Any:
 @cache
 def _language(name: str) -> tuple[Any, str]:
     """tree-sitter's Language, whose methods are the same in both worlds, and the grammar's origin."""
-    if name not in _SETTINGS:
+    if name not in LANGUAGE_SETTINGS:
         raise SettingsError(f"unknown language {name!r}: choose from {', '.join(LANGUAGES)}")
-    settings = _SETTINGS[name]
+    settings = LANGUAGE_SETTINGS[name]
     if _uses_legacy_package():
         with warnings.catch_warnings():
             # The package calls tree-sitter in the way that 0.21 deprecates and 0.22 removes.

@@ -22,10 +22,10 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.tokens.names import ENGINES
 
 PROOF_TOKENS = 64
 TIKTOKEN_MAX_CHARS = 500_000  # a run of a million blanks overflows the stack of tiktoken's regular expressions
-ENGINES = ("auto", "hf", "tiktoken", "quicktok")
 
 # What tokenizers' ByteLevel splits by when it uses its own expression (GPT-2's).
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"

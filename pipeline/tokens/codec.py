@@ -29,7 +29,7 @@ class Codec:
 
     Args:
         folder: of the tokenizer, with ``tokenizer.json``
-        engine: one of engine.ENGINES; its ids are proven equal to the tokenizers library's before it is used
+        engine: one of names.ENGINES; its ids are proven equal to the tokenizers library's before it is used
         proven: that was done before, in the main process
 
     Attributes:

@@ -11,13 +11,10 @@ from typing import Any, TypeAlias
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
+from syntaxdiff.pipeline.errors import TokenizerError
 from syntaxdiff.pipeline.shard import folder_whole
+from syntaxdiff.pipeline.tokens.names import TRAIN_PREFIX
 
-DEFAULT_TOKENIZER = "GSAI-ML/LLaDA-8B-Instruct"
-TRAIN_PREFIX = "train:"
-LARGEST_VOCABULARY = 1_000_000
-SMALLEST_VOCABULARY = 300  # 256 bytes, the special tokens, and a few merges
 ADDED_MASK_TOKEN = "<|mask|>"
 MASK_TOKENS = ("<|mdm_mask|>", "<|mask|>", "<|MASK|>", "[MASK]", "<mask>")  # LLaDA, Dream, and the BERT family
 SPECIAL_TOKENS = (
@@ -57,20 +54,6 @@ ROUND_TRIP_PROBE = (
 )
 
 HubTokenizer: TypeAlias = Any  # transformers' PreTrainedTokenizerFast, which has no types to speak of
-
-
-def trained_size(name: str) -> int | None:
-    """SIZE of ``train:SIZE``, None for any other name. Raises SettingsError for a size that is none."""
-    if not name.startswith(TRAIN_PREFIX):
-        return None
-    digits = name.removeprefix(TRAIN_PREFIX)
-    is_number = digits.isdecimal() and len(digits) <= len(str(LARGEST_VOCABULARY))
-    if not is_number or not SMALLEST_VOCABULARY <= int(digits) <= LARGEST_VOCABULARY:
-        raise SettingsError(
-            f"--tokenizer {name[:40]}: the size of a vocabulary to train is a whole number from {SMALLEST_VOCABULARY} "
-            f"to {LARGEST_VOCABULARY}"
-        )
-    return int(digits)
 
 
 def load_tokenizer(name: str, mask_token: str | None = None) -> HubTokenizer:

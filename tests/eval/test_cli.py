@@ -143,7 +143,7 @@ def test_mistakes_are_one_line(ckpt: Path, problems: Path, tmp_path: Path) -> No
     assert "cannot be read" in refused("humaneval", "--reference", "--problems", tmp_path / "absent")
     (tmp_path / "empty").mkdir()
     assert "config.json" in refused("humaneval", "--ckpt", tmp_path / "empty", "--problems", problems)
-    assert "raise --temperature" in refused("humaneval", "--ckpt", ckpt, "--problems", problems, "--samples", 2)
+    assert "raise --temperature" in refused("humaneval", "--ckpt", ckpt, "--problems", problems, "--candidates", 2)
     assert "give one prompt" in refused("generate", "--ckpt", ckpt)
     assert "name it with --out" in refused("generate", "x", "--ckpt", ckpt, "--trace")
     assert "choose from auto" in refused("generate", "x", "--ckpt", ckpt, "--preset", "wrong")

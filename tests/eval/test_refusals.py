@@ -84,10 +84,10 @@ def nothing_slow(monkeypatch: pytest.MonkeyPatch) -> None:
         ("humaneval --ckpt {tiny} --problems {infilling}", "is of another benchmark"),
         ("humaneval --ckpt {tiny} --problems {problems} --workers 0", "--workers 0"),
         ("humaneval --ckpt {tiny} --problems {problems} --limit 0", "--limit 0"),
-        ("humaneval --ckpt {tiny} --problems {problems} --prompt mbpp-tests", "which these problems lack"),
+        ("humaneval --ckpt {tiny} --problems {problems} --preset mbpp-tests", "which these problems lack"),
         ("humaneval --ckpt {tiny} --problems {problems} --gen-length 600", "no prompt leaves"),
         ("humaneval --ckpt {tiny} --problems {long}", "no prompt leaves"),
-        ("infilling --ckpt {tiny} --problems {infilling} --prompt chat", "infilling takes"),
+        ("infilling --ckpt {tiny} --problems {infilling} --preset chat", "infilling takes"),
         ("infilling --ckpt {causal} --problems {infilling}", "cannot fill gaps"),
         ("infilling --ckpt {tiny}", "name it with --problems"),
         # writing programs
@@ -102,7 +102,7 @@ def nothing_slow(monkeypatch: pytest.MonkeyPatch) -> None:
         ("infill {program} --ckpt {causal}", "cannot fill gaps"),
         ("infill {whole} --ckpt {tiny}", "has no hole"),
         ("infill {program} --ckpt {tiny} --hole-tokens 600", "reads 512"),
-        ("infill {program} --ckpt {tiny} --preset chat", "--preset chat is for whole answers"),
+        ("infill {program} --ckpt {tiny} --preset chat", "--preset chat: choose from auto, program, completion"),
         ("infill {program} --ckpt {tiny} --out {bare}", "is a folder"),
         ("syntax --ckpt {tiny} --prompts {prompts} --preset wrong", "--preset wrong"),
         ("syntax --ckpt {tiny} --prompts {prompts} --out {bare}", "is a folder"),
@@ -140,7 +140,7 @@ def test_it_is_refused_before_anything_slow(command: str, message: str, places: 
 @pytest.mark.parametrize(
     ("evaluation", "message"),
     [
-        ('humaneval = { prompt = "wrong" }', "wrong"),
+        ('humaneval = { preset = "wrong" }', "wrong"),
         ("humaneval = { gen-lenght = 64 }", "gen-lenght"),
         ("mbpp = { num-steps = 4, schedule = 'threshold' }", "--num-steps is for"),
         ("reconstruct = { mask-rate = [1.5] }", "--mask-rate 1.5"),

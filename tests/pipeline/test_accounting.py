@@ -15,7 +15,8 @@ from syntaxdiff.pipeline.cli import main
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.inspection.verification import verify
-from syntaxdiff.pipeline.shard import SPLITS, Manifest, read_manifest
+from syntaxdiff.pipeline.shard import Manifest, read_manifest
+from syntaxdiff.pipeline.splits import SPLITS
 
 F = "```"
 HOLDS_FENCES = f'def f():\n    """Doc.\n{F}\nexample\n{F}\n    """\n    return 1\n'

@@ -16,7 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from syntaxdiff.pipeline.cli import main
-from syntaxdiff.pipeline.shard import REJECTS, SPLITS, Manifest, iter_row_groups, read_manifest
+from syntaxdiff.pipeline.shard import REJECTS, Manifest, iter_row_groups, read_manifest
+from syntaxdiff.pipeline.splits import SPLITS
 
 FAST = ("--tokenizer", "train:400", "--workers", "1")
 GOOD = {"id": "good", "prompt": "Double a number.", "reasoning": "Multiply.", "code": "def f(x):\n    return 2 * x"}
@@ -135,11 +136,12 @@ def test_what_cannot_be_is_one_line(
     ids=" ".join,
 )
 def test_what_the_command_line_knows_is_refused_by_it(arguments: list[str], tmp_path: Path) -> None:
-    """Unknown options and choices exit with 2 and say so."""
+    """Unknown options, choices and values of another type exit with 2 and one line that names the option."""
     result = prep("build", "--src", write_rows(tmp_path / "rows.jsonl", [GOOD]), "--out", tmp_path / "out", *arguments)
     assert result.exit_code == 2
-    assert "Error: " in result.stderr
-    assert "Traceback" not in result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert arguments[0] in line
 
 
 def byt5(folder: Path) -> None:

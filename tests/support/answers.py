@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from syntaxdiff.eval.inference.answer import Answer, in_order
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.language_model import LanguageModel
 
 

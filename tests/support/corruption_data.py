@@ -14,7 +14,8 @@ from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.rows.fields import Fields
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, TokenIds, iter_shard
-from syntaxdiff.train.corruption.corrupt import Corrupted, CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import CorruptionConfig
+from syntaxdiff.train.corruption.corrupt import Corrupted, corrupt, plan
 from syntaxdiff.train.corruption.leaves import leaf_tables
 from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.corruption.operators import LeafTables

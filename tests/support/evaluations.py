@@ -8,7 +8,7 @@ from typing import Any
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.evaluate import humaneval
 from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 
 NUMBERS = (54, 55, 74, 75)
 

@@ -15,9 +15,10 @@ import torch
 from folders import any_kinds
 
 from syntaxdiff.pipeline.shard import Region, SampleRow, TokenIds
-from syntaxdiff.train.corruption.corrupt import Corrupted, CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import CorruptionConfig, OperatorShares
+from syntaxdiff.train.corruption.corrupt import Corrupted, corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.operators import LeafTables, Operator, OperatorDraws, OperatorShares, leaves_of, operate
+from syntaxdiff.train.corruption.operators import LeafTables, Operator, OperatorDraws, leaves_of, operate
 from syntaxdiff.train.corruption.strategies import Units, code_of
 from syntaxdiff.train.data.batch import collate
 from syntaxdiff.train.randomness import Stream, draw, order_key, uniform

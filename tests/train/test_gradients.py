@@ -11,12 +11,9 @@ from training_runs import QUIET, make_shards, run, steps, write_json
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.pipeline.shard import Manifest, read_manifest
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.config import OBJECTIVES, STRATEGIES, CorruptionConfig, Curriculum, OperatorShares
 from syntaxdiff.train.corruption.leaves import leaf_tables
-from syntaxdiff.train.corruption.noise import Curriculum, Noise, noise_levels
-from syntaxdiff.train.corruption.objective import OBJECTIVES
-from syntaxdiff.train.corruption.operators import OperatorShares
-from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.corruption.noise import Noise, noise_levels
 from syntaxdiff.train.data.loader import LoaderConfig, SampleStream
 from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.step import Stepper

@@ -12,10 +12,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_shard, read_manifest
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.config import STRATEGIES, CorruptionConfig, Curriculum
 from syntaxdiff.train.corruption.leaves import leaf_tables
-from syntaxdiff.train.corruption.noise import Curriculum, Noise
-from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.data.batch import collate
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs, Losses
 from syntaxdiff.train.step import Stepper

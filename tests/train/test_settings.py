@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.corruption.config import STRATEGIES
 from syntaxdiff.train.engine.checkpoints import RunState
 from syntaxdiff.train.engine.resumption import check_resumable
 from syntaxdiff.train.session import FREE

@@ -203,7 +203,7 @@ def test_bad_shards_are_one_line(broken: Callable[[str], Path], fault: str) -> N
         (["--max-length", "50"], "more than --max-length 50"),
         (["--model", "/nowhere"], "no such folder"),
         (["--accumulation", "7"], "--accumulation 7 contradicts gradient_accumulation_steps 2"),
-        (["--max-steps", "0"], "--max-steps 0 must be at least 1"),
+        (["--max-steps", "0"], "--max-steps 0: a whole number from 1"),
         (["--resume", "step-000009"], "--resume step-000009"),
     ],
 )

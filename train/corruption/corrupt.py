@@ -12,7 +12,6 @@ Shapes: B batch, L tokens, C code tokens, S candidate spans, K streams, D digits
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -21,23 +20,16 @@ import torch
 from torch import Tensor
 
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.shard import Region, Role, TokenIds
-from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.objective import NUM_STEPS, OBJECTIVES, default_objective, scored, step_of, uses_steps
-from syntaxdiff.train.corruption.operators import (
-    LeafTables,
-    Operated,
-    Operator,
-    OperatorDraws,
-    OperatorShares,
-    leaves_of,
-    mask_units,
-    operate,
-)
-from syntaxdiff.train.corruption.strategies import (
+from syntaxdiff.pipeline.shard import Region, TokenIds
+from syntaxdiff.train.corruption.config import (
     SHUFFLED_STRATEGIES,
     SPAN_STRATEGIES,
-    STRATEGIES,
+    CorruptionConfig,
+)
+from syntaxdiff.train.corruption.noise import Noise
+from syntaxdiff.train.corruption.objective import NUM_STEPS, scored, step_of, uses_steps
+from syntaxdiff.train.corruption.operators import LeafTables, Operated, Operator, OperatorDraws, leaves_of, mask_units, operate
+from syntaxdiff.train.corruption.strategies import (
     Code,
     Draws,
     Units,
@@ -54,43 +46,7 @@ from syntaxdiff.train.corruption.strategies import (
 from syntaxdiff.train.data.batch import Batch, SampleTensors, copied
 from syntaxdiff.train.randomness import Stream, draw, order_key, stream_keys, uniform, unit_of
 
-ROLE_RATES = (0.15, 0.42, 0.58, 0.60)  # paper, baseline 3: other, assignment or call, conditional, control flow
 _DIGITS, _RADIX = 4, 256  # exponents below 2^32: the lengths over a token sum to at most tokens^2 / 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorruptionConfig:
-    """How samples are corrupted.
-
-    Attributes:
-        strategy: one of STRATEGIES, for the code
-        objective: one of objective.OBJECTIVES; empty: the strategy's default, which the attribute then holds
-        max_span_share: spans longer than this share of the code are no candidates; 1 keeps them all, as the paper does
-        role_rates: probabilities of `ast-token` by role, under the full ceiling
-        operators: shares of the units that are not masked but dropped, shuffled, …
-    """
-
-    strategy: str = "ast-span"
-    objective: str = ""
-    max_span_share: float = 1.0
-    role_rates: tuple[float, ...] = ROLE_RATES
-    operators: OperatorShares = field(default_factory=OperatorShares)
-
-    def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise SettingsError(f"unknown strategy {self.strategy!r}: choose from {', '.join(STRATEGIES)}")
-        if not self.objective:
-            object.__setattr__(self, "objective", default_objective(self.strategy))
-        if self.objective not in OBJECTIVES:
-            raise SettingsError(f"unknown objective {self.objective!r}: choose from {', '.join(OBJECTIVES)}")
-        if not 0 < self.max_span_share <= 1:
-            raise SettingsError(f"--max-span-share {self.max_span_share} is not in (0, 1]")
-        if len(self.role_rates) != len(Role) or not all(0 <= rate <= 1 for rate in self.role_rates):
-            raise SettingsError(f"role rates are {len(Role)} probabilities, not {self.role_rates}")
-        if self.operators.are_used and self.strategy not in SPAN_STRATEGIES:
-            raise SettingsError(
-                f"operators act on subtrees: {self.strategy} has none, choose from {', '.join(SPAN_STRATEGIES)}"
-            )
 
 
 class Plan(NamedTuple):

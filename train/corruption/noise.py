@@ -6,18 +6,15 @@ Section 5 of the design; the curriculum is the paper's cosine schedule, of which
 low noise comes first. Low noise first is the default here, the reverse an option.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.train.corruption.config import MIN_RATE, Curriculum
 from syntaxdiff.train.randomness import Stream, stream_keys, unit_of
 
-MIN_RATE = 0.001  # a sample of rate 0 teaches nothing
-CURRICULA = ("low-noise-first", "high-noise-first", "constant")
 _GOLDEN = 0x9E3779B97F4A7C15  # frac(golden ratio) in units of 2^-64
 
 
@@ -32,39 +29,6 @@ def noise_levels(seed: int, epoch: int, ordinals: Sequence[int]) -> npt.NDArray[
     """
     offset = int(stream_keys(seed, epoch, [""])[0, Stream.NOISE])
     return np.array([unit_of(offset + _GOLDEN * k) for k in ordinals], dtype=np.float64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curriculum:
-    """How the ceiling of the mask rate moves over a training run.
-
-    Attributes:
-        kind: one of CURRICULA
-        low: the ceiling where there is least noise
-        full: the ceiling where there is most; the table of ast-token holds there
-    """
-
-    kind: str = "low-noise-first"
-    low: float = 0.2
-    full: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.kind not in CURRICULA:
-            raise SettingsError(f"unknown curriculum {self.kind!r}: choose from {', '.join(CURRICULA)}")
-        if not MIN_RATE < self.low <= self.full <= 1:
-            raise SettingsError(
-                f"the curriculum's ceilings must hold {MIN_RATE} < low <= full <= 1, not {self.low}, {self.full}"
-            )
-
-    def ceiling(self, progress: float) -> float:
-        """The ceiling at a share of the run from 0 to 1: half a cosine from one end to the other."""
-        if self.kind == "constant":
-            return self.full
-        progress = min(max(progress, 0.0), 1.0)
-        risen = (1 - math.cos(math.pi * progress)) / 2
-        if self.kind == "high-noise-first":
-            risen = 1 - risen
-        return self.low + (self.full - self.low) * risen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,10 +24,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from syntaxdiff.train.corruption.strategies import SHUFFLED_STRATEGIES
-
-OBJECTIVES = ("inverse-rate", "region-share", "masked-mean", "paper", "reveal", "reveal-all")
-VALIDATION_OBJECTIVES = OBJECTIVES[:4]  # of corrupted positions, without steps
 NUM_STEPS = 1000  # T of the discrete objectives
 
 
@@ -36,15 +32,6 @@ class Scored(NamedTuple):
 
     is_scored_BL: Tensor  # bool
     weight_BL: Tensor  # float32
-
-
-def default_objective(strategy: str) -> str:
-    """The objective of a strategy (strategies.STRATEGIES) for which none is given.
-
-    Algorithm 1 masks more tokens than its rate asks for, by an unknown marginal; 1/rate would let the few samples of the lowest
-    rates decide the loss.
-    """
-    return "region-share" if strategy in SHUFFLED_STRATEGIES else "inverse-rate"
 
 
 def uses_steps(objective: str) -> bool:

@@ -14,15 +14,13 @@ arity, (iii) inject type-consistent placeholders.
 Shapes: B batch, C code tokens, S candidate spans, G languages, K node kinds.
 """
 
-import math
-from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.train.corruption.config import OperatorShares
 from syntaxdiff.train.corruption.strategies import Code, Units, covered, owner, stabbing_sum
 from syntaxdiff.train.randomness import mix
 
@@ -43,30 +41,6 @@ class Operator(IntEnum):
     SHUFFLE = 3
     RELABEL = 4
     PLACEHOLDER = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class OperatorShares:
-    """Shares of the units that an operator is tried on; all others are masked."""
-
-    drop: float = 0.0
-    shuffle: float = 0.0
-    relabel: float = 0.0
-    placeholder: float = 0.0
-
-    def __post_init__(self) -> None:
-        shares = {field.name: getattr(self, field.name) for field in fields(self)}
-        wrong = [f"{name} {share}" for name, share in shares.items() if not 0 <= share <= 1]
-        if wrong:
-            raise SettingsError(f"operator shares lie in [0, 1]: {', '.join(wrong)}")
-        if math.fsum(shares.values()) > 1 + 1e-9:  # .2 + .4 + .3 + .1 is more than 1 in floats
-            shown = " + ".join(f"{name} {share}" for name, share in shares.items() if share)
-            raise SettingsError(f"operator shares sum to at most 1, not {math.fsum(shares.values()):g}: {shown}")
-
-    @property
-    def are_used(self) -> bool:
-        """Whether anything but the mask token is asked for."""
-        return any((self.drop, self.shuffle, self.relabel, self.placeholder))
 
 
 class LeafTables(NamedTuple):

@@ -12,9 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-STRATEGIES = ("random", "random-matched", "ast-token", "ast-span", "ast-span-independent", "ast-cut")
-SPAN_STRATEGIES = ("ast-span", "ast-span-independent", "ast-cut")
-SHUFFLED_STRATEGIES = ("ast-span", "random-matched")  # which run Algorithm 1
 _LAST = torch.iinfo(torch.int64).max
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from syntaxdiff.pipeline.shard import write_text
+from syntaxdiff.train.deepspeed_json.help import STARTER
 
-STARTER = "ds_zero3.json"
 RECIPE: dict[str, Any] = {
     "train_micro_batch_size_per_gpu": 1,
     "gradient_accumulation_steps": 16,

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from syntaxdiff.pipeline.errors import SettingsError, StorageError
-from syntaxdiff.pipeline.shard import SPLITS, TOKENIZER, Manifest, storage_errors, write_text, written_whole
+from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, storage_errors, write_text, written_whole
+from syntaxdiff.pipeline.splits import SPLITS
 from syntaxdiff.train.model import llada
 
 INFO = "syntaxdiff.json"

@@ -7,31 +7,14 @@ then -2, +2, …, by way of one channel that is the same for all tokens. All of 
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from syntaxdiff.train.model.sizes import Preset
 
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """A model from scratch, with the learning rate that suits it."""
-
-    layers: int
-    width: int
-    inner: int
-    heads: int
-    learning_rate: float
-
-
-PRESETS = {
-    "tiny": Preset(layers=4, width=256, inner=704, heads=4, learning_rate=2e-3),
-    "small": Preset(layers=8, width=512, inner=1408, heads=8, learning_rate=1e-3),
-    "base": Preset(layers=12, width=768, inner=2048, heads=12, learning_rate=6e-4),
-    "1b": Preset(layers=22, width=2048, inner=5632, heads=16, learning_rate=3e-4),
-}
 ROPE_THETA = 10_000.0
 CHANNEL = 0  # of the hidden state, the same for all tokens at the start
 CHANNEL_SIZE = 4.0  # in standard deviations of the others

@@ -25,7 +25,8 @@ from syntaxdiff.pipeline.shard import TOKENIZER, Manifest
 from syntaxdiff.train.model import llada
 from syntaxdiff.train.model.agreement import check_agreement
 from syntaxdiff.train.model.export import TIMESTEP
-from syntaxdiff.train.model.presets import PRESETS, new_network, preset_config
+from syntaxdiff.train.model.presets import new_network, preset_config
+from syntaxdiff.train.model.sizes import PRESETS
 
 LLADA_REPOSITORY = "GSAI-ML/LLaDA-8B-Instruct"
 LLADA_MASK_TOKEN = "<|mdm_mask|>"

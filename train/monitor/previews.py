@@ -14,12 +14,14 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, SampleRow
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import CorruptionConfig
+from syntaxdiff.train.corruption.corrupt import corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.data.batch import check_row, collate
 from syntaxdiff.train.data.loader import SampleStream
 from syntaxdiff.train.model.denoiser import Inputs
-from syntaxdiff.train.model.denoising_step import StepRule, denoise, denoise_step, transfer_counts
+from syntaxdiff.train.model.denoising_step import denoise, denoise_step, transfer_counts
+from syntaxdiff.train.model.step_rule import StepRule
 from syntaxdiff.train.monitor.validation import SEED
 from syntaxdiff.train.step import Stepper
 

@@ -17,9 +17,8 @@ import numpy as np
 import torch
 
 from syntaxdiff.pipeline.shard import Manifest, Region, SampleRow
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
-from syntaxdiff.train.corruption.noise import MIN_RATE, Noise
-from syntaxdiff.train.corruption.operators import OperatorShares
+from syntaxdiff.train.corruption.config import MIN_RATE, CorruptionConfig, OperatorShares
+from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.data.batch import Batch, collate
 from syntaxdiff.train.step import Stepper
 

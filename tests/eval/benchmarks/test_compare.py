@@ -18,7 +18,7 @@ from syntaxdiff.eval.benchmarks.evaluate import humaneval
 from syntaxdiff.eval.benchmarks.results import read_results
 from syntaxdiff.eval.benchmarks.score import warnings_of
 from syntaxdiff.eval.benchmarks.scoreboard import print_comparison, print_results
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.report.report import write_report
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 

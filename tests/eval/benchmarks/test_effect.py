@@ -10,9 +10,10 @@ from evaluations import samples_of, write_problems
 from tiny_checkpoint import export_tiny, network, tokenizer
 
 from syntaxdiff.eval.benchmarks.compare import compare
-from syntaxdiff.eval.benchmarks.effect import REFERENCE, effective, effective_settings, generation_text
-from syntaxdiff.eval.benchmarks.settings import CheckpointIdentity, EvaluationSettings, GenerationSettings
+from syntaxdiff.eval.benchmarks.effect import effective_settings, generation_text
+from syntaxdiff.eval.benchmarks.settings import CheckpointIdentity, EvaluationSettings
 from syntaxdiff.eval.cli import main
+from syntaxdiff.eval.inference.effect import REFERENCE, GenerationSettings, effective
 from syntaxdiff.eval.record import to_json
 
 # What the first version kept for any model: every field as it was asked for.

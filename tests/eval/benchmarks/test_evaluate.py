@@ -15,12 +15,12 @@ from tiny_checkpoint import export_tiny
 from syntaxdiff.eval.benchmarks.evaluate import humaneval, infilling, mbpp
 from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults, Machine, Sample, Score
 from syntaxdiff.eval.benchmarks.results import read_results
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.sampler import Sampler
 from syntaxdiff.eval.inference.steps import PLAIN, SPECIAL
 from syntaxdiff.eval.progress import Progress
 from syntaxdiff.eval.prompting.extraction import RULES
-from syntaxdiff.eval.prompting.prompts import PRESETS
+from syntaxdiff.eval.prompting.presets import PRESETS
 from syntaxdiff.eval.record import to_json
 from syntaxdiff.eval.stats import wilson
 from syntaxdiff.pipeline.errors import SettingsError, SourceError, StorageError
@@ -47,7 +47,7 @@ def uninterrupted(ckpt: str, problems: Path, tmp_path_factory: pytest.TempPathFa
 
 def sampling(ckpt: str, problems: Path) -> Any:
     return config(
-        problems, ckpt=ckpt, samples=2, likelihood_samples=2, generation=GenerationConfig(gen_length=8, temperature=1.0)
+        problems, ckpt=ckpt, candidates=2, likelihood_samples=2, generation=GenerationConfig(gen_length=8, temperature=1.0)
     )
 
 
@@ -304,10 +304,10 @@ def test_mbpp_runs_from_its_own_file(shared_data: Path, ckpt: str, tmp_path: Pat
     [
         ({"ckpt": "x", "reference": True}, "--ckpt, or --reference"),
         ({"reference": False}, "--ckpt, or --reference"),
-        ({"samples": 2}, "leave --samples out"),
-        ({"ckpt": "x", "samples": 2}, "raise --temperature"),
+        ({"candidates": 2}, "leave --candidates out"),
+        ({"ckpt": "x", "candidates": 2}, "raise --temperature"),
         ({"limit": 0}, "--limit 0"),
-        ({"prompt": "nothing"}, "choose from auto"),
+        ({"preset": "nothing"}, "choose from auto"),
     ],
 )
 def test_settings_that_contradict_each_other(changes: dict[str, Any], message: str) -> None:

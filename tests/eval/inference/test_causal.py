@@ -11,7 +11,7 @@ from tiny_checkpoint import autoregressive, token_ids
 from torch import Tensor
 
 from syntaxdiff.eval.inference.causal import CausalModel
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.pipeline.errors import SettingsError
 
 IDS = token_ids()

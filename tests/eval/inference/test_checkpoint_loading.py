@@ -13,8 +13,8 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.description import NO_MASK
-from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError, TokenizerError
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
 

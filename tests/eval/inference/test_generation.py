@@ -17,14 +17,14 @@ from torch import Tensor
 
 from syntaxdiff.eval.inference import batch_size as batching
 from syntaxdiff.eval.inference.answer import Answer
-from syntaxdiff.eval.inference.cache import CACHES, KeyValues
+from syntaxdiff.eval.inference.cache import KeyValues
 from syntaxdiff.eval.inference.canvas import blocks_of, new_canvas, stream_seed
+from syntaxdiff.eval.inference.config import CACHES, MOST, GenerationConfig
 from syntaxdiff.eval.inference.denoising import DenoisingModel
-from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.inference.sampler import OutputIds, Sampler
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.model.denoiser import Inputs
-from syntaxdiff.train.model.denoising_step import CONFIDENCES
+from syntaxdiff.train.model.step_rule import CONFIDENCES
 
 IDS = token_ids()
 NEVER = (IDS.mask, *range(300, 310))
@@ -448,13 +448,13 @@ def test_a_batch_is_as_large_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -
     """Where no size is asked for: what half of the free memory holds, from 1 to the most of the device; half with guidance."""
     checkpoint, free = diffusion(), config(batch_size=None, block_length=8)
     one = checkpoint.sequence_bytes(40, 8)
-    for count, expected in ((0, 1), (1, 1), (5, 5), (1000, batching.MOST["cpu"])):
+    for count, expected in ((0, 1), (1, 1), (5, 5), (1000, MOST["cpu"])):
         monkeypatch.setattr(batching, "_free_bytes", lambda device, count=count: 2 * count * one)
         assert checkpoint.batch_size(40, free) == expected
         assert checkpoint.batch_size(40, dataclasses.replace(free, guidance=1.0)) == max(1, expected // 2)
     assert checkpoint.batch_size(40, config(batch_size=3)) == 3
     assert checkpoint.sequence_bytes(80, 8) > 1.5 * one
-    assert 1 <= autoregressive().batch_size(40, free) <= batching.MOST["cpu"]
+    assert 1 <= autoregressive().batch_size(40, free) <= MOST["cpu"]
     assert autoregressive().batch_size(40, dataclasses.replace(free, temperature=1.0)) == 1
     alone = generate(checkpoint, PROMPTS[:3], config(gen_length=8, block_length=8))
     assert generate(checkpoint, PROMPTS[:3], dataclasses.replace(free, gen_length=8)) == alone

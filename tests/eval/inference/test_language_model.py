@@ -10,9 +10,9 @@ from tiny_checkpoint import autoregressive, diffusion
 from syntaxdiff.eval.inference.abilities import ABILITIES, CAUSAL, DENOISING, Abilities
 from syntaxdiff.eval.inference.answer import in_order
 from syntaxdiff.eval.inference.causal import CausalModel
-from syntaxdiff.eval.inference.checkpoint import KINDS, Unloaded
+from syntaxdiff.eval.inference.checkpoint import Unloaded
+from syntaxdiff.eval.inference.config import KINDS, GenerationConfig
 from syntaxdiff.eval.inference.denoising import DenoisingModel
-from syntaxdiff.eval.inference.generation import GenerationConfig
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.pipeline.errors import SettingsError
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from syntaxdiff.eval.inference.answer import Repair
 from syntaxdiff.eval.inference.canvas import new_canvas
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.language_model import LanguageModel
 from syntaxdiff.eval.inference.repair import Diagnosis, find_faults, find_program, to_hide
 from syntaxdiff.train.model.denoiser import Inputs

@@ -18,10 +18,10 @@ from syntaxdiff.eval.masks.draw import Subject, draw_masks, pieces, read_subject
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.shard import Region, iter_shard, read_manifest
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import STRATEGIES, CorruptionConfig, OperatorShares
+from syntaxdiff.train.corruption.corrupt import corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.operators import Operator, OperatorShares
-from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.corruption.operators import Operator
 from syntaxdiff.train.data.batch import collate
 
 
@@ -217,10 +217,10 @@ def test_operators_reach_the_subtrees(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--mask-rate", "1.5"], "mask rate 1.5 is not in [0, 1]"),
-        (["--mask-rate", "nan"], "mask rate nan is not in [0, 1]"),
+        (["--mask-rate", "1.5"], "--mask-rate 1.5: a number from 0 to 1"),
+        (["--mask-rate", "nan"], "--mask-rate nan: a number from 0 to 1"),
         (["--index", "99"], "--index must lie in 0 to"),
-        (["--max-span-share", "0"], "--max-span-share 0.0 is not in (0, 1]"),
+        (["--max-span-share", "0"], "--max-span-share 0.0: a number above 0 and at most 1"),
         (["--strategy", "random", "--drop", "0.5"], "operators act on subtrees"),
         (["--drop", "0.7", "--shuffle", "0.7"], "sum to at most 1"),
     ],

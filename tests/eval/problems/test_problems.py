@@ -13,7 +13,8 @@ import pytest
 
 from syntaxdiff.eval.problems import problem as problems
 from syntaxdiff.eval.problems.mbpp_plus_inputs import restore_inputs
-from syntaxdiff.eval.problems.problem import BENCHMARKS, MBPP_SPLITS, Problem, read_problems
+from syntaxdiff.eval.problems.names import BENCHMARKS, MBPP_SPLITS
+from syntaxdiff.eval.problems.problem import Problem, read_problems
 from syntaxdiff.eval.sandbox.plain_data import encode
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 

@@ -7,7 +7,7 @@ from tiny_checkpoint import export_tiny, network, tokenizer
 
 from syntaxdiff.eval.inference.answer import in_order
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.language_model import LanguageModel
 from syntaxdiff.eval.prompting.programs import generate, infill
 from syntaxdiff.pipeline.errors import SettingsError

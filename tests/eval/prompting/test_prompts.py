@@ -11,7 +11,8 @@ from tiny_checkpoint import export_tiny, token_ids
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.denoising import DenoisingModel
 from syntaxdiff.eval.problems.problem import Problem, read_problems
-from syntaxdiff.eval.prompting.prompts import PRESETS, SHOTS, digest, digest_of_problems, prompter
+from syntaxdiff.eval.prompting.presets import PRESETS
+from syntaxdiff.eval.prompting.prompts import SHOTS, digest, digest_of_problems, prompter
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.rows.record import Record
 

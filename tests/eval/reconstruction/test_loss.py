@@ -13,17 +13,17 @@ from folders import programs, write_jsonl
 from tiny_checkpoint import diffusion, network, token_ids, tokenizer
 
 from syntaxdiff.eval.inference.denoising import DenoisingModel
-from syntaxdiff.eval.reconstruction.loss import LossConfig, loss
+from syntaxdiff.eval.reconstruction.config import LossConfig
+from syntaxdiff.eval.reconstruction.loss import loss
 from syntaxdiff.eval.reconstruction.outcome import read_losses
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, SourceError, TokenizerError
 from syntaxdiff.pipeline.shard import Region, iter_shard, read_manifest
 from syntaxdiff.pipeline.tokens.tokenizer import save_tokenizer
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
-from syntaxdiff.train.corruption.noise import MIN_RATE, Noise
-from syntaxdiff.train.corruption.objective import default_objective
-from syntaxdiff.train.corruption.strategies import STRATEGIES
+from syntaxdiff.train.corruption.config import MIN_RATE, STRATEGIES, CorruptionConfig, default_objective
+from syntaxdiff.train.corruption.corrupt import corrupt, plan
+from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.data.batch import collate
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
 from syntaxdiff.train.monitor.validation import SEED
@@ -120,7 +120,7 @@ def test_results_name_their_weights(tmp_path: Path) -> None:
 def test_what_cannot_be_measured_is_refused(data: Path) -> None:
     """Unknown names, counts below one, a model of other tokens, and one that reads no sample so long are refused in a line."""
     for wrong, told in (
-        ({"strategies": ("rando",)}, "unknown strategy"),
+        ({"strategies": ("rando",)}, "--strategy rando: choose from"),
         ({"split": "test"}, "--split test"),
         ({"num_samples": 0}, "--samples 0"),
         ({"batch_size": 0}, "--batch-size 0"),

@@ -20,11 +20,12 @@ from rich.console import Console
 from tiny_checkpoint import autoregressive, diffusion
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.denoising import DenoisingModel
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.measures import LENGTH_BINS, length_label, measures
 from syntaxdiff.eval.reconstruction.outcome import Cell
-from syntaxdiff.eval.reconstruction.reconstruct import RESULT, ReconstructionConfig, chosen_rows, draw, reconstruct
+from syntaxdiff.eval.reconstruction.reconstruct import RESULT, chosen_rows, draw, reconstruct
 from syntaxdiff.eval.reconstruction.recovery import (
     NO_PATTERN,
     UNSEEN,
@@ -36,10 +37,12 @@ from syntaxdiff.eval.reconstruction.recovery import (
     recovery,
 )
 from syntaxdiff.eval.reconstruction.restoration import Masked, Restored, restore
-from syntaxdiff.eval.reconstruction.tables import print_reconstruction, with_interval
+from syntaxdiff.eval.reconstruction.tables import print_reconstruction
 from syntaxdiff.eval.record import from_json, to_json
 from syntaxdiff.eval.syntax.compiler import Compiler
-from syntaxdiff.eval.syntax.shapes import SeenShapes, Size
+from syntaxdiff.eval.syntax.config import Size
+from syntaxdiff.eval.syntax.shapes import SeenShapes
+from syntaxdiff.eval.syntax.tables import with_interval
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, StorageError, TokenizerError
@@ -47,9 +50,9 @@ from syntaxdiff.pipeline.rows.record import Record
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, Region, SampleRow, iter_shard, read_manifest
 from syntaxdiff.pipeline.syntax.grammar import load_grammar
 from syntaxdiff.pipeline.tokens.codec import Codec
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import STRATEGIES, CorruptionConfig
+from syntaxdiff.train.corruption.corrupt import corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.strategies import STRATEGIES
 from syntaxdiff.train.data.batch import collate
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
 
@@ -596,7 +599,7 @@ def test_samples_are_spread_over_the_split(folder: Path, count: int) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"strategies": ("tokens",)}, "unknown strategy"),
+        ({"strategies": ("tokens",)}, "--strategy tokens: choose from"),
         ({"mask_rates": (0.0,)}, "--mask-rate 0.0"),
         ({"mask_rates": (1.5,)}, "--mask-rate 1.5"),
         ({"split": "test"}, "--split test"),
@@ -626,8 +629,8 @@ def documented(value: Any) -> Iterator[str]:
 
 def test_every_key_is_documented(folder: Path, useless: DenoisingModel, tmp_path: Path) -> None:
     """docs/reconstruction.md names all that the files hold, and the tables print."""
-    from syntaxdiff.eval.reconstruction.tables import print_syntax
     from syntaxdiff.eval.syntax.check import WrittenProgram, syntax
+    from syntaxdiff.eval.syntax.tables import print_syntax
 
     result = reconstruct(useless, folder, tmp_path, config_of())
     checked = syntax([WrittenProgram(code=b"x = (\n", language="python", decided=[None, b"x = (\n"])], {})

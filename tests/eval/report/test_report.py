@@ -19,9 +19,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from syntaxdiff.eval.benchmarks.evaluate import humaneval
 from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.steps import steps_of
-from syntaxdiff.eval.reconstruction.reconstruct import ReconstructionConfig, reconstruct
+from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
+from syntaxdiff.eval.reconstruction.reconstruct import reconstruct
 from syntaxdiff.eval.record import json_text
 from syntaxdiff.eval.report import replay
 from syntaxdiff.eval.report.benchmark_chapter import REPLAYED
@@ -214,7 +215,7 @@ def test_what_compare_notes_is_on_the_page(tmp_path: Path) -> None:
     sampled = GenerationConfig(gen_length=8, temperature=1.0)
     for name, changes in (("a", {}), ("b", {"prompt": "completion"})):
         humaneval(
-            config(problems, ckpt=ckpt, samples=2, likelihood_samples=2, generation=sampled, **changes),
+            config(problems, ckpt=ckpt, candidates=2, likelihood_samples=2, generation=sampled, **changes),
             tmp_path / name / "eval",
         )
     page = page_of([tmp_path / "a" / "eval", tmp_path / "b" / "eval"], tmp_path / "r.html")

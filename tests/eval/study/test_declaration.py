@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+import click
 import pytest
 
 from syntaxdiff.eval.cli import main as eval_main
-from syntaxdiff.eval.options import generation_config
 from syntaxdiff.eval.study.declaration import START, Study, read_studies
 from syntaxdiff.eval.study.estimate import hours, planned
 from syntaxdiff.eval.study.study import Folders, comparison, preparation
 from syntaxdiff.pipeline.cli import main as prep_main
+from syntaxdiff.pipeline.command_line import SettingsCommand
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.settings import parser, read_settings
 
@@ -83,10 +84,9 @@ def test_every_planned_command_is_one(size: str, tmp_path: Path) -> None:
             settings = read_settings(parser().parse_args(arguments))
             assert settings.data == str(folders.data)
         elif module in mains:
-            command = mains[module].commands[arguments[0]]
-            context = command.make_context(arguments[0], arguments[1:])
-            if arguments[0] in ("humaneval", "mbpp"):
-                generation_config(dict(context.params))
+            command = mains[module].get_command(click.Context(mains[module]), arguments[0])
+            assert isinstance(command, SettingsCommand)
+            command.arguments(command.make_context(arguments[0], arguments[1:]).params)
     assert len({job.name for job in jobs}) == len(jobs)
 
 
@@ -121,7 +121,7 @@ def test_a_declaration_is_read(tmp_path: Path) -> None:
         ("jobs = 2", 'jobs = 2\narms = ["start", "nothing"]', "nothing is no arm"),
         ("jobs = 2", 'jobs = 2\narms = ["random", "ast-span"]', "an arm start"),
         ("max-steps = 2 }", "max-step = 2 }", "max_step is no option of the trainer"),
-        ("max-steps = 2 }", "max-steps = 0 }", "--max-steps 0 must be at least 1"),
+        ("max-steps = 2 }", "max-steps = 0 }", "--max-steps 0: a whole number from 1"),
         ('strategy = "random"', 'strategy = "rando"', "--strategy rando"),
         ('src = "rows.jsonl"', 'src = "rows.jsonl", prompt-field = "p"', "prompt-field and response-field, or neither"),
         ("[little.start]", "[little.begin]", "'begin' is not known"),

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syntaxdiff.eval.syntax import shapes as module
-from syntaxdiff.eval.syntax.shapes import Size, is_pattern, seen_shapes, shapes_of, subtree_ends
+from syntaxdiff.eval.syntax.config import Size
+from syntaxdiff.eval.syntax.shapes import is_pattern, seen_shapes, shapes_of, subtree_ends
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError

@@ -20,7 +20,7 @@ from tiny_checkpoint import diffusion, export_tiny, token_ids, tokenizer
 from syntaxdiff.eval.inference.answer import in_order
 from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
-from syntaxdiff.eval.inference.generation import GenerationConfig
+from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.syntax.check import WrittenProgram, decided_parts, program_in, read_programs, syntax, write_programs
 from syntaxdiff.eval.syntax.compiler import Compiled, Compiler
 from syntaxdiff.eval.syntax.outcome import ErrorCounts

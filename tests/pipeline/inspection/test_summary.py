@@ -24,7 +24,8 @@ from syntaxdiff.pipeline.errors import ShardError, StorageError
 from syntaxdiff.pipeline.inspection.picture import plot_summary
 from syntaxdiff.pipeline.inspection.summary import Summary, print_summary, summarize
 from syntaxdiff.pipeline.inspection.tally import Tally, distribution, length_bins
-from syntaxdiff.pipeline.shard import MANIFEST, SPLITS, Region, Role, read_manifest
+from syntaxdiff.pipeline.shard import MANIFEST, Region, Role, read_manifest
+from syntaxdiff.pipeline.splits import SPLITS
 
 Sample = dict[str, Any]
 PERCENT_OF_KEY = {"min": 0, "p5": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95, "max": 100}

@@ -19,8 +19,10 @@ from folders import programs, run_prep, start_prep, write_jsonl
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import ShardError
-from syntaxdiff.pipeline.inspection.verification import Fault, Verified, examine, verify
-from syntaxdiff.pipeline.shard import SAMPLE_SCHEMA, SPLITS, TableWriter, file_sha256
+from syntaxdiff.pipeline.inspection.fault import Fault
+from syntaxdiff.pipeline.inspection.verification import Verified, examine, verify
+from syntaxdiff.pipeline.shard import SAMPLE_SCHEMA, TableWriter, file_sha256
+from syntaxdiff.pipeline.splits import SPLITS
 
 BROKEN_ROW = 3
 

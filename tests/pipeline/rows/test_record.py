@@ -11,7 +11,7 @@ from syntaxdiff.pipeline.errors import RowError
 from syntaxdiff.pipeline.rows.fields import REASONING_FIELDS, Fields
 from syntaxdiff.pipeline.rows.grouping import Grouping
 from syntaxdiff.pipeline.rows.record import Record, RecordReader
-from syntaxdiff.pipeline.syntax.grammar import LANGUAGES
+from syntaxdiff.pipeline.syntax.languages import LANGUAGES
 
 UNNAMED = Fields()
 PROGRAM = "print(1)"

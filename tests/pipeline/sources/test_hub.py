@@ -12,10 +12,11 @@ from click.testing import CliRunner
 
 from syntaxdiff.pipeline.cli import main
 from syntaxdiff.pipeline.errors import SourceError
-from syntaxdiff.pipeline.shard import SPLITS, read_manifest
+from syntaxdiff.pipeline.shard import read_manifest
 from syntaxdiff.pipeline.sources.hub import HubDataset, HubOptions, SavedDataset
 from syntaxdiff.pipeline.sources.source import open_source
 from syntaxdiff.pipeline.sources.units import Source
+from syntaxdiff.pipeline.splits import SPLITS
 
 README = """---
 license: cc-by-4.0

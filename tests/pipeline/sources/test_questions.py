@@ -12,7 +12,7 @@ from syntaxdiff.pipeline.errors import RowError, SettingsError
 from syntaxdiff.pipeline.rows.fields import Fields
 from syntaxdiff.pipeline.rows.record import RecordReader
 from syntaxdiff.pipeline.sources.questions import QuestionBook
-from syntaxdiff.pipeline.syntax.grammar import LANGUAGES
+from syntaxdiff.pipeline.syntax.languages import LANGUAGES
 
 CODEFORCES = {
     "description": "Add two numbers.",

@@ -8,7 +8,8 @@ import pytest
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.syntax import grammar as grammar_module
-from syntaxdiff.pipeline.syntax.grammar import LANGUAGES, Grammar, language_of_fence, load_grammar
+from syntaxdiff.pipeline.syntax.grammar import Grammar, load_grammar
+from syntaxdiff.pipeline.syntax.languages import LANGUAGES, language_of_fence
 
 SETTINGS = tomllib.loads(Path(grammar_module.__file__).with_name("languages.toml").read_text("utf-8"))
 

@@ -24,7 +24,8 @@ from reference import (
 )
 
 from syntaxdiff.pipeline.rows.record import Record
-from syntaxdiff.pipeline.syntax.grammar import LANGUAGES, load_grammar
+from syntaxdiff.pipeline.syntax.grammar import load_grammar
+from syntaxdiff.pipeline.syntax.languages import LANGUAGES
 from syntaxdiff.pipeline.syntax.spans import code_tree, nesting
 
 Rows = Callable[[str], list[dict[str, Any]]]

@@ -13,8 +13,9 @@ from prepared_tokenizers import BYTE_LEVEL, METASPACE, Prepared
 from reference import PROGRAMS, gpt2_alphabet
 
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
-from syntaxdiff.pipeline.tokens.bpe import ENGINES, HfEngine, TiktokenEngine, first_difference, make_engine, proof_texts
+from syntaxdiff.pipeline.tokens.bpe import HfEngine, TiktokenEngine, first_difference, make_engine, proof_texts
 from syntaxdiff.pipeline.tokens.codec import Codec
+from syntaxdiff.pipeline.tokens.names import ENGINES
 
 Rows = Callable[[str], list[dict[str, Any]]]
 Get = Callable[[str], Prepared]

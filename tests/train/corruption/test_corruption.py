@@ -13,11 +13,17 @@ from corruption_reference import random_rows, row_of
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import SampleRow
-from syntaxdiff.train.corruption.corrupt import Corrupted, CorruptionConfig, Plan, corrupt, plan
+from syntaxdiff.train.corruption.config import (
+    OBJECTIVES,
+    SPAN_STRATEGIES,
+    STRATEGIES,
+    CorruptionConfig,
+    OperatorShares,
+    default_objective,
+)
+from syntaxdiff.train.corruption.corrupt import Corrupted, Plan, corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.objective import OBJECTIVES, default_objective
-from syntaxdiff.train.corruption.operators import LeafTables, OperatorShares
-from syntaxdiff.train.corruption.strategies import SPAN_STRATEGIES, STRATEGIES
+from syntaxdiff.train.corruption.operators import LeafTables
 from syntaxdiff.train.data.batch import SampleTensors, collate
 
 NONE = OperatorShares()

@@ -18,7 +18,7 @@ from folders import any_kinds
 
 from syntaxdiff.pipeline.shard import Region, SampleRow
 from syntaxdiff.train import randomness
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.config import CorruptionConfig
 from syntaxdiff.train.data.batch import collate
 from syntaxdiff.train.randomness import Stream, draw, order_key, stream_keys, uniform, unit_of
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.train.corruption.noise import CURRICULA, MIN_RATE, Curriculum, Noise, noise_levels
+from syntaxdiff.train.corruption.config import CURRICULA, MIN_RATE, Curriculum
+from syntaxdiff.train.corruption.noise import Noise, noise_levels
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 

@@ -23,10 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syntaxdiff.pipeline.shard import Region, SampleRow
-from syntaxdiff.train.corruption.corrupt import Corrupted, CorruptionConfig, plan
+from syntaxdiff.train.corruption.config import OBJECTIVES, SPAN_STRATEGIES, STRATEGIES, CorruptionConfig, default_objective
+from syntaxdiff.train.corruption.corrupt import Corrupted, plan
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.objective import NUM_STEPS, OBJECTIVES, default_objective, scored, step_of, uses_steps
-from syntaxdiff.train.corruption.strategies import SPAN_STRATEGIES, STRATEGIES
+from syntaxdiff.train.corruption.objective import NUM_STEPS, scored, step_of, uses_steps
 
 REVEALING = ("reveal", "reveal-all")
 RATES = st.sampled_from([0.0, 0.001, 0.05, 0.5, 1.0]) | st.floats(0.001, 1)

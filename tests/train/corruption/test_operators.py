@@ -45,11 +45,11 @@ from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.rows.record import Record
 from syntaxdiff.pipeline.shard import LanguageKinds, Manifest, SampleRow, iter_shard, read_manifest
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import SPAN_STRATEGIES, STRATEGIES, CorruptionConfig, OperatorShares
+from syntaxdiff.train.corruption.corrupt import corrupt, plan
 from syntaxdiff.train.corruption.leaves import leaf_tables
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.operators import Operator, OperatorShares, is_whole_leaf
-from syntaxdiff.train.corruption.strategies import SPAN_STRATEGIES, STRATEGIES
+from syntaxdiff.train.corruption.operators import Operator, is_whole_leaf
 from syntaxdiff.train.data.batch import collate
 
 PUNCTUATED = "for action in self._actions:\n    show(option_strings, action.option_strings, r'x')\n"

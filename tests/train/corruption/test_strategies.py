@@ -33,10 +33,10 @@ from hypothesis import strategies as st
 
 from syntaxdiff.pipeline.shard import Region, SampleRow
 from syntaxdiff.train.corruption import strategies
-from syntaxdiff.train.corruption.corrupt import Corrupted, CorruptionConfig, corrupt, plan
+from syntaxdiff.train.corruption.config import SPAN_STRATEGIES, STRATEGIES, CorruptionConfig, default_objective
+from syntaxdiff.train.corruption.corrupt import Corrupted, corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.objective import default_objective
-from syntaxdiff.train.corruption.strategies import SPAN_STRATEGIES, STRATEGIES, Units, code_of
+from syntaxdiff.train.corruption.strategies import Units, code_of
 from syntaxdiff.train.data.batch import collate
 
 RATES = st.sampled_from([0.0, 0.001, 0.05, 0.3, 0.5, 0.7, 0.95, 1.0]) | st.floats(0, 1)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.pipeline.shard import SampleRow
-from syntaxdiff.train.corruption.corrupt import CorruptionConfig
+from syntaxdiff.train.corruption.config import CorruptionConfig
 from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.data.batch import rounded_up, shape_multiple
 from syntaxdiff.train.model.denoiser import (

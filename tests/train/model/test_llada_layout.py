@@ -17,7 +17,8 @@ from syntaxdiff.pipeline.shard import TOKENIZER
 from syntaxdiff.train.model import export
 from syntaxdiff.train.model.llada import llama_config
 from syntaxdiff.train.model.llada_layout import check_llada_layout
-from syntaxdiff.train.model.presets import PRESETS, preset_config
+from syntaxdiff.train.model.presets import preset_config
+from syntaxdiff.train.model.sizes import PRESETS
 from syntaxdiff.train.settings import Settings
 
 SIZES: dict[str, Any] = {

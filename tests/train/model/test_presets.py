@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from syntaxdiff.train.model.presets import PRESETS, Preset, neighbour_query_and_key, new_network, preset_config
+from syntaxdiff.train.model.presets import neighbour_query_and_key, new_network, preset_config
+from syntaxdiff.train.model.sizes import PRESETS, Preset
 
 SMALL = Preset(layers=3, width=128, inner=64, heads=4, learning_rate=1e-3)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syntaxdiff.train.corruption.noise import MIN_RATE
+from syntaxdiff.train.corruption.config import MIN_RATE
 from syntaxdiff.train.monitor.progress import Progress
 from syntaxdiff.train.monitor.validation import LEAST_EFFECTIVE, Validation, sample_rates, validation_of
 from syntaxdiff.train.settings import Settings

@@ -1,0 +1,6 @@
+"""Names of the benchmarks and their splits. The problems are in problem.py."""
+
+INFILLING = "humaneval-infilling"
+BENCHMARKS = ("humaneval", "humaneval-plus", INFILLING, "mbpp")
+MBPP_SPLITS = ("sanitized-test", "test", "sanitized", "full", "plus")
+DEFAULT_MBPP_SPLIT = "sanitized-test"
