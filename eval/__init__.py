@@ -6,7 +6,7 @@ and reconstruction use them; masks, report and study show and combine. DeepSpeed
 
 from typing import TYPE_CHECKING
 
-from syntaxdiff.pipeline.face import lazy
+from syntaxdiff.pipeline.lazy_names import lazy
 
 if TYPE_CHECKING:
     from syntaxdiff.eval.benchmarks.compare import compare as compare
@@ -42,7 +42,7 @@ __getattr__ = lazy(
     __name__,
     {
         "EvaluationConfig": "benchmarks.config",
-        "GenerationConfig": "inference.generation",
+        "GenerationConfig": "inference.config",
         "Problem": "problems.problem",
         "Verdict": "sandbox.verdict",
         "compare": "benchmarks.compare",

@@ -6,7 +6,7 @@ sources, rows, syntax, tokens, assembly; inspection looks at what they made. No 
 
 from typing import TYPE_CHECKING
 
-from syntaxdiff.pipeline.face import lazy
+from syntaxdiff.pipeline.lazy_names import lazy
 
 if TYPE_CHECKING:
     from syntaxdiff.pipeline.build import build_shards as build_shards

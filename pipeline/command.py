@@ -28,7 +28,7 @@ def build(config: BuildConfig) -> None:
     from tqdm import tqdm
 
     from syntaxdiff.pipeline import build as library
-    from syntaxdiff.pipeline.bars import ProgressBar
+    from syntaxdiff.pipeline.progress_bar import ProgressBar
     from syntaxdiff.pipeline.shard import MANIFEST
 
     was_complete = (config.out / MANIFEST).exists()

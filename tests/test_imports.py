@@ -29,14 +29,16 @@ class Rule:
 
 
 # Of prep, for whoever reads what it wrote.
-SHARED = "pipeline.face pipeline.errors pipeline.options pipeline.splits pipeline.shard pipeline.jsonlines"
+SHARED = "pipeline.lazy_names pipeline.errors pipeline.options pipeline.splits pipeline.shard pipeline.jsonlines"
 
 COMMAND_LINES = "*/command.py"
 # In every room.
-COMMANDS_MAY = "pipeline.command_line pipeline.parameters pipeline.config eval.bars eval.options eval.outputs eval.progress"
+COMMANDS_MAY = (
+    "pipeline.command_line pipeline.parameters pipeline.config eval.progress_bars eval.options eval.outputs eval.progress"
+)
 
 TABLE = (
-    Rule("pipeline/face.py", own="", others=""),
+    Rule("pipeline/lazy_names.py", own="", others=""),
     Rule("pipeline/errors.py", own="", others="pyarrow"),
     Rule("pipeline/compression.py", own="", others="pyarrow"),
     Rule("pipeline/splits.py", own="", others=""),
@@ -70,7 +72,7 @@ TABLE = (
         never="tree_sitter* click",
         own=f"train.* {SHARED}",
         only_in={
-            "deepspeed": "train/engine/deepspeed_engine.py train/engine/repairs.py train/deepspeed_json/schema.py "
+            "deepspeed": "train/engine/deepspeed_engine.py train/engine/deepspeed_repairs.py train/deepspeed_json/schema.py "
             "train/deepspeed_json/optimizer.py"
         },
     ),
@@ -93,7 +95,7 @@ TABLE = (
         only_in={"click": f"{COMMAND_LINES} eval/cli.py eval/options.py", "scipy": "eval/stats.py"},
     ),
     Rule("eval/stats.py", own=""),
-    Rule("eval/record.py", own="pipeline.errors"),
+    Rule("eval/json_records.py", own="pipeline.errors"),
     Rule("eval/problems/*", own=f"eval.problems {SHARED}"),
     Rule("eval/sandbox/*", own="eval.sandbox eval.problems pipeline.errors", never="torch transformers"),
     Rule("eval/inference/*", own=f"eval.inference eval.problems train.model pipeline.syntax pipeline.tokens {SHARED}"),
@@ -104,28 +106,33 @@ TABLE = (
     ),
     Rule(
         "eval/syntax/*",
-        own=f"eval.syntax eval.prompting eval.inference eval.stats eval.record train.data pipeline.syntax pipeline.tokens "
+        own=f"eval.syntax eval.prompting eval.inference eval.stats "
+        f"eval.json_records train.data pipeline.syntax pipeline.tokens "
         f"pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/benchmarks/*",
-        own=f"eval.benchmarks eval.prompting eval.sandbox eval.problems eval.inference eval.stats eval.record eval.outputs "
+        own=f"eval.benchmarks eval.prompting eval.sandbox eval.problems eval.inference eval.stats "
+        f"eval.json_records eval.outputs "
         f"eval.progress train.model.export pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/reconstruction/*",
-        own=f"eval.reconstruction eval.syntax eval.inference eval.stats eval.record eval.progress train.corruption train.data "
+        own=f"eval.reconstruction eval.syntax eval.inference eval.stats "
+        f"eval.json_records eval.progress train.corruption train.data "
         f"train.model train.monitor.validation train.step pipeline.syntax pipeline.tokens pipeline.inspection.display {SHARED}",
     ),
     Rule("eval/masks/*", own=f"eval.masks train.corruption train.data pipeline.tokens pipeline.inspection.display {SHARED}"),
     Rule(
         "eval/report/*",
-        own=f"eval.report eval.masks eval.reconstruction eval.syntax eval.benchmarks eval.inference eval.stats eval.record "
+        own=f"eval.report eval.masks eval.reconstruction eval.syntax eval.benchmarks eval.inference eval.stats "
+        f"eval.json_records "
         f"eval.outputs train.corruption train.model.export pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/study/*",
-        own=f"eval.study eval.report eval.reconstruction eval.benchmarks eval.inference eval.stats eval.record eval.outputs "
+        own=f"eval.study eval.report eval.reconstruction eval.benchmarks eval.inference eval.stats "
+        f"eval.json_records eval.outputs "
         f"train.corruption train.model.export train.settings {SHARED}",
     ),
 )

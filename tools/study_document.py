@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from syntaxdiff.eval.record import json_text, to_json
+from syntaxdiff.eval.json_records import json_text, to_json
 from syntaxdiff.eval.study.measures import runs_of, summarized
 from syntaxdiff.eval.study.outcome import StudyResults, read_study
 from syntaxdiff.eval.study.study import RESULT

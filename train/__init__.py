@@ -6,7 +6,7 @@ model, engine, deepspeed_json, monitor; imports brings weights from other progra
 
 from typing import TYPE_CHECKING
 
-from syntaxdiff.pipeline.face import lazy
+from syntaxdiff.pipeline.lazy_names import lazy
 
 if TYPE_CHECKING:
     from syntaxdiff.train.engine.checkpoints import RunState as RunState

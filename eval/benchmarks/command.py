@@ -120,10 +120,10 @@ def _evaluate(
     """Evaluates and prints; ``arguments`` are those of the benchmark."""
     from rich.console import Console
 
-    from syntaxdiff.eval.bars import ProgressBars
     from syntaxdiff.eval.benchmarks.scoreboard import print_results
     from syntaxdiff.eval.inference.effect import unused
-    from syntaxdiff.eval.record import to_json
+    from syntaxdiff.eval.json_records import to_json
+    from syntaxdiff.eval.progress_bars import ProgressBars
 
     workers = (os.cpu_count() or 1) if running.workers is None else running.workers
     out = _default_out(config, name) if running.out is None else running.out

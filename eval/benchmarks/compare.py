@@ -11,8 +11,8 @@ from syntaxdiff.eval.benchmarks.effect import effective_settings, generation_tex
 from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults, Sample, Score
 from syntaxdiff.eval.benchmarks.results import read_results
 from syntaxdiff.eval.benchmarks.score import warnings_of
-from syntaxdiff.eval.benchmarks.settings import PromptIdentity
-from syntaxdiff.eval.record import to_json
+from syntaxdiff.eval.benchmarks.stored_settings import PromptIdentity
+from syntaxdiff.eval.json_records import to_json
 from syntaxdiff.eval.stats import Interval, bootstrap, mcnemar
 from syntaxdiff.pipeline.errors import SettingsError
 

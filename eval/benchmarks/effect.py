@@ -6,7 +6,7 @@ same rule reads results of earlier versions, which kept all settings as they wer
 
 from dataclasses import replace
 
-from syntaxdiff.eval.benchmarks.settings import EvaluationSettings
+from syntaxdiff.eval.benchmarks.stored_settings import EvaluationSettings
 from syntaxdiff.eval.inference.abilities import ABILITIES, CAUSAL, DENOISING
 from syntaxdiff.eval.inference.effect import REFERENCE, GenerationSettings, effective
 from syntaxdiff.eval.problems.names import INFILLING

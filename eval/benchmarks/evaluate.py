@@ -13,8 +13,8 @@ from typing import Any
 from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults
 from syntaxdiff.eval.benchmarks.results import ResultsFolder, refuse_other_results
-from syntaxdiff.eval.benchmarks.settings import EvaluationSettings, ProblemSettings
 from syntaxdiff.eval.benchmarks.solver import ModelAnswers, References
+from syntaxdiff.eval.benchmarks.stored_settings import EvaluationSettings, ProblemSettings
 from syntaxdiff.eval.benchmarks.summary import summarize
 from syntaxdiff.eval.inference.checkpoint import Unloaded, open_checkpoint
 from syntaxdiff.eval.inference.effect import REFERENCE, refuse_without_effect
@@ -24,8 +24,9 @@ from syntaxdiff.eval.problems.problem import Problem, read_problems
 from syntaxdiff.eval.progress import OnProgress, Progress
 from syntaxdiff.eval.prompting.presets import check_preset
 from syntaxdiff.eval.prompting.prompts import digest_of_problems
+from syntaxdiff.eval.sandbox.limits import Limits
 from syntaxdiff.eval.sandbox.sandbox import Golden, Sandbox, golden
-from syntaxdiff.eval.sandbox.verdict import Job, Limits, Verdict
+from syntaxdiff.eval.sandbox.verdict import Job, Verdict
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 
 

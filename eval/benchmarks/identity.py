@@ -8,7 +8,7 @@ from hashlib import sha256
 import torch
 
 from syntaxdiff.eval.benchmarks.outcome import Machine
-from syntaxdiff.eval.benchmarks.settings import CheckpointIdentity
+from syntaxdiff.eval.benchmarks.stored_settings import CheckpointIdentity
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.train.model.export import PROGRAMS_ALONE
 

@@ -1,15 +1,15 @@
 """What an evaluation on a benchmark yields: its samples, and the results that are computed from them.
 
-``to_json`` of record.py makes ``samples.jsonl`` and ``results.json`` of these, key by key; docs/evaluation.md explains the
-keys. Files are read and written in results.py.
+``to_json`` of json_records.py makes ``samples.jsonl`` and ``results.json`` of these, key by key; docs/evaluation.md explains
+the keys. Files are read and written in results.py.
 """
 
 from dataclasses import dataclass, field
 
-from syntaxdiff.eval.benchmarks.settings import EvaluationSettings
+from syntaxdiff.eval.benchmarks.stored_settings import EvaluationSettings
 from syntaxdiff.eval.inference.answer import Repair
 from syntaxdiff.eval.inference.steps import Cell
-from syntaxdiff.eval.record import ABSENT
+from syntaxdiff.eval.json_records import ABSENT
 from syntaxdiff.eval.stats import Interval
 
 FORMAT = 1  # of results.json; grows when the meaning of a key changes

@@ -13,7 +13,7 @@ from syntaxdiff.eval.benchmarks.config import EvaluationConfig
 from syntaxdiff.eval.benchmarks.identity import checkpoint_identity, dtype_of, machine_of
 from syntaxdiff.eval.benchmarks.outcome import Machine, Sample
 from syntaxdiff.eval.benchmarks.results import ResultsFolder
-from syntaxdiff.eval.benchmarks.settings import AnswerSettings, CheckpointIdentity, PromptIdentity
+from syntaxdiff.eval.benchmarks.stored_settings import AnswerSettings, CheckpointIdentity, PromptIdentity
 from syntaxdiff.eval.inference.answer import Answer
 from syntaxdiff.eval.inference.checkpoint import Unloaded
 from syntaxdiff.eval.inference.effect import REFERENCE, effective

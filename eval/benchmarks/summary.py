@@ -18,7 +18,7 @@ from syntaxdiff.eval.benchmarks.outcome import (
     Sample,
     Score,
 )
-from syntaxdiff.eval.benchmarks.settings import EvaluationSettings
+from syntaxdiff.eval.benchmarks.stored_settings import EvaluationSettings
 from syntaxdiff.eval.inference.answer import Repair
 from syntaxdiff.eval.problems.problem import Problem
 from syntaxdiff.eval.sandbox.jail import GUARANTEES

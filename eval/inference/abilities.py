@@ -32,7 +32,7 @@ class Choices(Protocol):
 
     @property
     def schedule(self) -> str | None:
-        """One of step_rule.SCHEDULES."""
+        """One of denoising_config.SCHEDULES."""
 
     @property
     def cache(self) -> str | None:
@@ -40,7 +40,7 @@ class Choices(Protocol):
 
     @property
     def confidence(self) -> str | None:
-        """One of step_rule.CONFIDENCES."""
+        """One of denoising_config.CONFIDENCES."""
 
     @property
     def syntax_repair(self) -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.options import check_options, option
 from syntaxdiff.pipeline.syntax.languages import LANGUAGES
-from syntaxdiff.train.model.step_rule import CONFIDENCES, SCHEDULES
+from syntaxdiff.train.model.denoising_config import CONFIDENCES, SCHEDULES
 
 KINDS = ("diffusion", "autoregressive")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -50,10 +50,10 @@ class GenerationConfig:
         gen_length: maximum number of new tokens
         block_length: canvas positions that are filled before the next block begins
         num_steps: of the schedule `fixed`, over the whole canvas and at least one per block; None: one per token
-        schedule: one of step_rule.SCHEDULES
+        schedule: one of denoising_config.SCHEDULES
         threshold: of the schedule `threshold`
         factor: of the schedule `factor`
-        confidence: one of step_rule.CONFIDENCES
+        confidence: one of denoising_config.CONFIDENCES
         cache: one of CACHES
         cache_refresh: steps after which a cache is computed again; None: at the start of a block only; 1: exact
         temperature: sampling temperature; 0 takes the most probable token

@@ -18,8 +18,8 @@ from syntaxdiff.eval.inference.block_reader import BlockReader
 from syntaxdiff.eval.inference.canvas import NO_POSITION, Block, Canvas, blocks_of
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.train.model.denoiser import Denoiser
+from syntaxdiff.train.model.denoising_config import StepRule
 from syntaxdiff.train.model.denoising_step import Uniforms, denoise_step
-from syntaxdiff.train.model.step_rule import StepRule
 
 
 class OutputIds(NamedTuple):

@@ -142,7 +142,7 @@ def _infilling(row: dict[str, Any]) -> Problem:
 
 
 def _humaneval_plus(row: dict[str, Any]) -> Problem:
-    """EvalPlus compares with the reference's answers, on the inputs of HumanEval and its own (evalplus.py)."""
+    """EvalPlus compares with the reference's answers, on the inputs of HumanEval and its own (evalplus_comparison.py)."""
     return Problem(
         task_id=row["task_id"],
         benchmark="humaneval-plus",

@@ -42,9 +42,9 @@ def generate(model: RequiredModelSource, writing: WritingConfig, config: Generat
 
 def _written(opened: "Unloaded", prompts: list[str], writing: WritingConfig, config: GenerationConfig) -> "list[Written]":
     """The programs, with a bar while they are generated."""
-    from syntaxdiff.eval.bars import ProgressBars
     from syntaxdiff.eval.inference.answer import in_order
     from syntaxdiff.eval.progress import counted
+    from syntaxdiff.eval.progress_bars import ProgressBars
     from syntaxdiff.eval.prompting import programs
 
     answers = programs.generate(opened.load(), prompts, config, preset=writing.preset, with_trace=writing.trace)

@@ -7,6 +7,7 @@ Samples, rates and masks are fixed (train's validation.py), so that models of di
 from pathlib import Path
 
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
+from syntaxdiff.eval.json_records import json_text
 from syntaxdiff.eval.reconstruction.config import LossConfig
 from syntaxdiff.eval.reconstruction.outcome import (
     LOSS_VERSION,
@@ -17,7 +18,6 @@ from syntaxdiff.eval.reconstruction.outcome import (
     StrategyLoss,
 )
 from syntaxdiff.eval.reconstruction.reconstruct import check_fit, weights_sha256
-from syntaxdiff.eval.record import json_text
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_shard, read_manifest, storage_errors, write_text
 from syntaxdiff.train.corruption.config import CorruptionConfig

@@ -1,4 +1,4 @@
-"""What ``reconstruct`` and ``loss`` yield; ``to_json`` of record.py makes ``reconstruction.json`` and ``loss.json`` of it.
+"""What ``reconstruct`` and ``loss`` yield; json_records.py makes ``reconstruction.json`` and ``loss.json`` of it.
 
 The keys are explained in docs/reconstruction.md. The results of earlier versions are read here too.
 """
@@ -6,7 +6,7 @@ The keys are explained in docs/reconstruction.md. The results of earlier version
 from dataclasses import dataclass
 from pathlib import Path
 
-from syntaxdiff.eval.record import read_record
+from syntaxdiff.eval.json_records import read_record
 from syntaxdiff.eval.stats import Share
 
 RECONSTRUCTION, RECONSTRUCTION_VERSION = "reconstruction.json", 1

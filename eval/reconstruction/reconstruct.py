@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
+from syntaxdiff.eval.json_records import json_text
 from syntaxdiff.eval.progress import OnProgress, Progress
 from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.measures import measures
@@ -39,7 +40,6 @@ from syntaxdiff.eval.reconstruction.outcome import (
 )
 from syntaxdiff.eval.reconstruction.recovery import Subject, read_subject, recovery
 from syntaxdiff.eval.reconstruction.restoration import Masked, restore
-from syntaxdiff.eval.record import json_text
 from syntaxdiff.eval.syntax.compiler import Compiler
 from syntaxdiff.eval.syntax.config import Size
 from syntaxdiff.eval.syntax.shapes import seen_shapes

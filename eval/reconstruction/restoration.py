@@ -17,8 +17,8 @@ from torch.nn.functional import cross_entropy
 
 from syntaxdiff.eval.inference.canvas import NO_POSITION
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs, padding_mask
+from syntaxdiff.train.model.denoising_config import StepRule
 from syntaxdiff.train.model.denoising_step import denoise_step, transfer_counts
-from syntaxdiff.train.model.step_rule import StepRule
 
 
 class Masked(NamedTuple):

@@ -30,7 +30,8 @@ from typing import Any
 
 from syntaxdiff.eval.problems.problem import Problem
 from syntaxdiff.eval.sandbox.jail import GUARANTEES, LAYERS, Layer
-from syntaxdiff.eval.sandbox.verdict import Job, Limits, Status, Verdict
+from syntaxdiff.eval.sandbox.limits import Limits
+from syntaxdiff.eval.sandbox.verdict import Job, Status, Verdict
 from syntaxdiff.eval.sandbox.worker import Worker, verdict_of
 from syntaxdiff.pipeline.errors import SettingsError
 

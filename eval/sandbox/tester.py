@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from syntaxdiff.eval.sandbox.evalplus import agree, inputs_of
+from syntaxdiff.eval.sandbox.evalplus_comparison import agree, inputs_of
 from syntaxdiff.eval.sandbox.plain_data import Channel, PlainDataError, Reference, decode, encode
 
 _TESTS = "<tests>"

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from syntaxdiff.eval.sandbox.jail import GUARANTEES, Layer
+from syntaxdiff.eval.sandbox.limits import Limits
 from syntaxdiff.eval.sandbox.plain_data import encode
-from syntaxdiff.eval.sandbox.verdict import Job, Limits, Status, Verdict
+from syntaxdiff.eval.sandbox.verdict import Job, Status, Verdict
 from syntaxdiff.pipeline.errors import SettingsError
 
 _BOOTSTRAP = """

@@ -48,9 +48,9 @@ def study(config: StudyConfig) -> None:
     """
     from rich.console import Console
 
-    from syntaxdiff.eval.bars import JobsBar
+    from syntaxdiff.eval.json_records import to_json
     from syntaxdiff.eval.options import stopped_by_sigterm
-    from syntaxdiff.eval.record import to_json
+    from syntaxdiff.eval.progress_bars import JobsBar
     from syntaxdiff.eval.study import study as library
     from syntaxdiff.eval.study.declaration import STUDIES, read_studies
     from syntaxdiff.eval.study.estimate import planned

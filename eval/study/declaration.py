@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from syntaxdiff.eval.record import Json
+from syntaxdiff.eval.json_records import Json
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.settings import Settings
 

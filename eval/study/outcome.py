@@ -1,4 +1,4 @@
-"""What a study yields; ``to_json`` of record.py makes ``study.json`` of it. The keys are explained in docs/study.md.
+"""What a study yields; ``to_json`` of json_records.py makes ``study.json`` of it. The keys are explained in docs/study.md.
 
 Results of earlier versions are read too: they may lack warnings, and those next to docs/study.md lack what can be computed.
 """
@@ -6,7 +6,7 @@ Results of earlier versions are read too: they may lack warnings, and those next
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from syntaxdiff.eval.record import read_record
+from syntaxdiff.eval.json_records import read_record
 from syntaxdiff.eval.stats import Mean
 from syntaxdiff.eval.study.declaration import Arm, Declaration
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from syntaxdiff.eval.record import to_json
+from syntaxdiff.eval.json_records import to_json
 from syntaxdiff.eval.report.charts import Point, Series, interval_chart, line_chart
 from syntaxdiff.eval.report.markup import Content, Html, chapter, charts, element, joined, preformatted, table
 from syntaxdiff.eval.report.replay import Shards, masked_sample

@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 
 from syntaxdiff.eval.benchmarks.results import RESULTS
+from syntaxdiff.eval.json_records import json_text, to_json
 from syntaxdiff.eval.outputs import check_folder
 from syntaxdiff.eval.reconstruction.outcome import LOSSES, RECONSTRUCTION
-from syntaxdiff.eval.record import json_text, to_json
-from syntaxdiff.eval.report.training import METRICS, read_info, read_metrics
+from syntaxdiff.eval.report.training_records import METRICS, read_info, read_metrics
 from syntaxdiff.eval.study.declaration import START, Study
 from syntaxdiff.eval.study.jobs import Job, OnJobs, Runner
 from syntaxdiff.eval.study.measures import RunMeasures, measured_runs, summarized

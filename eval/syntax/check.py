@@ -17,9 +17,9 @@ from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.eval.inference.repair import find_program
+from syntaxdiff.eval.json_records import Json
 from syntaxdiff.eval.prompting import programs
 from syntaxdiff.eval.prompting.presets import AUTO
-from syntaxdiff.eval.record import Json
 from syntaxdiff.eval.stats import pooled_share, share_of
 from syntaxdiff.eval.syntax.compiler import COMPILED_LANGUAGE, Compiler
 from syntaxdiff.eval.syntax.outcome import RESULT_VERSION, DenoisingSteps, SyntaxResults

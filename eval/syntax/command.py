@@ -25,8 +25,8 @@ def syntax(model: ModelSource, config: SyntaxConfig, generation: GenerationConfi
     """
     from rich.console import Console
 
+    from syntaxdiff.eval.json_records import json_text, to_json
     from syntaxdiff.eval.outputs import check_file
-    from syntaxdiff.eval.record import json_text, to_json
     from syntaxdiff.eval.syntax import check
     from syntaxdiff.eval.syntax.tables import print_syntax
     from syntaxdiff.pipeline.shard import write_text
@@ -60,13 +60,13 @@ def _refuse_options_of_generation(given: Collection[str]) -> None:
 
 def _of_prompts(model: ModelSource, config: SyntaxConfig, generation: GenerationConfig) -> "SyntaxResults":
     """The result for programs that a model writes."""
-    from syntaxdiff.eval.bars import ProgressBars
     from syntaxdiff.eval.inference.answer import in_order
     from syntaxdiff.eval.inference.checkpoint import open_checkpoint
     from syntaxdiff.eval.inference.effect import effective, refuse_without_effect, unused
+    from syntaxdiff.eval.json_records import to_json
     from syntaxdiff.eval.progress import counted
+    from syntaxdiff.eval.progress_bars import ProgressBars
     from syntaxdiff.eval.prompting.programs import check_prompts, read_prompts
-    from syntaxdiff.eval.record import to_json
     from syntaxdiff.eval.syntax import check
 
     assert model.ckpt is not None

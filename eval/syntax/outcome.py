@@ -1,4 +1,4 @@
-"""What ``syntax`` yields; ``to_json`` of record.py makes ``syntax.json`` of it.
+"""What ``syntax`` yields; ``to_json`` of json_records.py makes ``syntax.json`` of it.
 
 The keys are explained in docs/reconstruction.md.
 """
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from syntaxdiff.eval.record import Json, read_record
+from syntaxdiff.eval.json_records import Json, read_record
 from syntaxdiff.eval.stats import Share
 
 RESULT, RESULT_VERSION = "syntax.json", 1

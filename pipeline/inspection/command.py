@@ -54,7 +54,7 @@ def stats(config: StatsConfig) -> None:
     """Show lengths, regions, spans, roles, rejects, and how much of the code spans cover."""
     from rich.console import Console
 
-    from syntaxdiff.pipeline.inspection.bars import shard_bar
+    from syntaxdiff.pipeline.inspection.progress_bars import shard_bar
     from syntaxdiff.pipeline.inspection.summary import print_summary, summarize
 
     with shard_bar(config.folder, "reading") as tick:
@@ -91,7 +91,7 @@ def verify(config: VerifyConfig) -> None:
     nothing in the folder shows it. At the first fault, prints shard, row, column, expected and found, and exits with 1.
     """
     from syntaxdiff.pipeline.config import usable_cores
-    from syntaxdiff.pipeline.inspection.bars import VerifyBar
+    from syntaxdiff.pipeline.inspection.progress_bars import VerifyBar
     from syntaxdiff.pipeline.inspection.verification import examine
 
     with VerifyBar() as bar:

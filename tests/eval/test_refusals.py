@@ -174,7 +174,7 @@ def test_a_study_checks_its_evaluations_before_it_trains(evaluation: str, messag
 @pytest.mark.usefixtures("nothing_slow")
 def test_other_settings_are_noticed_before_the_weights_are_loaded(places: dict[str, Path], tmp_path: Path) -> None:
     """A folder of another evaluation is refused by the first setting that differs."""
-    settings = {"benchmark": "humaneval", "split": None, "limit": 3}
+    settings = {"benchmark": "humaneval", "split": None, "limit": 3, "problems_sha256": "", "checkpoint": {"kind": "diffusion"}}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     command = f"humaneval --ckpt {places['tiny']} --problems {places['problems']} --gen-length 8 --out {tmp_path}"
     result = CliRunner().invoke(main, command.split())

@@ -15,7 +15,7 @@ from syntaxdiff.eval.benchmarks.evaluate import humaneval
 from syntaxdiff.eval.benchmarks.results import read_results
 from syntaxdiff.eval.problems.problem import read_problems
 from syntaxdiff.eval.prompting.programs import read_program, read_prompts
-from syntaxdiff.eval.report.training import ValidationRecord, read_metrics
+from syntaxdiff.eval.report.training_records import ValidationRecord, read_metrics
 from syntaxdiff.eval.study.declaration import Source
 from syntaxdiff.eval.study.sources import _rename
 from syntaxdiff.eval.syntax.check import read_programs

@@ -15,8 +15,9 @@ from pathlib import Path
 from textwrap import dedent
 
 from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.sandbox.limits import Limits
 from syntaxdiff.eval.sandbox.sandbox import Sandbox
-from syntaxdiff.eval.sandbox.verdict import Limits, Verdict
+from syntaxdiff.eval.sandbox.verdict import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "vermilion-heron"  # stands in the tests alone

@@ -3,8 +3,9 @@
 from textwrap import dedent
 
 from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.sandbox.limits import Limits
 from syntaxdiff.eval.sandbox.sandbox import Sandbox
-from syntaxdiff.eval.sandbox.verdict import Limits, Verdict
+from syntaxdiff.eval.sandbox.verdict import Verdict
 
 
 def problem_of(tests: str, reference: str = "def f(*a): pass", support: str = "") -> Problem:

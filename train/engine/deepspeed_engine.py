@@ -15,8 +15,8 @@ from deepspeed.accelerator import get_accelerator
 from torch import Tensor, distributed, nn
 
 from syntaxdiff.pipeline.errors import SettingsError, StorageError, SyntaxdiffError
+from syntaxdiff.train.engine.deepspeed_repairs import keep_groups_apart, know_gradient_norm, weight_decays, without_empty_step
 from syntaxdiff.train.engine.ranks import rank_variables
-from syntaxdiff.train.engine.repairs import keep_groups_apart, know_gradient_norm, weight_decays, without_empty_step
 
 CPU_BF16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # as torch names them; the latter two are Arm's
 Value = TypeVar("Value")

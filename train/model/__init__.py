@@ -1,4 +1,5 @@
 """The denoiser and where its weights come from and go to: presets, LLaDA's layout, causal models, adapters, the export.
 
-``denoising_step.py`` is the one rule that generation and previews share. DeepSpeed is not known here.
+denoising_step.py chooses which masked positions a step fills, and with what; generation and previews share it, and its
+settings are in denoising_config.py. Blocks, batches and caches of generation are in ``eval``. DeepSpeed is not known here.
 """

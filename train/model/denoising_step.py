@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from syntaxdiff.train.model.step_rule import StepRule
+from syntaxdiff.train.model.denoising_config import StepRule
 
 
 class Uniforms(NamedTuple):

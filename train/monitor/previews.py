@@ -20,8 +20,8 @@ from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.data.batch import check_row, collate
 from syntaxdiff.train.data.loader import SampleStream
 from syntaxdiff.train.model.denoiser import Inputs
+from syntaxdiff.train.model.denoising_config import StepRule
 from syntaxdiff.train.model.denoising_step import denoise, denoise_step, transfer_counts
-from syntaxdiff.train.model.step_rule import StepRule
 from syntaxdiff.train.monitor.validation import SEED
 from syntaxdiff.train.step import Stepper
 

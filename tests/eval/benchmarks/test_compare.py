@@ -104,7 +104,7 @@ def test_other_settings_are_noted(tmp_path: Path) -> None:
         "a": {},
         "same": {},
         "fast": {"generation": replace(plain, schedule="threshold", cache="dual")},
-        "other": {"prompt": "completion", "dtype": "float64"},
+        "other": {"preset": "completion", "dtype": "float64"},
     }
     for name, changes in ways.items():
         humaneval(config(problems, **{"ckpt": ckpt, "generation": plain, **changes}), tmp_path / name)

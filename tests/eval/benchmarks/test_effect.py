@@ -11,10 +11,10 @@ from tiny_checkpoint import export_tiny, network, tokenizer
 
 from syntaxdiff.eval.benchmarks.compare import compare
 from syntaxdiff.eval.benchmarks.effect import effective_settings, generation_text
-from syntaxdiff.eval.benchmarks.settings import CheckpointIdentity, EvaluationSettings
+from syntaxdiff.eval.benchmarks.stored_settings import CheckpointIdentity, EvaluationSettings
 from syntaxdiff.eval.cli import main
 from syntaxdiff.eval.inference.effect import REFERENCE, GenerationSettings, effective
-from syntaxdiff.eval.record import to_json
+from syntaxdiff.eval.json_records import to_json
 
 # What the first version kept for any model: every field as it was asked for.
 OLD: dict[str, Any] = {
@@ -194,7 +194,7 @@ def test_a_causal_model_refuses_what_it_cannot_heed(
 
 def test_references_and_holes_refuse_what_they_cannot_heed(folders: dict[str, Path], tmp_path: Path) -> None:
     """Options of models with --reference, and those of whole answers for holes."""
-    for options in (("--gen-length", 9), ("--prompt", "chat"), ("--dtype", "float32"), ("--seed", 1), ("--plain",)):
+    for options in (("--gen-length", 9), ("--preset", "chat"), ("--dtype", "float32"), ("--seed", 1), ("--plain",)):
         result = run("humaneval", "--reference", "--problems", folders["problems"], *options, "--out", tmp_path / "out")
         assert f"{options[0]} has no effect" in result.stderr
     (tmp_path / "program.py").write_text("x = <FILL>\n")

@@ -24,7 +24,7 @@ from syntaxdiff.eval.inference.denoising import DenoisingModel
 from syntaxdiff.eval.inference.sampler import OutputIds, Sampler
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.model.denoiser import Inputs
-from syntaxdiff.train.model.step_rule import CONFIDENCES
+from syntaxdiff.train.model.denoising_config import CONFIDENCES
 
 IDS = token_ids()
 NEVER = (IDS.mask, *range(300, 310))

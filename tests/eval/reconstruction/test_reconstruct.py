@@ -22,6 +22,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.denoising import DenoisingModel
+from syntaxdiff.eval.json_records import from_json, to_json
 from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.measures import LENGTH_BINS, length_label, measures
 from syntaxdiff.eval.reconstruction.outcome import Cell
@@ -38,7 +39,6 @@ from syntaxdiff.eval.reconstruction.recovery import (
 )
 from syntaxdiff.eval.reconstruction.restoration import Masked, Restored, restore
 from syntaxdiff.eval.reconstruction.tables import print_reconstruction
-from syntaxdiff.eval.record import from_json, to_json
 from syntaxdiff.eval.syntax.compiler import Compiler
 from syntaxdiff.eval.syntax.config import Size
 from syntaxdiff.eval.syntax.shapes import SeenShapes

@@ -21,9 +21,9 @@ from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.steps import steps_of
+from syntaxdiff.eval.json_records import json_text
 from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.reconstruct import reconstruct
-from syntaxdiff.eval.record import json_text
 from syntaxdiff.eval.report import replay
 from syntaxdiff.eval.report.benchmark_chapter import REPLAYED
 from syntaxdiff.eval.report.replay import REPLAY
@@ -213,7 +213,7 @@ def test_what_compare_notes_is_on_the_page(tmp_path: Path) -> None:
     """Other prompts and settings stand above the difference, that of all candidates below, with the page's own names."""
     problems, ckpt = write_problems(tmp_path, (54, 55)), str(export_tiny(tmp_path / "tiny"))
     sampled = GenerationConfig(gen_length=8, temperature=1.0)
-    for name, changes in (("a", {}), ("b", {"prompt": "completion"})):
+    for name, changes in (("a", {}), ("b", {"preset": "completion"})):
         humaneval(
             config(problems, ckpt=ckpt, candidates=2, likelihood_samples=2, generation=sampled, **changes),
             tmp_path / name / "eval",

@@ -7,8 +7,9 @@ import pytest
 from evil_answers import ANSWERS, PROBLEMS, program_of
 
 from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.sandbox.limits import Limits
 from syntaxdiff.eval.sandbox.sandbox import Sandbox, golden
-from syntaxdiff.eval.sandbox.verdict import Job, Limits, Status
+from syntaxdiff.eval.sandbox.verdict import Job, Status
 
 # Tried on all problems of both benchmarks; half a minute each.
 EVERYWHERE = (

@@ -17,8 +17,9 @@ from execution_data import problem_of, verdict
 
 from syntaxdiff.eval.problems.problem import Problem, read_problems
 from syntaxdiff.eval.sandbox.jail import GUARANTEES, LAYERS
+from syntaxdiff.eval.sandbox.limits import Limits
 from syntaxdiff.eval.sandbox.sandbox import LEAST_CPU_SECONDS, Sandbox, _Quiet, golden, judge, limits_from
-from syntaxdiff.eval.sandbox.verdict import Job, Limits, Status, Verdict
+from syntaxdiff.eval.sandbox.verdict import Job, Status, Verdict
 from syntaxdiff.pipeline.errors import SettingsError
 
 SETS = {

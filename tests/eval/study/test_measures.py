@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pages import Page
 from training_runs import make_shards
 
+from syntaxdiff.eval.json_records import json_text, to_json
 from syntaxdiff.eval.reconstruction.outcome import (
     LossResults,
     MeasuredCheckpoint,
@@ -22,7 +23,6 @@ from syntaxdiff.eval.reconstruction.outcome import (
     StrategyLoss,
     TrainingShapes,
 )
-from syntaxdiff.eval.record import json_text, to_json
 from syntaxdiff.eval.stats import Mean, mean_over_seeds
 from syntaxdiff.eval.study.declaration import START, Study, read_studies
 from syntaxdiff.eval.study.measures import RunMeasures, is_better, is_certain, measured_runs, runs_of, summarized

@@ -12,8 +12,8 @@ from tiny_checkpoint import diffusion, token_ids
 from torch import Tensor
 
 from syntaxdiff.train.model.denoiser import Inputs
+from syntaxdiff.train.model.denoising_config import CONFIDENCES, SCHEDULES, StepRule
 from syntaxdiff.train.model.denoising_step import Uniforms, denoise, denoise_step, sampled, transfer_counts
-from syntaxdiff.train.model.step_rule import CONFIDENCES, SCHEDULES, StepRule
 
 MASK, SIZE = 3, 12
 seeds = st.integers(0, 2**32 - 1)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syntaxdiff.eval.benchmarks.settings import CheckpointIdentity
+from syntaxdiff.eval.benchmarks.stored_settings import CheckpointIdentity
 from syntaxdiff.eval.inference.effect import GenerationSettings
-from syntaxdiff.eval.record import ABSENT, RecordError, from_json, json_text, read_record, to_json
+from syntaxdiff.eval.json_records import ABSENT, RecordError, from_json, json_text, read_record, to_json
 from syntaxdiff.eval.stats import Share
 from syntaxdiff.eval.study.declaration import STUDIES, Declaration, read_studies
 from syntaxdiff.pipeline.errors import SourceError

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syntaxdiff.eval.sandbox.evalplus import agree
+from syntaxdiff.eval.sandbox.evalplus_comparison import agree
 
 ALL, ONE = np.empty((0, 1, 1, 1, 1, 1, 1), dtype=object), np.empty(1, dtype=object)
 
