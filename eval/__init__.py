@@ -1,7 +1,8 @@
 """Evaluation: benchmarks by denoising generation and sandboxed tests, reconstruction, syntax validity, reports, studies.
 
-Rooms from the ground up: problems, sandbox, syntax and inference know nothing of those above them; prompting, benchmarks
-and reconstruction use them; masks, report and study show and combine. DeepSpeed is never loaded.
+Rooms from the ground up: problems, then sandbox; inference; prompting, which uses problems and inference; syntax, which
+writes the programs that it checks by prompting; benchmarks and reconstruction; masks, report and study show and combine.
+DeepSpeed is never loaded.
 """
 
 from typing import TYPE_CHECKING

@@ -77,6 +77,7 @@ TABLE = (
         },
     ),
     Rule("train/randomness.py", own=""),
+    Rule("train/run_folder.py", own="", others=""),
     Rule("train/data/*", own=f"train.data train.randomness {SHARED}"),
     Rule("train/corruption/*", own=f"train.corruption train.data train.randomness {SHARED}"),
     Rule("train/model/*", own=f"train.model train.data {SHARED}"),
@@ -84,12 +85,13 @@ TABLE = (
     Rule("train/engine/*", own=f"train.engine {SHARED}"),
     Rule("train/deepspeed_json/*", own=f"train.deepspeed_json {SHARED}"),
     Rule("train/step.py", own=f"train.corruption train.data train.model {SHARED}"),
-    Rule("train/monitor/*", own=f"train.monitor train.step train.corruption train.data train.model {SHARED}"),
+    Rule("train/monitor/*", own=f"train.monitor train.run_folder train.step train.corruption train.data train.model {SHARED}"),
     Rule("train/settings.py", own=f"train.corruption train.deepspeed_json train.model {SHARED}"),
     Rule(
         "eval/*",
         never="deepspeed tree_sitter*",
-        own=f"eval.* train.corruption train.data train.model train.monitor.validation train.settings train.step {SHARED} "
+        own=f"eval.* train.corruption train.data train.model train.monitor.validation train.settings train.step "
+        f"train.run_folder {SHARED} "
         "pipeline.syntax pipeline.tokens pipeline.rows.response pipeline.assembly.sample pipeline.inspection.display "
         "pipeline.command_line pipeline.parameters",
         only_in={"click": f"{COMMAND_LINES} eval/cli.py eval/options.py", "scipy": "eval/stats.py"},
@@ -127,13 +129,13 @@ TABLE = (
         "eval/report/*",
         own=f"eval.report eval.masks eval.reconstruction eval.syntax eval.benchmarks eval.inference eval.stats "
         f"eval.json_records "
-        f"eval.outputs train.corruption train.model.export pipeline.inspection.display {SHARED}",
+        f"eval.outputs train.corruption train.model.export train.run_folder pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/study/*",
         own=f"eval.study eval.report eval.reconstruction eval.benchmarks eval.inference eval.stats "
         f"eval.json_records eval.outputs "
-        f"train.corruption train.model.export train.settings {SHARED}",
+        f"train.corruption train.model.export train.run_folder train.settings {SHARED}",
     ),
 )
 

@@ -27,8 +27,9 @@ from syntaxdiff.train.engine.interruption import Interruption, interruptible
 from syntaxdiff.train.engine.lock import locked
 from syntaxdiff.train.model import export
 from syntaxdiff.train.monitor.previews import make_preview
-from syntaxdiff.train.monitor.progress import GRID, METRICS, Progress, draw_curves
+from syntaxdiff.train.monitor.progress import GRID, Progress, draw_curves
 from syntaxdiff.train.monitor.validation import Validator, validation_of
+from syntaxdiff.train.run_folder import METRICS
 from syntaxdiff.train.session import Session
 from syntaxdiff.train.settings import Settings
 

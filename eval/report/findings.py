@@ -7,19 +7,12 @@ from pathlib import Path
 from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults, Sample
 from syntaxdiff.eval.benchmarks.results import RESULTS, SETTINGS, read_results
 from syntaxdiff.eval.reconstruction.outcome import RECONSTRUCTION, ReconstructionResults, read_reconstruction
-from syntaxdiff.eval.report.training_records import (
-    METRICS,
-    Metrics,
-    RunInfo,
-    RunSettings,
-    read_info,
-    read_metrics,
-    read_settings,
-)
+from syntaxdiff.eval.report.training_records import Metrics, RunInfo, RunSettings, read_info, read_metrics, read_settings
 from syntaxdiff.eval.syntax.outcome import RESULT as SYNTAX
 from syntaxdiff.eval.syntax.outcome import SyntaxResults, read_syntax
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.train.model.export import INFO
+from syntaxdiff.train.run_folder import METRICS
 
 BENEATH = "eval"  # in a run's folder, where the benchmarks put results by default
 

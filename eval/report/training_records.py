@@ -12,7 +12,6 @@ from syntaxdiff.eval.json_records import Json, RecordError, from_json, read_obje
 from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.jsonlines import read_json_lines
 
-METRICS = "metrics.jsonl"  # of train's progress.py, which draws in the whole trainer
 _ADVICE = "train again"
 Own = TypeVar("Own")
 

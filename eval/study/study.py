@@ -23,7 +23,7 @@ from syntaxdiff.eval.benchmarks.results import RESULTS
 from syntaxdiff.eval.json_records import json_text, to_json
 from syntaxdiff.eval.outputs import check_folder
 from syntaxdiff.eval.reconstruction.outcome import LOSSES, RECONSTRUCTION
-from syntaxdiff.eval.report.training_records import METRICS, read_info, read_metrics
+from syntaxdiff.eval.report.training_records import read_info, read_metrics
 from syntaxdiff.eval.study.declaration import START, Study
 from syntaxdiff.eval.study.jobs import Job, OnJobs, Runner
 from syntaxdiff.eval.study.measures import RunMeasures, measured_runs, summarized
@@ -34,6 +34,7 @@ from syntaxdiff.eval.study.tables import markdown
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import MANIFEST, read_manifest, storage_errors, write_text
 from syntaxdiff.train.model.export import INFO
+from syntaxdiff.train.run_folder import METRICS
 
 RESULT, TABLES, PAGE, COST, DECLARED = "study.json", "tables.md", "report.html", "cost.json", "declared.json"
 LOSS_OBJECTIVE = "inverse-rate"  # of `loss`, whatever its default is: one figure for all arms, the one that docs/study.md shows

@@ -24,8 +24,9 @@ from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.jsonlines import bounded_lines, read_json_lines, read_rows
 from syntaxdiff.pipeline.sources.hub import HubOptions
 from syntaxdiff.pipeline.sources.source import open_source
-from syntaxdiff.train.monitor.progress import METRICS, Progress
+from syntaxdiff.train.monitor.progress import Progress
 from syntaxdiff.train.monitor.progress import read_metrics as read_own_metrics
+from syntaxdiff.train.run_folder import METRICS
 
 IN_STRINGS = "a\u2028b\u2029c\x85d\x7fe"  # as JSON may have them in a string, unescaped
 ESCAPED = "f\x0bg\x0ch\x1ci\x1dj\x1ek\rl"  # which json.dumps escapes

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from syntaxdiff.train.engine.checkpoints import RunState
-from syntaxdiff.train.monitor.progress import METRICS, Progress
+from syntaxdiff.train.monitor.progress import Progress
 from syntaxdiff.train.monitor.validation import Validation
+from syntaxdiff.train.run_folder import METRICS
 from syntaxdiff.train.trainer import judged
 
 

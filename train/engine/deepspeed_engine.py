@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import deepspeed
 import torch
-from deepspeed.accelerator import get_accelerator
 from torch import Tensor, distributed, nn
 
 from syntaxdiff.pipeline.errors import SettingsError, StorageError, SyntaxdiffError
@@ -299,8 +298,3 @@ def peak_memory_bytes() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def accelerator_name() -> str:
-    """What DeepSpeed computes on."""
-    return str(get_accelerator().device_name())

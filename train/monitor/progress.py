@@ -14,10 +14,8 @@ from syntaxdiff.pipeline.jsonlines import decode, read_json_lines, read_lines
 from syntaxdiff.pipeline.shard import storage_errors, write_text, written_whole
 from syntaxdiff.train.monitor.previews import Preview
 from syntaxdiff.train.monitor.validation import Validation
+from syntaxdiff.train.run_folder import METRICS, PICTURE, SAMPLES
 
-METRICS = "metrics.jsonl"
-PICTURE = "curves.png"
-SAMPLES = "samples.txt"
 GRID = "grid"
 ADVICE = "remove the file, the run does not need it"
 
