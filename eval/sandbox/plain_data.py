@@ -75,6 +75,8 @@ def encode(value: Any, refer: Refer = no_reference) -> Any:
     kind = type(value)
     if value is None or kind is bool or kind is float:
         return value
+    if kind in _LEAST_BYTES and len(value) * _LEAST_BYTES[kind] > MAX_MESSAGE_BYTES:
+        raise PlainDataError(f"a {kind.__name__} of length {len(value)} takes more than {MAX_MESSAGE_BYTES} bytes as data")
     if kind is int:
         return value if -_EXACT_IN_JSON <= value <= _EXACT_IN_JSON else {"int": hex(value)}
     if kind is str:
@@ -211,6 +213,9 @@ def _is_utf8(text: str) -> bool:
         return False
     return True
 
+
+# The fewest bytes of JSON that an element takes. What cannot fit is refused before time and memory go into encoding it.
+_LEAST_BYTES: dict[type, int] = {str: 1, bytes: 2, bytearray: 2, list: 2, tuple: 2, set: 2, frozenset: 2, dict: 4}
 
 # What each type sends: a tag, and its content. Contents of the tags in _OF_VALUES are values themselves.
 _OF_VALUES = frozenset(

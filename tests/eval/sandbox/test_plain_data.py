@@ -10,6 +10,7 @@ import json
 import math
 import os
 import struct
+import tracemalloc
 import types
 from typing import Any
 
@@ -384,6 +385,18 @@ def test_what_is_no_message_is_refused(pipes: Any, data: bytes) -> None:
     os.write(write, data)
     with pytest.raises(PlainDataError):
         channel.receive()
+
+
+@pytest.mark.parametrize("value", [bytes(MAX_MESSAGE_BYTES // 2 + 1), bytearray(60 << 20), "a" * (MAX_MESSAGE_BYTES + 1)], ids=type)
+def test_what_cannot_fit_is_refused_before_it_is_encoded(value: Any) -> None:
+    """Its size is enough to refuse it: encoding would cost a program's seconds and memory, and name the wrong limit."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(PlainDataError, match="takes more than"):
+            encode([1, value])
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_other_side_gone_is_told(pipes: Any) -> None:
