@@ -20,7 +20,8 @@ from syntaxdiff.eval.inference.checkpoint import Unloaded, open_checkpoint
 from syntaxdiff.eval.inference.effect import REFERENCE, refuse_without_effect
 from syntaxdiff.eval.outputs import check_folder
 from syntaxdiff.eval.problems.names import DEFAULT_MBPP_SPLIT, INFILLING
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.progress import OnProgress, Progress
 from syntaxdiff.eval.prompting.presets import check_preset
 from syntaxdiff.eval.prompting.prompts import digest_of_problems

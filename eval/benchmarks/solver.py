@@ -20,7 +20,8 @@ from syntaxdiff.eval.inference.effect import REFERENCE, effective
 from syntaxdiff.eval.inference.repair import find_faults
 from syntaxdiff.eval.inference.steps import Cell, steps_of
 from syntaxdiff.eval.problems.names import INFILLING
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.progress import Progress
 from syntaxdiff.eval.prompting.extraction import Extracted, extract
 from syntaxdiff.eval.prompting.prompts import Prompt, digest, prompter

@@ -10,7 +10,8 @@ from tiny_checkpoint import export_tiny, token_ids
 
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.denoising import DenoisingModel
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.prompting.presets import PRESETS
 from syntaxdiff.eval.prompting.prompts import SHOTS, digest, digest_of_problems, prompter
 from syntaxdiff.pipeline.errors import SettingsError

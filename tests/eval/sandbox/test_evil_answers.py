@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from evil_answers import ANSWERS, PROBLEMS, program_of
 
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.sandbox.limits import Limits
 from syntaxdiff.eval.sandbox.sandbox import Sandbox, golden
 from syntaxdiff.eval.sandbox.verdict import Job, Status

@@ -15,7 +15,8 @@ import psutil
 import pytest
 from execution_data import problem_of, verdict
 
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.sandbox.jail import GUARANTEES, LAYERS
 from syntaxdiff.eval.sandbox.limits import Limits
 from syntaxdiff.eval.sandbox.sandbox import LEAST_CPU_SECONDS, Sandbox, _Quiet, golden, judge, limits_from
