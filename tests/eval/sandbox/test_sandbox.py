@@ -19,7 +19,7 @@ from syntaxdiff.eval.problems.problem import Problem
 from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.sandbox.jail import GUARANTEES, LAYERS
 from syntaxdiff.eval.sandbox.limits import Limits
-from syntaxdiff.eval.sandbox.sandbox import LEAST_CPU_SECONDS, Sandbox, _Quiet, golden, judge, limits_from
+from syntaxdiff.eval.sandbox.sandbox import LEAST_CPU_SECONDS, Sandbox, _SharedLock, golden, judge, limits_from
 from syntaxdiff.eval.sandbox.verdict import Job, Status, Verdict
 from syntaxdiff.pipeline.errors import SettingsError
 
@@ -213,22 +213,22 @@ def test_output_is_limited_where_it_says(sandbox: Sandbox) -> None:
     assert verdict(sandbox, program, "for _ in range(100): f(60000)", limits=limits).status is Status.OUTPUT_LIMIT
 
 
-def test_a_timeout_beside_others_is_tried_again_alone() -> None:
+def test_a_timeout_next_to_others_is_tried_again_exclusively() -> None:
     """While one runs alone no other does, and it waits for those that run."""
-    quiet = _Quiet()
+    lock = _SharedLock()
     running: list[str] = []
     seen: list[list[str]] = []
 
     def beside() -> None:
         for _ in range(20):
-            with quiet.beside_others():
+            with lock.shared():
                 running.append("beside")
                 time.sleep(0.001)
                 running.remove("beside")
 
     def alone() -> None:
         for _ in range(5):
-            with quiet.alone():
+            with lock.exclusive():
                 running.append("alone")
                 seen.append(list(running))
                 time.sleep(0.002)
