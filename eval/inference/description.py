@@ -24,7 +24,8 @@ class Description:
         tokenizer: transformers' fast tokenizer
         token_ids: ``mask`` is NO_MASK for a causal model
         shift: position i - 1 predicts token i
-        info: content of ``syntaxdiff.json``, empty for models from elsewhere
+        step: optimizer step of an export; None for models from elsewhere
+        programs_alone: share of an export's training samples that have neither problem nor reasoning; None where not known
         most: positions that all attend to each other, where that is fewer than the configuration says (agreement.Agreement)
     """
 
@@ -34,7 +35,8 @@ class Description:
     tokenizer: Any
     token_ids: TokenIds
     shift: bool
-    info: dict[str, Any]
+    step: int | None = None
+    programs_alone: float | None = None
     most: int | None = None
 
     @property
@@ -54,7 +56,7 @@ class Description:
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids that the model knows."""
+        """Size of the model's vocabulary."""
         return int(self.network_config.vocab_size)
 
     @property
@@ -74,7 +76,7 @@ class Description:
             raise SettingsError(f"{self.name} {self.abilities.infilling_refusal}")
 
     def check_sequences(self, sequences: Sequence[Sequence[int]]) -> None:
-        """Raises SettingsError for ids that the model does not know, and for sequences that are longer than it can read."""
+        """Raises SettingsError for ids outside the vocabulary, and for sequences that are longer than the model can read."""
         size, most = self.vocab_size, self.max_positions
         for sequence in sequences:
             if sequence and not 0 <= min(sequence) <= max(sequence) < size:

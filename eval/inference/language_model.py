@@ -41,8 +41,12 @@ class Described(Protocol):
         """Whether position i - 1 predicts token i."""
 
     @property
-    def info(self) -> dict[str, Any]:
-        """Content of ``syntaxdiff.json``, empty for models from elsewhere."""
+    def step(self) -> int | None:
+        """Optimizer step of an export; None for models from elsewhere."""
+
+    @property
+    def programs_alone(self) -> float | None:
+        """Share of an export's training samples that have neither problem nor reasoning; None where not known."""
 
     @property
     def abilities(self) -> Abilities:
@@ -58,7 +62,7 @@ class Described(Protocol):
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids that the model knows."""
+        """Size of the model's vocabulary."""
 
     @property
     def end_ids(self) -> frozenset[int]:

@@ -20,7 +20,6 @@ from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.shard import Region
 from syntaxdiff.pipeline.tokens.codec import Codec
 from syntaxdiff.pipeline.tokens.template import Piece, Template, read_template
-from syntaxdiff.train.model.export import PROGRAMS_ALONE
 
 FENCE = "```python\n"
 FENCE_END = "\n```"
@@ -36,7 +35,7 @@ class Prompt(NamedTuple):
 
     Attributes:
         text: all of it, the chat template's marks too
-        begun: the part of the program that stands in it, which the answer goes on with
+        begun: the part of the program that stands in it, which the answer continues
         in_fence: a fence is open where the answer begins
     """
 
@@ -57,7 +56,7 @@ def default_preset(checkpoint: Described, benchmark: str, problems: Sequence[Pro
     if benchmark == "humaneval-infilling":
         return "program" if has_template else "completion"
     if has_template:
-        return "program" if checkpoint.info.get(PROGRAMS_ALONE, 0.0) > 0.5 else "chat-code"
+        return "program" if (checkpoint.programs_alone or 0.0) > 0.5 else "chat-code"
     return "mbpp-tests" if {problem.task_id for problem in problems}.issuperset(SHOTS) else "completion"
 
 
@@ -97,7 +96,7 @@ class Prompter:
         """A program with holes as ids with masks.
 
         Args:
-            parts: the text before, between and behind the holes
+            parts: the text before, between and after the holes
             hole_tokens: masks of each hole
         """
         mask_id = self.checkpoint.token_ids.mask

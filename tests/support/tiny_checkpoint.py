@@ -81,7 +81,6 @@ def diffusion(
         tokenizer=tokenizer(),
         token_ids=token_ids() if pad is None else token_ids(pad=pad),
         shift=shift,
-        info={},
     )
 
 
@@ -95,7 +94,6 @@ def autoregressive(*, seed: int = 0) -> CausalModel:
         tokenizer=tokenizer(),
         token_ids=token_ids(mask=-1),
         shift=False,
-        info={},
     )
 
 
