@@ -201,7 +201,7 @@ def test_any_root_is_right(answer: Any, right: bool) -> None:
 
 
 def test_what_an_iterator_raises_is_the_program_s_error() -> None:
-    """It is no wrong answer."""
+    """It does not count as a wrong answer."""
 
     def elements() -> Any:
         yield 1

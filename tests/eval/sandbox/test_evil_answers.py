@@ -1,4 +1,4 @@
-"""Plus problems, where the reference's answers decide: nothing that is no answer passes, whatever its comparison gives."""
+"""Plus problems, where the reference's answers decide: nothing passes that is not an answer, whatever its comparison gives."""
 
 from collections.abc import Iterator
 from pathlib import Path
