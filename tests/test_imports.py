@@ -100,10 +100,7 @@ TABLE = (
     Rule("eval/json_records.py", own="pipeline.errors"),
     Rule("eval/problems/*", own=f"eval.problems {SHARED}"),
     Rule("eval/sandbox/*", own="eval.sandbox eval.problems pipeline.errors", never="torch transformers"),
-    Rule(
-        "eval/inference/*",
-        own=f"eval.inference eval.problems eval.json_records train.model pipeline.syntax pipeline.tokens {SHARED}",
-    ),
+    Rule("eval/inference/*", own=f"eval.inference eval.problems train.model pipeline.syntax pipeline.tokens {SHARED}"),
     Rule(
         "eval/prompting/*",
         own=f"eval.prompting eval.problems eval.inference train.model.export pipeline.syntax pipeline.tokens "

@@ -19,13 +19,12 @@ from syntaxdiff.eval.inference.causal import CausalModel
 from syntaxdiff.eval.inference.config import DTYPES, KINDS, ModelSource
 from syntaxdiff.eval.inference.denoising import DenoisingModel
 from syntaxdiff.eval.inference.description import NO_MASK, Description
-from syntaxdiff.eval.inference.export_info import read_export_info
 from syntaxdiff.eval.inference.language_model import LanguageModel
-from syntaxdiff.eval.inference.special_ids import check_mask_token, derived_ids, mask_id_of, read_tokenizer
+from syntaxdiff.eval.inference.special_ids import derived_ids, exported_ids, mask_id_of, read_tokenizer
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.model.agreement import check_agreement, check_causal
 from syntaxdiff.train.model.denoiser import Denoiser
-from syntaxdiff.train.model.export import INFO, TIMESTEP, load_timestep
+from syntaxdiff.train.model.export import INFO, TIMESTEP, load_timestep, read_info
 from syntaxdiff.train.model.llada import MODEL_TYPE
 from syntaxdiff.train.model.start import folder_config, folder_network, model_folder
 
@@ -110,16 +109,15 @@ def open_source(source: ModelSource) -> Unloaded:
 
 
 def _open_denoising(path: Path, name: str, *, mask_token: str | None, place: torch.device, dtype: str) -> Unloaded:
+    info = read_info(path) if (path / INFO).is_file() else {}
     config = folder_config(path)
     config.is_causal, config.use_cache = False, False
     most = check_agreement(config, f"--ckpt {name}").positions
     tokenizer = read_tokenizer(path)
-    info = read_export_info(path) if (path / INFO).is_file() else None
-    if info is None:
-        token_ids = derived_ids(tokenizer, mask_id_of(tokenizer, mask_token, path), path)
+    if info:
+        token_ids = exported_ids(info, tokenizer, path)
     else:
-        token_ids = info.token_ids
-        check_mask_token(tokenizer, token_ids.mask, path)
+        token_ids = derived_ids(tokenizer, mask_id_of(tokenizer, mask_token, path), path)
     if token_ids.mask >= config.vocab_size:
         raise SettingsError(
             f"--ckpt {name} knows {config.vocab_size} tokens and the mask token is {token_ids.mask}: "
@@ -132,9 +130,8 @@ def _open_denoising(path: Path, name: str, *, mask_token: str | None, place: tor
         abilities=DENOISING,
         tokenizer=tokenizer,
         token_ids=token_ids,
-        shift=info is not None and info.shift,
-        step=None if info is None else info.step,
-        programs_alone=None if info is None else info.programs_alone,
+        shift=bool(info.get("shift", False)),
+        info=info,
         most=most,
         config=config,
         place=place,
@@ -156,6 +153,7 @@ def _open_causal(path: Path, name: str, *, mask_token: str | None, place: torch.
         tokenizer=tokenizer,
         token_ids=token_ids,
         shift=False,
+        info={},
         config=config,
         place=place,
         dtype=dtype,

@@ -24,8 +24,7 @@ class Description:
         tokenizer: transformers' fast tokenizer
         token_ids: ``mask`` is NO_MASK for a causal model
         shift: position i - 1 predicts token i
-        step: optimizer step of an export; None for models from elsewhere
-        programs_alone: share of an export's training samples that have neither problem nor reasoning; None where not known
+        info: content of ``syntaxdiff.json``, empty for models from elsewhere
         most: positions that all attend to each other, where that is fewer than the configuration says (agreement.Agreement)
     """
 
@@ -35,8 +34,7 @@ class Description:
     tokenizer: Any
     token_ids: TokenIds
     shift: bool
-    step: int | None = None
-    programs_alone: float | None = None
+    info: dict[str, Any]
     most: int | None = None
 
     @property
@@ -56,7 +54,7 @@ class Description:
 
     @property
     def vocab_size(self) -> int:
-        """Size of the model's vocabulary."""
+        """Number of ids that the model knows."""
         return int(self.network_config.vocab_size)
 
     @property
@@ -76,7 +74,7 @@ class Description:
             raise SettingsError(f"{self.name} {self.abilities.infilling_refusal}")
 
     def check_sequences(self, sequences: Sequence[Sequence[int]]) -> None:
-        """Raises SettingsError for ids outside the vocabulary, and for sequences that are longer than the model can read."""
+        """Raises SettingsError for ids that the model does not know, and for sequences that are longer than it can read."""
         size, most = self.vocab_size, self.max_positions
         for sequence in sequences:
             if sequence and not 0 <= min(sequence) <= max(sequence) < size:

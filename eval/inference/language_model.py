@@ -41,12 +41,8 @@ class Described(Protocol):
         """Whether position i - 1 predicts token i."""
 
     @property
-    def step(self) -> int | None:
-        """Optimizer step of an export; None for models from elsewhere."""
-
-    @property
-    def programs_alone(self) -> float | None:
-        """Share of an export's training samples that have neither problem nor reasoning; None where not known."""
+    def info(self) -> dict[str, Any]:
+        """Content of ``syntaxdiff.json``, empty for models from elsewhere."""
 
     @property
     def abilities(self) -> Abilities:
@@ -62,7 +58,7 @@ class Described(Protocol):
 
     @property
     def vocab_size(self) -> int:
-        """Size of the model's vocabulary."""
+        """Number of ids that the model knows."""
 
     @property
     def end_ids(self) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""Tokenizer of a checkpoint, and special ids derived from it and its chat template. Those of an export are in export_info.py.
+"""Tokenizer and special ids of a checkpoint: as its export stores them, or derived from tokenizer and chat template.
 
 How prompts are made from them is not covered here.
 """
@@ -8,8 +8,9 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from syntaxdiff.pipeline.errors import TokenizerError
+from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.shard import TokenIds
+from syntaxdiff.train.model.export import INFO
 from syntaxdiff.train.model.start import LLADA_MASK_TOKEN
 
 _QUESTION, _ANSWER = "QUESTION-GOES-HERE", "ANSWER-GOES-HERE"
@@ -32,10 +33,28 @@ def read_tokenizer(path: Path) -> Any:
     return tokenizer
 
 
-def check_mask_token(tokenizer: Any, mask_id: int, path: Path) -> None:
-    """Raises TokenizerError where the tokenizer lacks the mask token of an export."""
-    if tokenizer.convert_ids_to_tokens(mask_id) is None:
-        raise TokenizerError(f"the tokenizer in {path} lacks the mask token {mask_id}: copy the tokenizer of the shards there")
+def exported_ids(info: dict[str, Any], tokenizer: Any, path: Path) -> TokenIds:
+    """The special ids of an export, which are those of its training data; the tokenizer must know them.
+
+    Raises:
+        SettingsError: ``syntaxdiff.json`` does not hold them
+        TokenizerError: the tokenizer lacks the mask token
+    """
+    try:
+        stored = info["token_ids"]
+        ids = TokenIds(
+            mask=stored["mask"],
+            pad=stored["pad"],
+            eos=stored["eos"],
+            bos=stored["bos"],
+            end_of_turn=tuple(stored["end_of_turn"]),
+            assistant_header=tuple(stored["assistant_header"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise SettingsError(f"{path / INFO} names no token ids ({error}): export the model again") from error
+    if tokenizer.convert_ids_to_tokens(ids.mask) is None:
+        raise TokenizerError(f"the tokenizer in {path} lacks the mask token {ids.mask}: copy the tokenizer of the shards there")
+    return ids
 
 
 def mask_id_of(tokenizer: Any, name: str | None, path: Path) -> int:

@@ -20,6 +20,7 @@ from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.shard import Region
 from syntaxdiff.pipeline.tokens.codec import Codec
 from syntaxdiff.pipeline.tokens.template import Piece, Template, read_template
+from syntaxdiff.train.model.export import PROGRAMS_ALONE
 
 FENCE = "```python\n"
 FENCE_END = "\n```"
@@ -56,7 +57,7 @@ def default_preset(checkpoint: Described, benchmark: str, problems: Sequence[Pro
     if benchmark == "humaneval-infilling":
         return "program" if has_template else "completion"
     if has_template:
-        return "program" if (checkpoint.programs_alone or 0.0) > 0.5 else "chat-code"
+        return "program" if checkpoint.info.get(PROGRAMS_ALONE, 0.0) > 0.5 else "chat-code"
     return "mbpp-tests" if {problem.task_id for problem in problems}.issuperset(SHOTS) else "completion"
 
 

@@ -81,6 +81,7 @@ def diffusion(
         tokenizer=tokenizer(),
         token_ids=token_ids() if pad is None else token_ids(pad=pad),
         shift=shift,
+        info={},
     )
 
 
@@ -94,6 +95,7 @@ def autoregressive(*, seed: int = 0) -> CausalModel:
         tokenizer=tokenizer(),
         token_ids=token_ids(mask=-1),
         shift=False,
+        info={},
     )
 
 

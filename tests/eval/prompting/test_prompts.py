@@ -34,7 +34,7 @@ QUICK = [name for name in TOKENIZERS if name != "qwen"]  # a large vocabulary ta
 def checkpoint_of(prepared: Prepared, **changes: Any) -> DenoisingModel:
     """A checkpoint that has a tokenizer and nothing else."""
     ids = {"mask": prepared.hub.mask_token_id, "eos": prepared.hub.eos_token_id}
-    values = {"name": "made", "folder": prepared.folder, "model": None, "shift": False}
+    values = {"name": "made", "folder": prepared.folder, "model": None, "shift": False, "info": {}}
     return DenoisingModel(**{**values, "tokenizer": prepared.hub, "token_ids": token_ids(**ids), **changes})
 
 
@@ -125,7 +125,7 @@ def test_the_default_goes_by_the_chat_template(prepared: Callable[[str], Prepare
 
 def test_the_default_goes_by_what_the_model_was_trained_on(prepared: Callable[[str], Prepared]) -> None:
     """A model of programs alone is shown programs; one that mostly saw problems, or does not say, is asked in a turn."""
-    trained = {share: checkpoint_of(prepared("trained"), programs_alone=share) for share in (1.0, 0.51, 0.5, 0.0)}
+    trained = {share: checkpoint_of(prepared("trained"), info={"programs_alone": share}) for share in (1.0, 0.51, 0.5, 0.0)}
     presets = {share: prompter(checkpoint, "auto", "mbpp").preset for share, checkpoint in trained.items()}
     assert presets == {1.0: "program", 0.51: "program", 0.5: "chat-code", 0.0: "chat-code"}
     assert prompter(trained[1.0], "chat", "mbpp").preset == "chat"

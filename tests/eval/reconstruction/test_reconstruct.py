@@ -112,6 +112,7 @@ def checkpoint_of(denoiser: Denoiser, folder: Path, manifest: Manifest, name: st
         tokenizer=made.from_pretrained(folder / TOKENIZER),
         token_ids=manifest.token_ids,
         shift=False,
+        info={},
     )
 
 
