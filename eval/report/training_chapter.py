@@ -1,57 +1,58 @@
 """Training runs in a report: settings, losses, rates. What was masked and how a model writes is in replay.py."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import median
+from typing import ClassVar
 
-from syntaxdiff.eval.report.charts import Point, Series, line_chart
+from syntaxdiff.eval.report.charts import Chart, Point, Series, line_chart
 from syntaxdiff.eval.report.findings import Training
-from syntaxdiff.eval.report.markup import DIGEST_CHARACTERS, Content, Fact, Html, chapter, charts, element, facts_table, joined
+from syntaxdiff.eval.report.table import DIGEST_CHARACTERS, Content, Fact, Phrase, Table, facts_table, with_digest
 from syntaxdiff.eval.report.training_records import StepRecord, ValidationRecord
 
 
-def training_chapter(trainings: Sequence[Training]) -> Html:
+@dataclass(frozen=True, kw_only=True)
+class TrainingChapter:
     """Settings, losses and rates of training runs."""
+
+    template: ClassVar[str] = "training.html"
+    facts: Table
+    charts: Sequence[Chart | None]
+
+
+def training_chapter(trainings: Sequence[Training]) -> TrainingChapter:
+    """The chapter of some training runs."""
     losses: list[Series] = []
     validations: list[Series] = []
-    rates: list[Series] = []
     grid: list[Series] = []
-    others: dict[str, list[Series]] = {"learning_rate": [], "tokens_per_second": []}
     for number, run in enumerate(trainings):
-        before = f"{run.name}, " if len(trainings) > 1 else ""
-        losses.append(_curve(run.metrics.steps, "nats", f"{before}training", number, is_faint=True))
+        prefix = f"{run.name}, " if len(trainings) > 1 else ""
+        losses.append(_curve(run.metrics.steps, "nats", f"{prefix}training", number, is_faint=True))
         validated = run.metrics.validations
         for strategy, objective in dict.fromkeys((record.strategy, record.objective) for record in validated):
             records = [record for record in validated if (record.strategy, record.objective) == (strategy, objective)]
-            name = f"{before}validation {strategy} ({objective})"
+            name = f"{prefix}validation {strategy} ({objective})"
             validations.append(_curve(records, "loss", name, len(trainings) + len(validations)))
         if (unigram := run.info.unigram_nats) is not None:
             ends = [record.step for record in (*run.metrics.steps[:1], *run.metrics.steps[-1:])]
             line = [Point(step, unigram) for step in ends]
-            losses.append(Series(name=f"{before}unigram", points=line, colour=number, is_dashed=True))
+            losses.append(Series(name=f"{prefix}unigram", points=line, colour=number, is_dashed=True))
         for strategy, at_rates in (run.info.validation_grid or {}).items():
             points = [Point(float(rate), loss) for rate, loss in at_rates.items() if loss is not None]
             objective = run.info.validation_objectives.get(strategy, "inverse-rate")
-            grid.append(Series(name=f"{before}{strategy} ({objective})", points=points, colour=len(trainings) + len(grid)))
-        rates.append(_curve(run.metrics.steps, "mask_rate", run.name, number))
-        for key, series in others.items():
-            series.append(_curve(run.metrics.steps, key, run.name, number))
-    return chapter(
-        "Training",
-        facts_table(trainings, TRAINING_FACTS),
-        charts(
-            line_chart("Loss, nats a masked token", [*losses, *validations], x_label="step"),
+            grid.append(Series(name=f"{prefix}{strategy} ({objective})", points=points, colour=len(trainings) + len(grid)))
+    mask_rates, learning_rates, speeds = (
+        [_curve(run.metrics.steps, field, run.name, number) for number, run in enumerate(trainings)]
+        for field in ("mask_rate", "learning_rate", "tokens_per_second")
+    )
+    return TrainingChapter(
+        facts=facts_table(trainings, TRAINING_FACTS),
+        charts=(
+            line_chart("Loss, nats per masked token", [*losses, *validations], x_label="step"),
             line_chart("Validation loss by mask rate, at the end", grid, x_label="mask rate"),
-            line_chart("Realised mask rate", rates, x_label="step", y_range=(0, 1), percent=True),
-            line_chart("Learning rate", others["learning_rate"], x_label="step"),
-            line_chart("Tokens a second", others["tokens_per_second"], x_label="step"),
-        ),
-        element(
-            "p",
-            "The training loss is that of the step's own masks, whose rate differs from step to step; the validation loss is "
-            "on fixed masks, and its name says which masks and which weights: losses of different weights cannot be compared. "
-            "The unigram line is what a model reaches that knows token frequencies "
-            "alone. Where a run has more steps than a line has room for, neighbours are averaged.",
-            class_="remark",
+            line_chart("Realised mask rate", mask_rates, x_label="step", y_range=(0, 1), percent=True),
+            line_chart("Learning rate", learning_rates, x_label="step"),
+            line_chart("Tokens per second", speeds, x_label="step"),
         ),
     )
 
@@ -118,9 +119,9 @@ def _memory(run: Training) -> Content:
 
 
 def _data(run: Training) -> Content:
-    fingerprint = (run.info.data_fingerprint or "")[:DIGEST_CHARACTERS]
-    folder = None if run.settings.data is None else str(run.settings.data)
-    return joined((folder, " " if fingerprint else None, element("code", fingerprint) if fingerprint else None))
+    folder, fingerprint = run.settings.data, run.info.data_fingerprint
+    named = "" if folder is None else str(folder)
+    return with_digest(f"{named} ", fingerprint) if fingerprint else named
 
 
 def _samples_per_step(run: Training) -> Content:
@@ -134,7 +135,7 @@ def _model(run: Training) -> Content:
 
 
 def _revision(run: Training) -> Content:
-    return element("code", run.info.git_revision[:DIGEST_CHARACTERS]) if run.info.git_revision else None
+    return Phrase(code=run.info.git_revision[:DIGEST_CHARACTERS]) if run.info.git_revision else None
 
 
 TRAINING_FACTS: tuple[Fact, ...] = (
@@ -146,14 +147,11 @@ TRAINING_FACTS: tuple[Fact, ...] = (
     ("curriculum", _setting("curriculum")),
     ("model", _model),
     ("learning rate", _learning_rate),
-    ("samples a step", _samples_per_step),
+    ("samples per step", _samples_per_step),
     ("epochs", _setting("epochs")),
     ("seed", _setting("seed")),
     ("speed, median", _speed),
     ("memory, peak", _memory),
     ("data", _data),
-    (
-        "revision",
-        _revision,
-    ),
+    ("revision", _revision),
 )

@@ -22,12 +22,13 @@ from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.steps import steps_of
 from syntaxdiff.eval.json_records import json_text
+from syntaxdiff.eval.pages import environment
 from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.reconstruct import reconstruct
 from syntaxdiff.eval.report import replay
 from syntaxdiff.eval.report.benchmark_chapter import REPLAYED
 from syntaxdiff.eval.report.replay import REPLAY
-from syntaxdiff.eval.report.report import PLACE, write_report
+from syntaxdiff.eval.report.report import TEMPLATES, write_report
 from syntaxdiff.eval.syntax.check import WrittenProgram, syntax
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
@@ -38,7 +39,7 @@ from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.model.export import export, network_weights
 
 HOSTILE = (
-    f'</script></pre><script>alert("DATA")</script><img src=x onerror=alert(1)> {PLACE} <!-- & &amp; '
+    '</script></pre><script>alert("DATA")</script><img src=x onerror=alert(1)> {{ 1 + 1 }} {% raw %} <!-- & &amp; '
     "\x1b[31m \x00 \ud800 é漢🙂\n"
 )
 WRONG = f"def add(x):\n    return {'</script><b>'!r}  # <!-- \x1b[31m\n"
@@ -123,8 +124,8 @@ def results(shards: Path) -> Path:
 def test_a_training_run(run: Path, tmp_path: Path) -> None:
     """Settings, losses with the unigram line, rates, and masks of a validation sample by the run's strategy and others."""
     page = page_of([run], tmp_path / "r.html")
-    for told in ("12 steps", "3.2500 at step 12", "6.4375", "ast-cut", "1,500 tokens/s", "3.0 GiB", "unigram"):
-        assert told in page.text
+    for fact in ("12 steps", "3.2500 at step 12", "6.4375", "ast-cut", "1,500 tokens/s", "3.0 GiB", "unigram"):
+        assert fact in page.text
     assert "validation ast-cut (inverse-rate), 6: 7.125" in page.text
     assert "training, 12: 5" in page.text
     assert "ast-cut (inverse-rate), 0.9: 4.5" in page.text
@@ -138,22 +139,22 @@ def test_a_training_run(run: Path, tmp_path: Path) -> None:
 def test_a_replay_ends_as_generation_does(run: Path, shards: Path, tmp_path: Path) -> None:
     """The steps, taken one after the other, end with the answer that the model writes; the static page shows the same."""
     page = page_of([run], tmp_path / "r.html", replays=2, device="cpu")
-    told = page.embedded()
+    embedded = page.embedded()
     checkpoint = load_checkpoint(str(run), device="cpu")
     rows = list(replay._rows(replay.Shards(shards, read_manifest(shards))))[:2]
     prompts = [replay._before_code(row) for row in rows]
     assert checkpoint.tokenizer.decode(prompts[0]).endswith("```python\n")
     answers = generate(checkpoint, prompts, REPLAY)
-    assert len(told) == 2
+    assert len(embedded) == 2
     special = set(checkpoint.tokenizer.all_special_ids)
-    for steps, answer in zip(told, answers, strict=True):
+    for steps, answer in zip(embedded, answers, strict=True):
         cells = {offset: text for step in steps for offset, text, _ in step}
         ids = answer.token_ids
         decoded = [
-            checkpoint.tokenizer.convert_ids_to_tokens(one) if one in special else checkpoint.tokenizer.decode([one])
-            for one in ids
+            checkpoint.tokenizer.convert_ids_to_tokens(token) if token in special else checkpoint.tokenizer.decode([token])
+            for token in ids
         ]
-        assert [cells[place] for place in range(len(ids))] == [visible(one) for one in decoded]
+        assert [cells[place] for place in range(len(ids))] == [visible(text) for text in decoded]
         assert "".join(text for _, text in sorted(cells.items())) in page.text
         assert 1 < len(steps) <= (REPLAY.num_steps or 0)
         assert f"{len(steps)} steps" in page.text
@@ -162,11 +163,12 @@ def test_a_replay_ends_as_generation_does(run: Path, shards: Path, tmp_path: Pat
 def test_a_position_that_was_hidden_again(run: Path) -> None:
     """What syntax repair hides is hidden in the replay too, and the last writing is what stands."""
     checkpoint = load_checkpoint(str(run), device="cpu")
-    one, other = checkpoint.tokenizer.encode("ab", add_special_tokens=False)[0], checkpoint.token_ids.eos
-    trace = [Commit([5, 6], [one, one]), Commit([6], [checkpoint.token_ids.mask]), Commit([6], [other])]
+    text, other = checkpoint.tokenizer.encode("ab", add_special_tokens=False)[0], checkpoint.token_ids.eos
+    trace = [Commit([5, 6], [text, text]), Commit([6], [checkpoint.token_ids.mask]), Commit([6], [other])]
     steps = steps_of(checkpoint, 5, trace)
     assert [[cell.kind for cell in step] for step in steps] == [[1, 1], [0], [2]]
-    panel = Page(replay.steps_panel("sample", "prompt", steps))
+    template = environment(TEMPLATES).from_string('{% from "denoising.html" import replay %}{{ replay(answer) }}')
+    panel = Page(template.render(answer=replay.answer_replay("sample", "prompt", steps)))
     assert panel.embedded()[0][1] == [[1, "", 0]]
     titles = [attributes.get("title") for tag, attributes in panel.found if tag == "span"]
     assert titles == ["step 1", "step 3"]
@@ -183,7 +185,7 @@ def test_benchmarks_side_by_side(results: Path, tmp_path: Path) -> None:
     assert visible(WRONG) in page.text
     assert page.text.count(visible(HOSTILE)) >= 4 * 3  # as prompt, answer and detail of each problem
     problems = [attributes for tag, attributes in page.found if tag == "details" and attributes.get("class") == "problem"]
-    assert [one["data-choices"] for one in problems] == [
+    assert [attributes["data-choices"] for attributes in problems] == [
         "passed wrong differing",
         "passed",
         "passed syntax-error differing",
@@ -201,9 +203,9 @@ def test_traced_answers_are_replayed(tmp_path: Path) -> None:
     shutil.rmtree(ckpt)
     page = page_of([tmp_path / "traced", tmp_path / "untraced"], tmp_path / "r.html")
     rows = samples_of(tmp_path / "traced")[:REPLAYED]
-    told = page.embedded()
-    assert len(told) == REPLAYED
-    for steps, row in zip(told, rows, strict=True):
+    embedded = page.embedded()
+    assert len(embedded) == REPLAYED
+    for steps, row in zip(embedded, rows, strict=True):
         assert steps == [[[place, visible(text), kind] for place, _, text, kind in step] for step in row["trace"]]
         assert f"{len(steps)} steps" in page.text
     assert "step by step" not in page_of([tmp_path / "untraced"], tmp_path / "u.html").text
@@ -345,7 +347,7 @@ def test_bad_input_is_one_line_and_leaves_the_old_page(run: Path, results: Path,
     assert not list(tmp_path.glob(".r.html*"))
 
 
-def test_an_unfinished_evaluation_beneath_a_run_is_told(run: Path, tmp_path: Path) -> None:
+def test_an_unfinished_evaluation_beneath_a_run_is_said(run: Path, tmp_path: Path) -> None:
     """It is no error of the folder that was named."""
     folder = run / "eval" / "begun"
     folder.mkdir(parents=True)
