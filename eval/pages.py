@@ -6,6 +6,7 @@ escaped by Jinja's filter ``tojson``.
 
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -18,7 +19,7 @@ TOKEN_TYPES = ("Keyword", "Word", "Builtin", "Function", "Class", "Decorator", "
 def environment(*folders: Path) -> Environment:
     """Templates in some folders, which may extend and import each other; an undefined name in one is an error.
 
-    Filters: ``shortened``, and ``highlighted`` for programs.
+    Filters: ``shortened``, ``highlighted`` for programs, and ``median``.
     """
     made = Environment(
         loader=FileSystemLoader(folders),
@@ -27,8 +28,9 @@ def environment(*folders: Path) -> Environment:
         finalize=_safe,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.do"],
     )
-    made.filters |= {"shortened": shortened, "highlighted": highlighted}
+    made.filters |= {"shortened": shortened, "highlighted": highlighted, "median": median}
     made.policies["json.dumps_kwargs"] = {}  # keys stay in their order
     return made
 

@@ -1,4 +1,4 @@
-"""Charts: lines over steps or rates, and intervals by group, as the places and texts that templates/charts.html draws.
+"""Charts: lines over steps or rates, and intervals by group. templates/charts.html draws them as inline SVG.
 
 What is drawn is decided by the chapters. Colours are the page's and follow its theme.
 """
@@ -6,13 +6,11 @@ What is drawn is decided by the chapters. Colours are the page's and follow its 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
-
-from syntaxdiff.eval.report.table import interval_text
+from typing import ClassVar, NamedTuple
 
 WIDTH, HEIGHT = 460, 260  # of the drawing; the page scales it to its column, and letters stay readable at 350 pixels
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 10, 40
-ROW_HEIGHT, LABEL_WIDTH, LABEL_CHARACTERS = 15, 176, 27
+ROW_HEIGHT, LABEL_WIDTH = 15, 176
 MARK_HEIGHT = 7  # of each further series in a row
 MAX_POINTS = 240  # of a line: more would lie on the same pixels
 MAX_MARKS = 40  # a line of more points shows no marks
@@ -50,6 +48,11 @@ class Series:
         """Its classes on the page."""
         return f"c{self.colour % COLOURS}" + " faint" * self.is_faint + " dashed" * self.is_dashed
 
+    @property
+    def has_marks(self) -> bool:
+        """Whether each point is marked."""
+        return len(self.points) <= MAX_MARKS and not self.is_dashed
+
 
 class Scale(NamedTuple):
     """From values in [low, high] to pixels."""
@@ -64,63 +67,69 @@ class Scale(NamedTuple):
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return round(self.first + share * (self.last - self.first), 1)
 
-
-# ------------------------------------------------------------------------------------------ what the template draws, in pixels
-
-
-class Line(NamedTuple):
-    """A straight line: ``grid``, ``axis`` or ``interval``."""
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-    kind: str
-
-
-class Label(NamedTuple):
-    """A text whose ``start``, ``middle`` or ``end`` is at a place."""
-
-    x: float
-    y: float
-    text: str
-    anchor: str
-
-
-class Mark(NamedTuple):
-    """A point, and what it says where a mouse rests on it."""
-
-    x: float
-    y: float
-    title: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """A series as it is drawn; ``path`` is SVG's, empty where marks are not connected."""
-
-    name: str
-    classes: str
-    path: str = ""
-    intervals: Sequence[Line]
-    marks: Sequence[Mark]
+    @property
+    def ticks(self) -> list[float]:
+        """Round numbers within the values."""
+        return ticks(self.low, self.high)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A drawing of WIDTH times ``height`` pixels."""
+    """What both kinds have: series over a horizontal scale, and whether their values are shares."""
 
+    width: ClassVar[int] = WIDTH
     title: str
-    height: float
-    lines: Sequence[Line]
-    labels: Sequence[Label]
-    curves: Sequence[Curve]
-    width: float = WIDTH
+    series: Sequence[Series]
+    across: Scale
+    is_percent: bool
+
+    def tick_text(self, tick: float) -> str:
+        """A value at an axis."""
+        return f"{tick:.0%}" if self.is_percent else f"{tick:g}"
+
+    def value_text(self, point: Point) -> str:
+        """A value with its interval, in words."""
+        form = ".1%" if self.is_percent else ".4g"
+        if point.low is None or point.high is None:
+            return f"{point.y:{form}}"
+        return f"{point.y:{form}} [{point.low:{form}},\N{NO-BREAK SPACE}{point.high:{form}}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineChart(Chart):
+    """Lines with marks and intervals. ``shift`` is how many pixels series are apart, so that no interval hides another."""
+
+    height: ClassVar[int] = HEIGHT
+    x_label: str
+    up: Scale
+    shift: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalChart(Chart):
+    """A row per group, in it a mark and an interval of each series."""
+
+    top: ClassVar[int] = TOP
+    groups: Sequence[str]
+
+    @property
+    def row_height(self) -> int:
+        """Pixels of a row."""
+        return ROW_HEIGHT + MARK_HEIGHT * (len(self.series) - 1)
+
+    @property
+    def height(self) -> int:
+        """Pixels of the whole."""
+        return TOP + self.row_height * len(self.groups) + 22
+
+    def mark_y(self, point: Point, number: int) -> float:
+        """Where the mark of a point is; series are counted from 0."""
+        return TOP + self.row_height * point.x + ROW_HEIGHT / 2 + MARK_HEIGHT * number
 
 
 def line_chart(
     title: str, series: Sequence[Series], *, x_label: str, y_range: tuple[float, float] | None = None, percent: bool = False
-) -> Chart | None:
+) -> LineChart | None:
     """Lines with marks and intervals; None where no series has a point.
 
     Args:
@@ -131,48 +140,22 @@ def line_chart(
     if not series:
         return None
     points = [point for drawn in series for point in drawn.points]
-    low, high = y_range or _value_range(points, percent)
     has_intervals = any(point.low is not None for point in points)
-    x_low, x_high = _padded([point.x for point in points], 0.05 if has_intervals else 0.0)
-    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    across, up = Scale(x_low, x_high, LEFT, right), Scale(low, high, bottom, TOP)
-    y_ticks, x_ticks = ticks(low, high), ticks(x_low, x_high)
-    shifts = [SHIFT * (place - (len(series) - 1) / 2) * has_intervals for place in range(len(series))]  # none hides another
-    return Chart(
+    return LineChart(
         title=title,
-        height=HEIGHT,
-        lines=[
-            *(Line(LEFT, up(tick), right, up(tick), "grid") for tick in y_ticks),
-            *(Line(across(tick), bottom, across(tick), bottom + 4, "axis") for tick in x_ticks),
-            Line(LEFT, bottom, right, bottom, "axis"),
-        ],
-        labels=[
-            *(Label(LEFT - 6, round(up(tick) + 4, 1), _tick_text(tick, percent), "end") for tick in y_ticks),
-            *(Label(across(tick), bottom + 17, f"{tick:,.0f}" if tick >= 1000 else f"{tick:g}", "middle") for tick in x_ticks),
-            Label((LEFT + right) / 2, HEIGHT - 6, x_label, "middle"),
-        ],
-        curves=[_curve(drawn, across, up, percent, shift) for drawn, shift in zip(series, shifts, strict=True)],
+        series=series,
+        across=Scale(*_padded([point.x for point in points], 0.05 if has_intervals else 0.0), LEFT, WIDTH - RIGHT),
+        up=Scale(*(y_range or _value_range(points, percent)), HEIGHT - BOTTOM, TOP),
+        is_percent=percent,
+        x_label=x_label,
+        shift=SHIFT * has_intervals,
     )
 
 
-def _curve(series: Series, across: Scale, up: Scale, percent: bool, shift: float) -> Curve:
-    places = [(point, round(across(point.x) + shift, 1)) for point in series.points]
-    marked = places if len(places) <= MAX_MARKS and not series.is_dashed else []
-    return Curve(
-        name=series.name,
-        classes=series.classes,
-        path="M" + " L".join(f"{x} {up(point.y)}" for point, x in places),
-        intervals=[
-            Line(x, up(point.low), x, up(point.high), "interval")
-            for point, x in places
-            if point.low is not None and point.high is not None
-        ],
-        marks=[Mark(x, up(point.y), f"{series.name}, {point.x:g}: {point_text(point, percent)}") for point, x in marked],
-    )
-
-
-def interval_chart(title: str, groups: Sequence[str], series: Sequence[Series], *, percent: bool = True) -> Chart | None:
-    """A row per group, in it a mark and an interval of each series; None where there is nothing to draw.
+def interval_chart(
+    title: str, groups: Sequence[str], series: Sequence[Series], *, percent: bool = True
+) -> IntervalChart | None:
+    """A row per group; None where there is nothing to draw.
 
     Args:
         series: ``x`` of a point is the index of its group, ``y`` its value
@@ -181,49 +164,9 @@ def interval_chart(title: str, groups: Sequence[str], series: Sequence[Series], 
     series = [given for given in series if given.points]
     if not groups or not series:
         return None
-    low, high = _value_range([point for drawn in series for point in drawn.points], percent)
-    row_height = ROW_HEIGHT + MARK_HEIGHT * (len(series) - 1)
-    bottom = TOP + row_height * len(groups)
-    across = Scale(low, high, LABEL_WIDTH, WIDTH - RIGHT)
-    curves = []
-    for place, drawn in enumerate(series):
-        rows = [(point, TOP + row_height * point.x + ROW_HEIGHT / 2 + MARK_HEIGHT * place) for point in drawn.points]
-        intervals = [
-            Line(across(point.low), y, across(point.high), y, "interval")
-            for point, y in rows
-            if point.low is not None and point.high is not None
-        ]
-        marks = [
-            Mark(across(point.y), y, f"{groups[int(point.x)]}, {drawn.name}: {point_text(point, percent)}") for point, y in rows
-        ]
-        curves.append(Curve(name=drawn.name, classes=drawn.classes, intervals=intervals, marks=marks))
-    return Chart(
-        title=title,
-        height=bottom + 22,
-        lines=[Line(across(tick), TOP, across(tick), bottom, "grid") for tick in ticks(low, high)],
-        labels=[
-            *(Label(across(tick), bottom + 16, _tick_text(tick, percent), "middle") for tick in ticks(low, high)),
-            *(
-                Label(LABEL_WIDTH - 8, TOP + row_height * (row + 0.5) + 4, _cut(group), "end")
-                for row, group in enumerate(groups)
-            ),
-        ],
-        curves=curves,
-    )
-
-
-def _tick_text(tick: float, percent: bool) -> str:
-    return f"{tick:.0%}" if percent else f"{tick:g}"
-
-
-def _cut(label: str) -> str:
-    return label if len(label) <= LABEL_CHARACTERS else label[: LABEL_CHARACTERS - 1] + "…"
-
-
-def point_text(point: Point, percent: bool) -> str:
-    """A value with its interval, in words."""
-    form = ".1%" if percent else ".4g"
-    return f"{point.y:{form}}{interval_text(point.low, point.high, form)}"
+    values = _value_range([point for drawn in series for point in drawn.points], percent)
+    across = Scale(*values, LABEL_WIDTH, WIDTH - RIGHT)
+    return IntervalChart(title=title, series=series, across=across, is_percent=percent, groups=groups)
 
 
 def ticks(low: float, high: float) -> list[float]:

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from syntaxdiff.eval.reconstruction.outcome import Cell, SpanMeasures
-from syntaxdiff.eval.report.charts import Chart, Point, Series, interval_chart, line_chart, point_text
+from syntaxdiff.eval.report.charts import Chart, Point, Series, interval_chart, line_chart
 from syntaxdiff.eval.report.findings import Reconstruction, SyntaxCheck
-from syntaxdiff.eval.report.table import Content, Fact, Table, facts_table, share_phrase, with_digest
 from syntaxdiff.eval.stats import Share
 
 NamedCell: TypeAlias = tuple[str, Cell]
 KINDS_SHOWN = 14
-ERRORS_SHOWN = 12
 BY_RATE = {
     "token_accuracy": "Masked code tokens restored, by mask rate",
     "exact_spans": "Masked spans restored exactly, by mask rate",
@@ -27,9 +25,9 @@ class ReconstructionChapter:
     """How well masked programs were restored: by rate, by node kind, by length, and on unseen shapes."""
 
     template: ClassVar[str] = "reconstruction.html"
-    facts: Table
+    measured: Sequence[Reconstruction]
     charts: Sequence[Chart | None]
-    cells: Table
+    cells: Sequence[NamedCell]
 
 
 def reconstruction_chapter(measured: Sequence[Reconstruction]) -> ReconstructionChapter:
@@ -57,9 +55,7 @@ def reconstruction_chapter(measured: Sequence[Reconstruction]) -> Reconstruction
             (lambda cell: _exact(cell.spans_by_depth), True, "Exact spans, by depth"),
         )
     ]
-    return ReconstructionChapter(
-        facts=facts_table(measured, RECONSTRUCTION_FACTS), charts=[*by_rate, *by_group], cells=_cell_table(cells)
-    )
+    return ReconstructionChapter(measured=measured, charts=[*by_rate, *by_group], cells=cells)
 
 
 def _cells(measured: Sequence[Reconstruction]) -> Iterator[NamedCell]:
@@ -110,58 +106,17 @@ def _first_number(group: str) -> int:
     return int(group.rstrip("+").partition("-")[0])
 
 
-def _cell_table(cells: Sequence[NamedCell]) -> Table:
-    head = ("masks", "rate", "masked", "tokens right", "nats, first step", "exact spans", "seen shape", "unseen shape")
-    rows: list[tuple[Content, ...]] = []
-    for name, cell in cells:
-        whole, shapes = cell.all, cell.spans_by_shape
-        nats = [point_text(point, percent=False) for point in _points([(0, whole.cross_entropy)])]
-        spans = (whole.exact_spans, shapes["seen"].exact_spans, shapes["unseen"].exact_spans)
-        programs = (whole.equal_subtrees, whole.equal_trees, whole.parses, whole.compiles)
-        masked = (share_phrase(cell.masked_share), share_phrase(whole.token_accuracy))
-        rows.append((name, f"{cell.mask_rate:g}", *masked, "".join(nats), *map(share_phrase, (*spans, *programs))))
-    return Table(head=(*head, "equal subtrees", "equal trees", "parse", "compile"), rows=rows)
-
-
-def _checkpoint(measured: Reconstruction) -> Content:
-    checkpoint = measured.results.checkpoint
-    return with_digest(f"{checkpoint.name} ", checkpoint.weights_sha256)
-
-
-def _samples(measured: Reconstruction) -> Content:
-    results = measured.results
-    unseen = sum(results.per_sample.has_unseen_shape)
-    return f"{results.num_samples:,} of {results.data.split}, {unseen:,} with an unseen shape"
-
-
-RECONSTRUCTION_FACTS: tuple[Fact, ...] = (
-    ("checkpoint", _checkpoint),
-    ("samples", _samples),
-    ("data", lambda measured: with_digest("", measured.results.data.fingerprint)),
-    ("denoising steps", lambda measured: measured.results.settings.num_steps),
-    ("masked", lambda measured: "code only" if measured.results.settings.code_only else "reasoning, code and scaffold"),
-    ("seed", lambda measured: str(measured.results.settings.seed)),
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class SyntaxChapter:
     """Whether programs parse and compile, what errors they have, and whether decided parts hold together while denoising."""
 
     template: ClassVar[str] = "syntax.html"
-    facts: Table
+    checks: Sequence[SyntaxCheck]
     charts: Sequence[Chart | None]
-    errors: Sequence[Table]
 
 
 def syntax_chapter(checks: Sequence[SyntaxCheck]) -> SyntaxChapter:
     """The chapter of some results of ``syntax``."""
-    tables = []
-    for check in checks:
-        results = check.results
-        for errors, title in ((results.tree_errors, "Errors in the tree"), (results.compile_errors, "Errors of the compiler")):
-            rows = [(kind, counts.programs, counts.times) for kind, counts in list(errors.items())[:ERRORS_SHOWN]]
-            tables.append(Table(head=(f"{check.name}: {title}", "programs", "times"), rows=rows))
     by_progress = {
         check.name: check.results.denoising.by_progress if check.results.denoising else dict[str, Share]() for check in checks
     }
@@ -171,14 +126,4 @@ def syntax_chapter(checks: Sequence[SyntaxCheck]) -> SyntaxChapter:
         for colour, (name, shares) in enumerate(by_progress.items())
     ]
     title = "Steps whose decided part holds together, by progress of the answer"
-    return SyntaxChapter(
-        facts=facts_table(checks, SYNTAX_FACTS), charts=[interval_chart(title, quarters, steps)], errors=tables
-    )
-
-
-SYNTAX_FACTS: tuple[Fact, ...] = (
-    ("programs", lambda check: f"{check.results.num_programs:,}, {check.results.num_empty:,} of them empty"),
-    ("parse", lambda check: share_phrase(check.results.parses)),
-    ("compile", lambda check: share_phrase(check.results.compiles)),
-    ("steps that hold together", lambda check: share_phrase(check.results.denoising and check.results.denoising.steps)),
-)
+    return SyntaxChapter(checks=checks, charts=[interval_chart(title, quarters, steps)])

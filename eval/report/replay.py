@@ -13,7 +13,7 @@ from typing import NamedTuple
 from syntaxdiff.eval.inference.answer import in_order
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.config import GenerationConfig
-from syntaxdiff.eval.inference.steps import HIDDEN, SPECIAL, Cell, Steps, steps_of
+from syntaxdiff.eval.inference.steps import Cell, Steps, steps_of
 from syntaxdiff.eval.masks.draw import Masks, Subject, draw_masks, pieces, read_subject
 from syntaxdiff.eval.report.findings import Training
 from syntaxdiff.pipeline.errors import ShardError, SyntaxdiffError
@@ -65,25 +65,21 @@ class MaskedPiece(NamedTuple):
     node_kind: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MaskedPanel:
-    """A sample's code as a strategy masks it."""
+class MaskedCode(NamedTuple):
+    """A sample's code as a strategy masks it: the draw, its pieces, masked and all tokens."""
 
-    strategy: str
-    mask_rate: str
+    masks: Masks
+    pieces: Sequence[MaskedPiece]
     num_masked: int
     num_tokens: int
-    pieces: Sequence[MaskedPiece]
 
 
-@dataclass(frozen=True, kw_only=True)
-class MaskedSample:
+class MaskedSample(NamedTuple):
     """A sample as several strategies mask it."""
 
     folder: Path
-    sample_id: str
-    language: str
-    panels: Sequence[MaskedPanel]
+    row: SampleRow
+    panels: Sequence[MaskedCode]
 
 
 def masked_by(runs: Sequence[Training], shards: Shards) -> MaskedSample:
@@ -105,12 +101,10 @@ def masked_sample(shards: Shards, configs: Sequence[CorruptionConfig], *, seed: 
         for config in configs
         for rate in MASK_RATES
     ]
-    row = subject.row
-    return MaskedSample(folder=shards.folder, sample_id=row.sample_id, language=row.language, panels=panels)
+    return MaskedSample(shards.folder, subject.row, panels)
 
 
-def _masked_panel(subject: Subject, masks: Masks) -> MaskedPanel:
-    count, total = masks.share(Region.CODE, subject)
+def _masked_panel(subject: Subject, masks: Masks) -> MaskedCode:
     drawn = []
     for text, operator, unit in pieces(subject, masks, *subject.interval(Region.CODE)):
         # Line ends and indentation stay plain, except where a stretch begins in it.
@@ -119,8 +113,7 @@ def _masked_panel(subject: Subject, masks: Masks) -> MaskedPanel:
                 drawn.append(MaskedPiece(part))
             else:
                 drawn.append(MaskedPiece(part, "token") if unit < 0 else MaskedPiece(part, "o1", masks.units[unit].kind))
-    rate = f"{masks.mask_rate:g}"
-    return MaskedPanel(strategy=masks.strategy, mask_rate=rate, num_masked=count, num_tokens=total, pieces=drawn)
+    return MaskedCode(masks, drawn, *masks.share(Region.CODE, subject))
 
 
 def _rows(shards: Shards) -> Iterator[SampleRow]:
@@ -131,32 +124,23 @@ def _rows(shards: Shards) -> Iterator[SampleRow]:
 # -------------------------------------------------------------------------------------------------------------------- replays
 
 
-class Token(NamedTuple):
-    """A token of an answer: its classes on the page, the step that wrote it, counted from 1, and its text."""
-
-    classes: str
-    step: int
-    text: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class Replay:
     """An answer that can be watched.
 
     Attributes:
         prompt: what stood before
-        tokens: the answer as it is in the end
+        cells: the answer as it is in the end, each token after the index of the step that wrote it
         steps: what each step wrote: (offset, text, kind) as of steps.Cell
     """
 
     title: str
     prompt: str
-    tokens: Sequence[Token]
+    cells: Sequence[tuple[int, Cell]]
     steps: Sequence[Sequence[tuple[int, str, int]]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunReplays:
+class RunReplays(NamedTuple):
     """What a run's model writes."""
 
     run: str
@@ -187,7 +171,7 @@ def run_replays(run: Training, shards: Shards, count: int, device: str) -> RunRe
         assert answer.trace is not None
         steps = steps_of(checkpoint, len(prompt), answer.trace)
         answers.append(answer_replay(sample_id, checkpoint.text_between(prompt, 0, len(prompt)), steps))
-    return RunReplays(run=run.name, config=REPLAY, answers=answers)
+    return RunReplays(run.name, REPLAY, answers)
 
 
 def _before_code(row: SampleRow) -> list[int]:
@@ -201,19 +185,13 @@ def _before_code(row: SampleRow) -> list[int]:
 
 
 def answer_replay(title: str, prompt: str, steps: Steps) -> Replay:
-    """The steps of an answer, and the answer as it is in the end, each token tinted by its step."""
+    """The steps of an answer, and the answer as it is in the end."""
     last: dict[int, tuple[int, Cell]] = {}
     for number, step in enumerate(steps):
         last |= {cell.offset: (number, cell) for cell in step}
     return Replay(
         title=title,
         prompt=prompt,
-        tokens=[_token(cell, number, len(steps)) for _, (number, cell) in sorted(last.items())],
+        cells=[written for _, written in sorted(last.items())],
         steps=[[(cell.offset, visible(cell.text), cell.kind) for cell in step] for step in steps],
     )
-
-
-def _token(cell: Cell, number: int, num_steps: int) -> Token:
-    tint = f"t{number * TINTS // num_steps}"
-    classes = {HIDDEN: "hidden", SPECIAL: f"special {tint}"}.get(cell.kind, tint)
-    return Token(classes, number + 1, cell.text or " ")

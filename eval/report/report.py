@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
+from syntaxdiff.eval.benchmarks.effect import generation_text
 from syntaxdiff.eval.benchmarks.score import warnings_of
 from syntaxdiff.eval.inference.checkpoint import check_device
 from syntaxdiff.eval.outputs import check_file
 from syntaxdiff.eval.pages import environment
-from syntaxdiff.eval.report.benchmark_chapter import REPLAYED, BenchmarkChapter, benchmark_chapter
+from syntaxdiff.eval.report.benchmark_chapter import BenchmarkChapter, benchmark_chapter
 from syntaxdiff.eval.report.findings import Benchmark, Training, read_findings
 from syntaxdiff.eval.report.reconstruction_chapter import (
     ReconstructionChapter,
@@ -22,7 +23,6 @@ from syntaxdiff.eval.report.reconstruction_chapter import (
     syntax_chapter,
 )
 from syntaxdiff.eval.report.replay import TINTS, MaskedSample, RunReplays, Shards, masked_by, run_replays, shards_of
-from syntaxdiff.eval.report.table import share_phrase
 from syntaxdiff.eval.report.training_chapter import TrainingChapter, training_chapter
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import write_text
@@ -76,9 +76,8 @@ def write_report(folders: Sequence[Path], html: Path, *, replays: int = 0, devic
     if findings.syntaxes:
         chapters.append(syntax_chapter(findings.syntaxes))
     page = environment(TEMPLATES).get_template("report.html")
-    functions = {"share_phrase": share_phrase, "warnings_of": warnings_of}
-    constants = {"tints": TINTS, "replayed": REPLAYED}
-    write_text(html, page.render(findings=findings, notes=notes, chapters=chapters, **functions, **constants))
+    functions = {"warnings_of": warnings_of, "generation_text": generation_text}
+    write_text(html, page.render(findings=findings, notes=notes, chapters=chapters, tints=TINTS, **functions))
     return notes
 
 

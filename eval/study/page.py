@@ -12,7 +12,6 @@ from syntaxdiff.eval.pages import environment
 from syntaxdiff.eval.report.charts import Chart, Point, Series, interval_chart, line_chart
 from syntaxdiff.eval.report.replay import MaskedSample, Shards, masked_sample
 from syntaxdiff.eval.report.report import TEMPLATES as REPORT_TEMPLATES
-from syntaxdiff.eval.report.table import DIGEST_CHARACTERS, Content, Phrase
 from syntaxdiff.eval.stats import Mean
 from syntaxdiff.eval.study.declaration import START
 from syntaxdiff.eval.study.outcome import StudyResults
@@ -30,7 +29,7 @@ from syntaxdiff.pipeline.shard import read_manifest, write_text
 from syntaxdiff.train.corruption.config import CorruptionConfig
 
 TEMPLATES = Path(__file__).with_name("templates")
-TONES = {BETTER: "good", WORSE: "bad"}
+CLASSES = {BETTER: "good", WORSE: "bad"}  # of the page, by verdict
 
 
 def write_study_page(results: StudyResults, data: Path, html: Path) -> None:
@@ -44,31 +43,19 @@ def write_study_page(results: StudyResults, data: Path, html: Path) -> None:
         StorageError: the disk refused
     """
     claims, arms, *others = tables(results)
-    page = (
-        environment(TEMPLATES, REPORT_TEMPLATES)
-        .get_template("study.html")
-        .render(
-            declared=results.declared,
-            samples=results.data.samples,
-            num_arms=len(results.arms) - 1,
-            warnings=named_warnings(results),
-            claims=claims,
-            answers=[(*row[:3], *map(_answer, row[3:])) for row in claims.rows],
-            arms=arms,
-            masked=_masked(results, data),
-            charts=_charts(results),
-            tables=others,
-            circumstances=_circumstances(results),
-            declaration=json.dumps(to_json(results.declared), indent=1),
-        )
+    template = environment(TEMPLATES, REPORT_TEMPLATES).get_template("study.html")
+    page = template.render(
+        results=results,
+        warnings=named_warnings(results),
+        claims=claims,
+        classes=CLASSES,
+        arms=arms,
+        masked=_masked(results, data),
+        charts=_charts(results),
+        tables=others,
+        declaration=json.dumps(to_json(results.declared), indent=1),
     )
     write_text(html, page)
-
-
-def _answer(text: str) -> Content:
-    """A cell of a claim, its word coloured."""
-    word, colon, figure = text.partition(": ")
-    return Phrase(strong=word, small=f" {figure}", tone=TONES.get(word, "")) if colon else text
 
 
 def _masked(results: StudyResults, data: Path) -> MaskedSample:
@@ -163,18 +150,3 @@ def _by_group(title: str, results: StudyResults, arms: Sequence[str], where: str
         for colour, arm in enumerate(arms)
     ]
     return interval_chart(title, [f"{group} ({found[group]:,})" for group in groups], series)
-
-
-def _circumstances(results: StudyResults) -> list[tuple[str, str]]:
-    """Machine and data."""
-    machine, data = results.machine, results.data
-    unigram = "" if data.unigram_nats is None else f"; unigram entropy {data.unigram_nats:.4f} nats"
-    rows = [
-        ("machine", machine.gpu or f"{machine.processor}, {machine.threads} threads per process"),
-        ("versions", f"Python {machine.python}, torch {machine.torch}"),
-        ("data", f"fingerprint {data.fingerprint[:DIGEST_CHARACTERS]}{unigram}"),
-    ]
-    if (sweep := results.sweep) is not None:
-        tried = ", ".join(f"{rate}: {loss:.4f}" for rate, loss in sweep.loss.items())
-        rows.append(("learning rate", f"{sweep.chosen:g}, of the least loss of {sweep.arm} ({tried})"))
-    return rows

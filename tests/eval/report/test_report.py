@@ -1,6 +1,7 @@
 """The report: whole and well-formed HTML from any mixture of folders, in which no text of a model is markup."""
 
 import contextlib
+import dataclasses
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from tiny_checkpoint import export_tiny
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.eval.benchmarks.evaluate import humaneval
+from syntaxdiff.eval.benchmarks.outcome import GenerationCounts, Machine, PassAtK, RepairCounts
 from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.config import GenerationConfig
@@ -26,9 +28,13 @@ from syntaxdiff.eval.pages import environment
 from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.reconstruct import reconstruct
 from syntaxdiff.eval.report import replay
-from syntaxdiff.eval.report.benchmark_chapter import REPLAYED
+from syntaxdiff.eval.report.benchmark_chapter import REPLAYED, BenchmarkChapter, benchmark_chapter
+from syntaxdiff.eval.report.findings import Training, read_findings
 from syntaxdiff.eval.report.replay import REPLAY
 from syntaxdiff.eval.report.report import TEMPLATES, write_report
+from syntaxdiff.eval.report.training_chapter import TrainingChapter, training_chapter
+from syntaxdiff.eval.report.training_records import DeepSpeedInfo, Metrics, RunInfo, RunSettings, Scheduler, StepRecord
+from syntaxdiff.eval.stats import Interval
 from syntaxdiff.eval.syntax.check import WrittenProgram, syntax
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
@@ -167,7 +173,7 @@ def test_a_position_that_was_hidden_again(run: Path) -> None:
     trace = [Commit([5, 6], [text, text]), Commit([6], [checkpoint.token_ids.mask]), Commit([6], [other])]
     steps = steps_of(checkpoint, 5, trace)
     assert [[cell.kind for cell in step] for step in steps] == [[1, 1], [0], [2]]
-    template = environment(TEMPLATES).from_string('{% from "denoising.html" import replay %}{{ replay(answer) }}')
+    template = environment(TEMPLATES).from_string('{% from "denoising.html" import replay %}{{ replay(answer, 6) }}')
     panel = Page(template.render(answer=replay.answer_replay("sample", "prompt", steps)))
     assert panel.embedded()[0][1] == [[1, "", 0]]
     titles = [attributes.get("title") for tag, attributes in panel.found if tag == "span"]
@@ -193,6 +199,71 @@ def test_benchmarks_side_by_side(results: Path, tmp_path: Path) -> None:
     ]
     options = {attributes["value"] for tag, attributes in page.found if tag == "option"}
     assert options == {"", "passed", "wrong", "syntax-error", "differing"}
+
+
+def facts_on(chapter: TrainingChapter | BenchmarkChapter) -> dict[str, str]:
+    """The facts about a single finding, by name, as its chapter's template writes them."""
+    template = environment(TEMPLATES).get_template(chapter.template)
+    html = template.render(chapter=chapter, generation_text=lambda settings: "blocks", tints=replay.TINTS)
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td></tr>', html)
+    return {name: re.sub(r"</?(?:code|b|small)>", "", text) for name, text in rows}
+
+
+def test_facts_that_only_some_evaluations_have(results: Path) -> None:
+    """What an evaluation of references lacks has no row; what another measured is written out."""
+    (benchmark,) = read_findings([results / "good"]).benchmarks
+    assert facts_on(benchmark_chapter([benchmark])).keys() >= {"pass@1", "parses", "compiles", "checkpoint"}
+    assert not facts_on(benchmark_chapter([benchmark])).keys() & {"speed", "machine", "syntax repair", "candidates", "pass@10"}
+    identity = dataclasses.replace(benchmark.results.settings.checkpoint, step=7, sha256="ab" * 32)
+    counts = {"forward_passes": 50, "seconds": 2.0, "tokens_per_second": None, "tokens_per_answer": 25.0}
+    measured = dataclasses.replace(
+        benchmark.results,
+        num_candidates=3,
+        pass_at_k={"10": PassAtK(value=0.5, total=4, interval=Interval(0.25, 0.75), method="bootstrap")},
+        settings=dataclasses.replace(benchmark.results.settings, checkpoint=identity),
+        generation=GenerationCounts(tokens=100, forward_passes_per_token=0.5, **counts),
+        syntax_repair=RepairCounts(programs=9, with_errors=4, tried=3, helped=2, mended=1),
+        machine=Machine(device="cpu", dtype="float32", threads=2, batch_size=8),
+    )
+    facts = facts_on(benchmark_chapter([dataclasses.replace(benchmark, results=measured)]))
+    expected = {
+        "pass@10": "50.0% of 4 problems [25.0%,&nbsp;75.0%]",
+        "candidates": "3 of each problem",
+        "checkpoint": f"{measured.checkpoint} step 7 abababababab",
+        "generation": "blocks",
+        "speed": "0.0 tokens/s, 0.50 forward passes per token",
+        "syntax repair": "4 of 9 programs had errors, tried on 3, helped 2, mended 1",
+        "machine": "cpu, float32, 2 threads, 8 at a time",
+    }
+    assert {name: facts[name] for name in expected} == expected
+
+
+def test_facts_that_only_some_runs_have(tmp_path: Path) -> None:
+    """A run that has begun says little; one with settings, export and metrics has a row for each of them."""
+    nothing = Training(name="a", folder=tmp_path, settings=RunSettings(), info=RunInfo(), metrics=Metrics())
+    assert facts_on(training_chapter([nothing])) == {"steps": "none yet", "data": "data", "seed": "0"}
+    settings = RunSettings(strategy="ast-cut", drop=0.1, relabel=0.25, placeholder=0.0, objective="plain", epochs=3, seed=5)
+    deepspeed = DeepSpeedInfo(train_batch_size=16, scheduler=Scheduler(params={"total_num_steps": 2000}))
+    info = RunInfo(step=2, validation_loss=3.25, unigram_nats=6.5, deepspeed=deepspeed, start="llada", git_revision="c" * 40)
+    measured = {"nats": 1.0, "mask_rate": 0.5, "peak_memory_bytes": 2**30}
+    steps = [StepRecord(step=n, learning_rate=n / 1000, tokens_per_second=1000.0 * n, **measured) for n in (1, 2, 1002)]
+    run = dataclasses.replace(nothing, settings=settings, info=info, metrics=Metrics(steps=steps))
+    assert facts_on(training_chapter([run])) == {
+        "steps": "1,002 of 2,000",
+        "validation loss": "3.2500 at step 2, ast-cut masks",
+        "unigram": "6.5000",
+        "masks": "ast-cut, drop 0.1, relabel 0.25",
+        "objective": "plain",
+        "model": "llada",
+        "learning rate": "1 at most",
+        "samples per step": "16",
+        "epochs": "3",
+        "seed": "5",
+        "speed, median": "2,000 tokens/s",
+        "memory, peak": "1.0 GiB",
+        "data": "data",
+        "revision": "c" * 12,
+    }
 
 
 def test_traced_answers_are_replayed(tmp_path: Path) -> None:

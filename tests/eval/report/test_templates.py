@@ -4,17 +4,26 @@ import math
 import re
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pages import Page
 
+from syntaxdiff.eval.benchmarks.outcome import PassAtK, Score
 from syntaxdiff.eval.pages import environment
 from syntaxdiff.eval.report.charts import MAX_POINTS, Chart, Point, Series, interval_chart, line_chart, ticks
 from syntaxdiff.eval.report.report import TEMPLATES
-from syntaxdiff.eval.report.table import Content, Phrase
+from syntaxdiff.eval.stats import Interval, Share
 
 ENVIRONMENT = environment(TEMPLATES)
 CELLS = ENVIRONMENT.from_string('{% from "macros.html" import table %}{{ table(head, rows) }}')
+FACTS = ENVIRONMENT.from_string(
+    """{% from "macros.html" import fact, facts %}{% call facts(findings) %}{% for name in names %}
+{% call(finding) fact(name, findings) %}
+  {{ finding[name] }}
+{% endcall %}{% endfor %}{% endcall %}"""
+)
+SHARE = ENVIRONMENT.from_string('{% from "macros.html" import share %}{{ share(score) }}')
 CHARTS = ENVIRONMENT.from_string('{% from "charts.html" import charts %}{{ charts(charts_drawn) }}')
 PROGRAM = ENVIRONMENT.from_string('{% from "macros.html" import program %}{{ program(text) }}')
 
@@ -23,7 +32,7 @@ def drawn(*charts: Chart | None) -> Page:
     return Page(CHARTS.render(charts_drawn=charts))
 
 
-def tabulated(head: Sequence[str], rows: Sequence[Sequence[Content]]) -> Page:
+def tabulated(head: Sequence[str], rows: Sequence[Sequence[str | int | None]]) -> Page:
     return Page(CELLS.render(head=head, rows=rows))
 
 
@@ -31,19 +40,34 @@ def tabulated(head: Sequence[str], rows: Sequence[Sequence[Content]]) -> Page:
 
 
 def test_a_table_names_its_rows() -> None:
-    """The first cell of a row is its head; a table without rows is nothing."""
-    page = tabulated(("", "a"), [("<b>", "1"), ("c", Phrase(strong="2", small=" of 3", tone="good"))])
+    """The first cell of a row is its head, None is an empty cell; a table without rows is nothing."""
+    page = tabulated(("", "a"), [("<b>", 0), ("c", None)])
     assert [tag for tag, _ in page.found].count("th") == 4
-    assert [attributes for tag, attributes in page.found if tag == "b"] == [{"class": "good"}]
-    assert "<b>" in page.text
+    assert page.text.split() == ["a", "<b>0", "c"]
     assert tabulated(("", "a"), []).found == []
 
 
-def test_a_phrase_has_its_parts_in_order() -> None:
-    """Parts that are empty leave no element; parts are escaped; nothing is an empty cell."""
-    page = tabulated(("",), [(Phrase(strong="<s>", text=" t ", code="c", small=" x"),), (None,), (0,)])
-    assert page.text.split() == ["<s>", "t", "c", "x", "0"]
-    assert [tag for tag, _ in page.found if tag in ("b", "code", "small")] == ["b", "code", "small"]
+def test_facts_that_say_nothing_have_no_row() -> None:
+    """A fact has a row where it says something of any finding; what it says is escaped once."""
+    findings = [{"name": "<a>", "size": 0, "speed": None, "text": " "}, {"name": "b", "size": 1, "speed": "1 & 2", "text": ""}]
+    page = Page(FACTS.render(findings=findings, names=("size", "speed", "text")))
+    assert [row for row in page.text.split("\n") if row.strip()] == ["<a>b", "size01", "speed1 & 2"]
+
+
+@pytest.mark.parametrize(
+    ("score", "text"),
+    [
+        (None, ""),
+        (Score(value=None, count=0, total=0, interval=Interval(0, 1), method="wilson"), ""),
+        (Score(value=0.5, count=2, total=4, interval=Interval(0.25, 0.75), method="wilson"), "50.0% 2/4 [25.0%,\xa075.0%]"),
+        (PassAtK(value=0.5, total=1234, interval=Interval(0.25, 0.75), method=""), "50.0% of 1,234 problems [25.0%,\xa075.0%]"),
+        (Share(value=0.125, low=0.0, high=0.25, total=1000, of=8000, samples=3), "12.5% 1,000/8,000 [0.0%,\xa025.0%]"),
+        (Share(value=0.0, low=None, high=None, total=0, of=3, samples=1), "0.0% 0/3"),
+    ],
+)
+def test_a_share_has_count_and_interval(score: Score | PassAtK | Share | None, text: str) -> None:
+    """Each kind of share is written with what it is out of; none is nothing."""
+    assert Page(SHARE.render(score=score)).text == text
 
 
 @given(st.text(max_size=80))
