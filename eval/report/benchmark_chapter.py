@@ -52,7 +52,7 @@ class BenchmarkChapter:
     Attributes:
         charts: of several evaluations
         ks: of pass@k, where any evaluation has it
-        comparison: with the first, of several evaluations; None with the reason where it cannot be made
+        comparison: with the first, of several evaluations; None where it cannot be made, and ``no_comparison`` says why
         replays: by evaluation, how the first traced answers were written
         choices: what problems can be filtered by, and how many each leaves
     """

@@ -28,7 +28,7 @@ CODE_TOKENS = range(40, 160)  # of a sample to look at, where there is one: the 
 MASK_RATES = (0.3, 0.7)
 ALWAYS_SHOWN = ("random", "ast-span")  # strategies, whatever the runs had
 REPLAY = GenerationConfig(gen_length=128, num_steps=64)  # 64 forward passes: seconds for a small model on a CPU
-TINTS = 6  # classes t0 to t5 of the page, by when a token was written
+TINTS = 6  # classes t0 to t5 of the page, by when a token was written; page.js has the same number
 _LINE_STARTS = re.compile(r"(\n[ \t]*)")
 
 

@@ -69,7 +69,7 @@ def write_report(folders: Sequence[Path], html: Path, *, replays: int = 0, devic
         data_sets = _data_sets(findings.trainings, replays, device, notes)
         chapters += [SamplesChapter(data_sets=data_sets)] if data_sets else []
     elif replays:
-        notes.append("no folder is of a training run: there is no model to replay")
+        notes.append("none of the folders is of a training run: there is no model to replay")
     chapters += [benchmark_chapter(group) for group in _by_benchmark(findings.benchmarks)]
     if findings.reconstructions:
         chapters.append(reconstruction_chapter(findings.reconstructions))

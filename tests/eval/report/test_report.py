@@ -215,13 +215,15 @@ def test_facts_that_only_some_evaluations_have(results: Path) -> None:
     assert facts_on(benchmark_chapter([benchmark])).keys() >= {"pass@1", "parses", "compiles", "checkpoint"}
     assert not facts_on(benchmark_chapter([benchmark])).keys() & {"speed", "machine", "syntax repair", "candidates", "pass@10"}
     identity = dataclasses.replace(benchmark.results.settings.checkpoint, step=7, sha256="ab" * 32)
-    counts = {"forward_passes": 50, "seconds": 2.0, "tokens_per_second": None, "tokens_per_answer": 25.0}
+    counts = GenerationCounts(
+        tokens=100, forward_passes=50, seconds=2.0, tokens_per_second=None, forward_passes_per_token=0.5, tokens_per_answer=25.0
+    )
     measured = dataclasses.replace(
         benchmark.results,
         num_candidates=3,
         pass_at_k={"10": PassAtK(value=0.5, total=4, interval=Interval(0.25, 0.75), method="bootstrap")},
         settings=dataclasses.replace(benchmark.results.settings, checkpoint=identity),
-        generation=GenerationCounts(tokens=100, forward_passes_per_token=0.5, **counts),
+        generation=counts,
         syntax_repair=RepairCounts(programs=9, with_errors=4, tried=3, helped=2, mended=1),
         machine=Machine(device="cpu", dtype="float32", threads=2, batch_size=8),
     )
@@ -245,8 +247,8 @@ def test_facts_that_only_some_runs_have(tmp_path: Path) -> None:
     settings = RunSettings(strategy="ast-cut", drop=0.1, relabel=0.25, placeholder=0.0, objective="plain", epochs=3, seed=5)
     deepspeed = DeepSpeedInfo(train_batch_size=16, scheduler=Scheduler(params={"total_num_steps": 2000}))
     info = RunInfo(step=2, validation_loss=3.25, unigram_nats=6.5, deepspeed=deepspeed, start="llada", git_revision="c" * 40)
-    measured = {"nats": 1.0, "mask_rate": 0.5, "peak_memory_bytes": 2**30}
-    steps = [StepRecord(step=n, learning_rate=n / 1000, tokens_per_second=1000.0 * n, **measured) for n in (1, 2, 1002)]
+    first = StepRecord(step=1, nats=1.0, mask_rate=0.5, learning_rate=0.001, tokens_per_second=1000.0, peak_memory_bytes=2**30)
+    steps = [dataclasses.replace(first, step=n, learning_rate=n / 1000, tokens_per_second=1000.0 * n) for n in (1, 2, 1002)]
     run = dataclasses.replace(nothing, settings=settings, info=info, metrics=Metrics(steps=steps))
     assert facts_on(training_chapter([run])) == {
         "steps": "1,002 of 2,000",
@@ -401,7 +403,7 @@ def test_bad_input_is_one_line_and_leaves_the_old_page(run: Path, results: Path,
         ([], SettingsError, "name one or more"),
         ([tmp_path / "empty"], SourceError, "holds none of metrics.jsonl, results.json, reconstruction.json, syntax.json"),
         ([run, tmp_path / "empty"], SourceError, "holds none of"),
-        ([tmp_path / "nowhere"], SourceError, "is no folder"),
+        ([tmp_path / "nowhere"], SourceError, "is not a folder"),
         ([cut], SourceError, "cut off: run it again"),
         ([old], SourceError, "version 0, this syntaxdiff reads 1"),
         ([torn], SourceError, "cannot be read"),
