@@ -162,6 +162,7 @@ def start(*arguments: str | Path | int, file_size_limit: int | None = None) -> "
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_keeps_finished_work(number: int, ckpt: Path, tmp_path: Path) -> None:
     """Ctrl-C and SIGTERM end with 130 and say how to go on; the same command then ends what was begun."""
@@ -187,6 +188,7 @@ def test_a_signal_keeps_finished_work(number: int, ckpt: Path, tmp_path: Path) -
     assert {sample["task_id"]: sample["answer"] for sample in kept}.items() <= answers.items()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(ckpt: Path, tmp_path: Path) -> None:
     """Where no more can be written the run ends with one line and exit code 2; what was finished goes on later."""
     problems = write_problems(tmp_path, tuple(range(20)))

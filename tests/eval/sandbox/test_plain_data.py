@@ -388,7 +388,9 @@ def test_what_is_no_message_is_refused(pipes: Any, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [bytes(MAX_MESSAGE_BYTES // 2 + 1), bytearray(60 << 20), "a" * (MAX_MESSAGE_BYTES + 1)], ids=type
+    "value",
+    [bytes(MAX_MESSAGE_BYTES // 2 + 1), bytearray(60 << 20), "a" * (MAX_MESSAGE_BYTES + 1)],
+    ids=["bytes", "bytearray", "str"],
 )
 def test_what_cannot_fit_is_refused_before_it_is_encoded(value: Any) -> None:
     """Its size is enough to refuse it: encoding would cost a program's seconds and memory, and name the wrong limit."""
