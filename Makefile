@@ -47,10 +47,10 @@ study: setup  ## the paper's comparison: SIZE=smoke (15 minutes), cpu, one-gpu o
 	$(EVAL) study $(SIZE)
 
 test: setup  ## the tests, without the slow ones (under 10 minutes on 2 cores)
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow'
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 test-slow: setup test-legacy-grammars  ## crash batteries and other long proofs, and the legacy grammars
-	$(BIN)/pytest -n 2 --dist loadfile -m slow
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 # tree-sitter-languages runs only with a tree-sitter older than the pinned one, hence an environment of its own.
 test-legacy-grammars: .venv-legacy/installed  ## the aligner on tree-sitter-languages

@@ -98,7 +98,9 @@ def main() -> int:
                 with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
                     of_it.append(alone.submit(turn, replace(setup, seed=number), steps, multiple).result())
     medians = {
-        multiple: Turn(*(statistics.median(getattr(one, name) for one in of_it) for name in Turn.__dataclass_fields__))
+        multiple: Turn(
+            *(statistics.median(getattr(measured, name) for measured in of_it) for name in Turn.__dataclass_fields__)
+        )
         for multiple, of_it in found.items()
     }
     print_table(
@@ -107,12 +109,12 @@ def main() -> int:
         [
             [
                 "as they come" if multiple == 1 else f"multiples of {multiple}",
-                f"{one.speed:,.0f}",
-                f"{one.late_speed:,.0f}",
-                f"{one.late_speed / medians[1].late_speed:.2f}",
-                f"{one.grown_bytes / 2**20:,.0f}",
+                f"{median.speed:,.0f}",
+                f"{median.late_speed:,.0f}",
+                f"{median.late_speed / medians[1].late_speed:.2f}",
+                f"{median.grown_bytes / 2**20:,.0f}",
             ]
-            for multiple, one in medians.items()
+            for multiple, median in medians.items()
         ],
     )
     if options.json:

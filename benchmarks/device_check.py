@@ -125,9 +125,11 @@ def check_waits(runs: Runs) -> Found:
         return Found("no CUDA device", outcome=SKIPPED)
     waits = [f"{place}: {config}" for case, config in pairs(runs) if (place := waiting_place(case, config))]
     figures = figures_of_one_sample()
-    told = ", ".join(f"{name} {one['us'] / 1e3:.2f} ms, {one['launches']} launches" for name, one in figures.items())
+    summary = ", ".join(
+        f"{name} {figure['us'] / 1e3:.2f} ms, {figure['launches']} launches" for name, figure in figures.items()
+    )
     details = {"waits": waits, "figures": figures}
-    return Found(f"waits at {waits[0]}", details, FAILED) if waits else Found(f"1 x 4096 tokens: {told}", details)
+    return Found(f"waits at {waits[0]}", details, FAILED) if waits else Found(f"1 x 4096 tokens: {summary}", details)
 
 
 # --------------------------------------------------------------------------------------------------------------- training
@@ -166,14 +168,14 @@ def check_training(runs: Runs, preset: str) -> Found:
     def usual(name: str) -> float:
         return float(statistics.median(record[name] for record in settled))
 
-    told = [
+    parts = [
         f"{num_parameters / 1e6:.0f} M weights, {steps[0]['nats']:.2f} to {last['nats']:.2f} nats",
         f"peak {last['peak_memory_bytes'] / GIB:.1f} GiB {kind} ({needed / GIB:.1f} estimated for a GPU)",
         f"{usual('tokens_per_second'):,.0f} tok/s",
     ]
     if "model_flops_utilisation" in last:  # of a GPU whose peak is known
-        told.append(f"MFU {usual('model_flops_utilisation'):.1%}")
-    return Found("; ".join(told), {"estimated_bytes": needed, "num_parameters": num_parameters, "steps": steps})
+        parts.append(f"MFU {usual('model_flops_utilisation'):.1%}")
+    return Found("; ".join(parts), {"estimated_bytes": needed, "num_parameters": num_parameters, "steps": steps})
 
 
 def check_resume(runs: Runs) -> Found:
@@ -231,7 +233,7 @@ def inexact(checkpoint: LanguageModel, prompts: list[list[int]], plain_way: Gene
     answers = {name: in_order(checkpoint.generate(prompts, way, with_trace=True)) for name, way in ways.items()}
     wanted = dict.fromkeys(("prefix cache refreshed", "dual cache refreshed", "batch"), "no cache")
     wanted["batch, dual cache"] = "dual cache"
-    wrong = [f"{one} and {other}, {plain_way.schedule}" for one, other in wanted.items() if answers[one] != answers[other]]
+    wrong = [f"{way} and {other}, {plain_way.schedule}" for way, other in wanted.items() if answers[way] != answers[other]]
     return wrong, 1 - statistics.mean(map(agreement, answers["no cache"], answers["dual cache"]))
 
 
@@ -249,9 +251,11 @@ def check_head_memory(runs: Runs) -> Found:
     )
     memory = {name: in_process(name, setup) for name in SCORES}
     ratio = memory[FULL].loss_bytes / memory[OURS].loss_bytes
-    told = f"{memory[OURS].loss_bytes / 2**20:,.0f} MiB against {memory[FULL].loss_bytes / 2**20:,.0f}, {ratio:.1f} times less"
+    summary = (
+        f"{memory[OURS].loss_bytes / 2**20:,.0f} MiB against {memory[FULL].loss_bytes / 2**20:,.0f}, {ratio:.1f} times less"
+    )
     outcome = PASSED if ratio >= LEAST_OF_LOSS_MEMORY else FAILED
-    return Found(f"{told} (at least {LEAST_OF_LOSS_MEMORY:g})", {"setup": setup, "memory": memory}, outcome)
+    return Found(f"{summary} (at least {LEAST_OF_LOSS_MEMORY:g})", {"setup": setup, "memory": memory}, outcome)
 
 
 # -------------------------------------------------------------------------------------------------------------------- run
@@ -284,8 +288,8 @@ def line_of(name: str, check: Check, runs: Runs) -> Line:
     """Runs a check, unless the time that is left is too short; whatever it raises is a failure of this check alone."""
     start, expected = time.monotonic(), SECONDS[runs.device].get(name, 0)
     if expected > (left := runs.deadline - start):
-        told = f"takes about {expected} s, {max(left, 0):.0f} s of --minutes are left"
-        return Line(name=name, outcome=SKIPPED, figure=told, seconds=0.0)
+        reason = f"takes about {expected} s, {max(left, 0):.0f} s of --minutes are left"
+        return Line(name=name, outcome=SKIPPED, figure=reason, seconds=0.0)
     trouble = None
     try:
         found = check(runs)
@@ -348,8 +352,8 @@ def main(arguments: list[str] | None = None) -> int:
             lines.append(line_of(name, check, runs))
             print(f"{name}: {lines[-1].outcome}, {lines[-1].figure}", flush=True)
             if options.json:
-                told = {"machine": facts, "seconds": time.monotonic() - start, "checks": lines}
-                options.json.write_text(json.dumps(plain(told), indent=1, default=str) + "\n", encoding="utf-8")
+                report = {"machine": facts, "seconds": time.monotonic() - start, "checks": lines}
+                options.json.write_text(json.dumps(plain(report), indent=1, default=str) + "\n", encoding="utf-8")
     return show(lines, facts["device"])
 
 

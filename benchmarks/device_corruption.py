@@ -51,7 +51,7 @@ def configs() -> Iterator[CorruptionConfig]:
 
 def with_reasoning(row: SampleRow) -> SampleRow:
     """A sample, half of its prompt as reasoning."""
-    prompt, end = (int(one) for one in row.region_end)
+    prompt, end = (int(end) for end in row.region_end)
     labels = np.array([Region.PROMPT, Region.REASONING, Region.CODE])
     return row._replace(region_label=labels, region_end=np.array([prompt // 2, prompt, end]))
 

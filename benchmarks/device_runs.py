@@ -133,10 +133,10 @@ class Runs:
         """
         out, process = self.folder / name, self.start(name, preset, steps)
         self._wait(name, process, lambda: process.poll() is not None or len(step_records(out)) >= after)
-        for one in family(process):
+        for member in family(process):
             with contextlib.suppress(psutil.NoSuchProcess):
-                if "--local_rank=0" in one.cmdline():  # the trainer; the launcher would end it at once
-                    one.send_signal(signal.SIGTERM)
+                if "--local_rank=0" in member.cmdline():  # the trainer; the launcher would end it at once
+                    member.send_signal(signal.SIGTERM)
         self.finish(name, process)
         if not (out / PREEMPTED).exists():
             raise RunError("the run was over before the signal reached it")
@@ -151,9 +151,9 @@ class Runs:
                     raise RunError(f"the run was not over in {LONGEST_SECONDS} s, or --minutes\n{self._printed(name)}")
                 time.sleep(0.005)
         except BaseException:
-            for one in [*family(process), process]:
+            for member in [*family(process), process]:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    one.kill()
+                    member.kill()
             process.wait()
             raise
 
@@ -196,10 +196,11 @@ def exported(out: Path) -> dict[str, torch.Tensor]:
     return {name: tensor for path in sorted(out.glob("*.safetensors")) for name, tensor in load_file(path).items()}
 
 
-def difference(one: Path, other: Path) -> str | None:
+def difference(out: Path, other_out: Path) -> str | None:
     """What differs between the numbers of two runs, None where they are equal in every bit. The clock's do not count."""
     ours, theirs = (
-        [{key: value for key, value in record.items() if key not in CLOCK} for record in records(out)] for out in (one, other)
+        [{key: value for key, value in record.items() if key not in CLOCK} for record in records(folder)]
+        for folder in (out, other_out)
     )
     for first, second in zip(ours, theirs, strict=False):
         for key in first.keys() | second.keys():
@@ -207,7 +208,7 @@ def difference(one: Path, other: Path) -> str | None:
                 return f"{key} of step {first['step']}: {first.get(key)} and {second.get(key)}"
     if len(ours) != len(theirs):
         return f"the number of records: {len(ours)} and {len(theirs)}"
-    weights, other_weights = exported(one), exported(other)
+    weights, other_weights = exported(out), exported(other_out)
     if not weights or weights.keys() != other_weights.keys():
         return "the names of the weights"
     apart = [name for name, tensor in weights.items() if not torch.equal(tensor, other_weights[name])]

@@ -30,7 +30,8 @@ from typing import Any
 
 from report import machine, plain, print_machine, print_table, verdict
 
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.sandbox.sandbox import Sandbox
 from syntaxdiff.eval.sandbox.verdict import Job
 

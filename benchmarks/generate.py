@@ -89,17 +89,17 @@ def prompts_of(data: Path, split: str, count: int, longest: int) -> list[list[in
     return found
 
 
-def agreement(one: Answer, other: Answer) -> float:
+def agreement(first: Answer, other: Answer) -> float:
     """Share of positions with the same token, of the longer answer."""
-    same = sum(a == b for a, b in zip(one.token_ids, other.token_ids, strict=False))
-    return same / max(len(one.token_ids), len(other.token_ids))
+    same = sum(a == b for a, b in zip(first.token_ids, other.token_ids, strict=False))
+    return same / max(len(first.token_ids), len(other.token_ids))
 
 
 def written_programs(checkpoint: LanguageModel, prompts: list[list[int]], answers: list[Answer]) -> dict[str, int]:
     """How sound the programs of some answers are, as Figures has it; code that no fence names is read as Python."""
     pairs = zip(prompts, answers, strict=True)
     found = [program_in(checkpoint, prompt, answer.token_ids, "python") for prompt, answer in pairs]
-    programs = [one for one in found if one is not None and one[0].strip()]
+    programs = [program for program in found if program is not None and program[0].strip()]
     faults = [find_faults(code, language).error_bytes for code, language in programs]
     return {
         "answers": len(answers),
@@ -136,8 +136,8 @@ def measure(
         print(f"prompt {number + 1} of {len(prompts)}", file=sys.stderr)
     return {
         name: Figures(
-            tokens=sum(one.num_generated for one in answers[name]),
-            forwards=sum(one.num_forward for one in answers[name]),
+            tokens=sum(answer.num_generated for answer in answers[name]),
+            forwards=sum(answer.num_forward for answer in answers[name]),
             seconds=seconds[name],
             agreement=statistics.mean(map(agreement, answers[name], answers[PLAIN])),
             **written_programs(checkpoint, prompts, answers[name]),
@@ -176,33 +176,33 @@ def measure_repair(
     config = GenerationConfig(gen_length=length, **(options | WAYS[AIMED]))
     before = in_order(checkpoint.generate(prompts, config))
     after = in_order(checkpoint.generate(prompts, dataclasses.replace(config, syntax_repair=rounds)))
-    repairs = [one.repair for one in after if one.repair is not None and one.repair.language is not None]
-    tried = [one for one in repairs if one.rounds]
+    repairs = [answer.repair for answer in after if answer.repair is not None and answer.repair.language is not None]
+    tried = [repair for repair in repairs if repair.rounds]
     return RepairFigures(
         answers=len(repairs),
         tried=len(tried),
-        helped=sum(one.error_bytes_after < one.error_bytes_before for one in tried),
-        sound=sum(one.error_bytes_after == 0 for one in tried),
-        error_bytes_before=sum(one.error_bytes_before for one in tried),
-        error_bytes_after=sum(one.error_bytes_after for one in tried),
-        forwards_before=sum(one.num_forward for one in before),
-        forwards_after=sum(one.num_forward for one in after),
+        helped=sum(repair.error_bytes_after < repair.error_bytes_before for repair in tried),
+        sound=sum(repair.error_bytes_after == 0 for repair in tried),
+        error_bytes_before=sum(repair.error_bytes_before for repair in tried),
+        error_bytes_after=sum(repair.error_bytes_after for repair in tried),
+        forwards_before=sum(answer.num_forward for answer in before),
+        forwards_after=sum(answer.num_forward for answer in after),
     )
 
 
-def show_repair(one: RepairFigures, rounds: int) -> None:
+def show_repair(figures: RepairFigures, rounds: int) -> None:
     """What repair did, in a line of a table."""
     print_table(
         f"Syntax repair, at most {rounds} rounds ({AIMED})",
         ("programs", "with errors", "helped", "sound then", "error bytes", "forward passes"),
         [
             (
-                str(one.answers),
-                str(one.tried),
-                str(one.helped),
-                str(one.sound),
-                f"{one.error_bytes_before} -> {one.error_bytes_after}",
-                f"{one.forwards_before} -> {one.forwards_after}",
+                str(figures.answers),
+                str(figures.tried),
+                str(figures.helped),
+                str(figures.sound),
+                f"{figures.error_bytes_before} -> {figures.error_bytes_after}",
+                f"{figures.forwards_before} -> {figures.forwards_after}",
             )
         ],
     )
@@ -217,15 +217,15 @@ def show(figures: dict[str, Figures], length: int) -> None:
         [
             (
                 name,
-                f"{one.tokens:,}",
-                f"{one.tokens_per_second:,.1f}",
-                f"{one.tokens_per_second / base.tokens_per_second:.2f}x",
-                f"{one.forwards / one.tokens:.3f}",
-                f"{one.agreement:.3f}",
-                f"{one.parsing} of {one.answers}",
-                f"{one.error_bytes / one.program_bytes:.0%}" if one.program_bytes else "-",
+                f"{measured.tokens:,}",
+                f"{measured.tokens_per_second:,.1f}",
+                f"{measured.tokens_per_second / base.tokens_per_second:.2f}x",
+                f"{measured.forwards / measured.tokens:.3f}",
+                f"{measured.agreement:.3f}",
+                f"{measured.parsing} of {measured.answers}",
+                f"{measured.error_bytes / measured.program_bytes:.0%}" if measured.program_bytes else "-",
             )
-            for name, one in figures.items()
+            for name, measured in figures.items()
         ],
     )
     ratio = figures[AIMED].tokens_per_second / base.tokens_per_second
@@ -265,16 +265,16 @@ def main() -> int:
     try:
         checkpoint = load_checkpoint(options.ckpt, device=options.device, dtype=options.dtype)
         checkpoint.check_infilling()  # a causal model has no steps to compare
-        room = (checkpoint.max_positions or sys.maxsize) - length
-        found = prompts_of(options.data, options.split, num_prompts, room)
-        to_repair = prompts_of(options.data, options.split, 1 if options.quick else options.repair_prompts, room)
+        longest = (checkpoint.max_positions or sys.maxsize) - length
+        found = prompts_of(options.data, options.split, num_prompts, longest)
+        to_repair = prompts_of(options.data, options.split, 1 if options.quick else options.repair_prompts, longest)
         if options.quick:
             print("A smoke run: one short answer; its figures, `met` and `MISSED` mean nothing.\n")
         is_gpu = checkpoint.device.type == "cuda"
         device = torch.cuda.get_device_name(checkpoint.device) if is_gpu else str(checkpoint.device)
         facts = machine(("torch", "transformers")) | {"device": device}
         print_machine(facts)
-        million = sum(one.numel() for one in checkpoint.model.parameters()) / 1e6
+        million = sum(parameter.numel() for parameter in checkpoint.model.parameters()) / 1e6
         sizes = [len(prompt) for prompt in found]
         print(
             f"{options.ckpt}: {million:.1f} M parameters on {device}; {len(found)} prompts of {min(sizes)} to "
@@ -297,8 +297,8 @@ def main() -> int:
         return 2
     if options.json:
         asked = vars(options) | {"data": str(options.data), "json": str(options.json)}
-        told = {"machine": facts, "options": asked, "ways": plain(figures), "repair": plain(repair)}
-        options.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        report = {"machine": facts, "options": asked, "ways": plain(figures), "repair": plain(repair)}
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

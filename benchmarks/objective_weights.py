@@ -134,7 +134,8 @@ def measure(folder: Path, strategy: str, most: int, num_batches: int, seed: int)
         in_batches.append([effective(samples.of_samples) for samples in drawn])
 
     held_out = rows_of(folder, manifest, "validation")
-    validation = [effective(one.of_samples) for one in weigh(held_out, sample_rates(len(held_out)), manifest, every, SEED, 0)]
+    weighed = weigh(held_out, sample_rates(len(held_out)), manifest, every, SEED, 0)
+    validation = [effective(samples.of_samples) for samples in weighed]
     return {
         "name": folder.name,
         "samples": len(some),
@@ -153,30 +154,30 @@ def row(*cells: str) -> str:
 def tables(measured: Sequence[dict[str, Any]], strategy: str) -> str:
     """Both tables."""
     lines = [f"Mean weight of a token under `{strategy}` (code token / other token / any):", ""]
-    for one in measured:
-        lines += [row(f"{one['name']}: ε", *OBJECTIVES), "|---" * (1 + len(OBJECTIVES)) + "|"]
-        for rates, means in one["by_rate"].items():
+    for figures in measured:
+        lines += [row(f"{figures['name']}: ε", *OBJECTIVES), "|---" * (1 + len(OBJECTIVES)) + "|"]
+        for rates, means in figures["by_rate"].items():
             lines.append(row(rates, *(" / ".join("-" if np.isnan(m) else f"{m:.2f}" for m in three) for three in means)))
         lines.append("")
     lines += [f"Effective samples under `{strategy}`:", ""]
-    heads = [f"{one['name']}, {what}" for one in measured for what in columns(one)]
+    heads = [f"{figures['name']}, {what}" for figures in measured for what in columns(figures)]
     lines += [row("weights", *heads), "|---" * (1 + len(heads)) + "|"]
     names = [f"`{objective}`" for objective in OBJECTIVES] + [f"`{YARDSTICK[0]}` masks, `{YARDSTICK[1]}`"]
     for index, name in enumerate(names):
-        cells = [told(values[index]) for one in measured for values in columns(one).values()]
+        cells = [median_text(values[index]) for figures in measured for values in columns(figures).values()]
         lines.append(row(name, *cells))
     return "\n".join(lines)
 
 
-def columns(one: dict[str, Any]) -> dict[str, list[list[float]]]:
+def columns(figures: dict[str, Any]) -> dict[str, list[list[float]]]:
     """Effective samples by what they are of, a list for each way to weigh."""
-    found = {f"batch of {BATCH}": one["effective"]}
-    if one["validation"] is None:
+    found = {f"batch of {BATCH}": figures["effective"]}
+    if figures["validation"] is None:
         return found
-    return found | {f"validation of {one['validation_samples']}": [[value] for value in one["validation"]]}
+    return found | {f"validation of {figures['validation_samples']}": [[value] for value in figures["validation"]]}
 
 
-def told(values: Sequence[float]) -> str:
+def median_text(values: Sequence[float]) -> str:
     """The median, with least and most where there are several values."""
     return f"{np.median(values):.1f}" + (f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else "")
 

@@ -135,7 +135,7 @@ class Seconds(NamedTuple):
     @classmethod
     def sum(cls, several: Sequence["Seconds"]) -> "Seconds":
         """Time of all together."""
-        return cls(sum(one.wall for one in several), sum(one.cpu for one in several))
+        return cls(sum(seconds.wall for seconds in several), sum(seconds.cpu for seconds in several))
 
 
 class Ratio(NamedTuple):
@@ -379,7 +379,7 @@ def measure_builds(recipe: Recipe, rows_file: Path, rows: int, rounds: int, fold
         for workers, done in times.items():
             with scratch(folder) as out:
                 done.append(in_process(timed_build, build_config(rows_file, recipe, out, workers)))
-    one, two = (sorted(done, key=lambda one: one.samples_per_second)[len(done) // 2] for done in times.values())
+    one, two = (sorted(done, key=lambda build: build.samples_per_second)[len(done) // 2] for done in times.values())
     pairs = zip(times[1], times[2], strict=True)
     speedup = statistics.median(b.samples_per_second / a.samples_per_second for a, b in pairs)
     return WorkersFigures(engine=recipe.engine, rows=rows, one=one, two=two, speedup=speedup)
@@ -408,9 +408,9 @@ def measure_memory(recipe: Recipe, rows_file: Path, rows: int, folder: Path) -> 
         running = pool.submit(build_shards, build_config(rows_file, recipe, out, 2))
         process = psutil.Process(main)
         while not running.done():
-            for one in [process, *process.children(recursive=True)]:
+            for build_process in [process, *process.children(recursive=True)]:
                 try:
-                    peaks[one.pid] = max(peaks.get(one.pid, 0), one.memory_info().rss)
+                    peaks[build_process.pid] = max(peaks.get(build_process.pid, 0), build_process.memory_info().rss)
                 except psutil.NoSuchProcess:
                     continue  # ended since it was listed
             time.sleep(0.05)
@@ -429,7 +429,7 @@ def measure_memory(recipe: Recipe, rows_file: Path, rows: int, folder: Path) -> 
 
 def print_worker(figures: WorkerFigures, engines: Sequence[str], rounds: int) -> None:
     """Tables of what one process does."""
-    one = figures.engines[0]
+    engine = figures.engines[0]
     rows = [
         [
             e.engine,
@@ -443,7 +443,8 @@ def print_worker(figures: WorkerFigures, engines: Sequence[str], rounds: int) ->
         for name, e in zip(engines, figures.engines, strict=True)
     ]
     print_table(
-        f"1. A worker against its engine alone: {one.samples:,} samples, {one.tokens:,} tokens, median of {rounds} rounds",
+        f"1. A worker against its engine alone: {engine.samples:,} samples, {engine.tokens:,} tokens, "
+        f"median of {rounds} rounds",
         ["engine", "samples/s", "Mtok/s", "floor Mtok/s", "time/floor, wall", "CPU", "aim"],
         rows,
     )
@@ -505,11 +506,11 @@ def print_memory(memory: Sequence[MemoryFigures]) -> None:
     rows = [
         [
             name,
-            f"{one.rows:,}",
-            *(f"{size / 2**20:,.0f}" for size in (one.largest_bytes, one.main_bytes, one.worker_bytes)),
+            f"{measured.rows:,}",
+            *(f"{size / 2**20:,.0f}" for size in (measured.largest_bytes, measured.main_bytes, measured.worker_bytes)),
             aim,
         ]
-        for name, one, aim in zip(
+        for name, measured, aim in zip(
             ("1x", "10x"), memory, ("", f"{growth:.2f}x, {verdict(growth, most=MOST_GROWTH)}"), strict=True
         )
     ]
@@ -535,11 +536,11 @@ def run(traces: Path, tokenizer: str, scale: Scale, folder: Path) -> dict[str, A
     worker = in_process(measure_worker, recipes, files[scale.rows], files[scale.naive_rows], scale, folder, single_thread=True)
     print_worker(worker, engines, scale.rounds)
     builds = []
-    for one in recipes:
-        rows = scale.build_rows.get(one.engine)
+    for build_recipe in recipes:
+        rows = scale.build_rows.get(build_recipe.engine)
         if rows is None:
             continue
-        builds.append(measure_builds(one, files[rows], rows, scale.build_rounds, folder))
+        builds.append(measure_builds(build_recipe, files[rows], rows, scale.build_rounds, folder))
     print_builds(builds)
     memory = [
         measure_memory(replace(recipe, engine="tiktoken"), files[rows], rows, folder)

@@ -353,18 +353,18 @@ def print_steps(rounds: Sequence[Round], setup: Setup) -> None:
     def per_step(counts: Sequence[int]) -> str:
         return f"{statistics.mean(counts):,.0f}"
 
-    positions = {FULL: per_step([one.num_padded for one in rounds]), OPTIMIZER: "-"}
+    positions = {FULL: per_step([measured.num_padded for measured in rounds]), OPTIMIZER: "-"}
     rows = []
     for name in rounds[0].seconds:
-        rate = statistics.median(one.num_tokens / one.seconds[name].wall for one in rounds)
+        rate = statistics.median(measured.num_tokens / measured.seconds[name].wall for measured in rounds)
         rows.append(
             [
                 name,
-                f"{statistics.median(one.seconds[name].wall for one in rounds):.3f}",
+                f"{statistics.median(measured.seconds[name].wall for measured in rounds):.3f}",
                 "-" if name == OPTIMIZER else f"{rate:,.0f}",
-                positions.get(name, per_step([one.num_packed for one in rounds])),
-                f"{statistics.median(one.seconds[name].wall / one.seconds[OURS].wall for one in rounds):.3f}",
-                f"{statistics.median(one.seconds[name].cpu / one.seconds[OURS].cpu for one in rounds):.3f}",
+                positions.get(name, per_step([measured.num_packed for measured in rounds])),
+                f"{statistics.median(measured.seconds[name].wall / measured.seconds[OURS].wall for measured in rounds):.3f}",
+                f"{statistics.median(measured.seconds[name].cpu / measured.seconds[OURS].cpu for measured in rounds):.3f}",
             ]
         )
     print_table(
@@ -373,15 +373,15 @@ def print_steps(rounds: Sequence[Round], setup: Setup) -> None:
         ["variant", "seconds", "tokens/s", "positions", "time over ours", "CPU time"],
         rows,
     )
-    tokens, scored = (per_step([getattr(one, name) for one in rounds]) for name in ("num_tokens", "num_scored"))
-    disagreement = max(one.disagreement for one in rounds)
+    tokens, scored = (per_step([getattr(measured, name) for measured in rounds]) for name in ("num_tokens", "num_scored"))
+    disagreement = max(measured.disagreement for measured in rounds)
     print(f"  A step has {tokens} tokens, of which {scored} are scored. Positions are those of the transformer, padding too.")
     print(f"  The losses of ours and of full logits differ by at most {disagreement:.1e} of themselves.")
 
 
 def print_host(host: HostFigures, rounds: Sequence[Round]) -> None:
     """Table 2: loader and corruption as a share of forward and backward."""
-    bare = statistics.median(one.seconds[BARE].wall for one in rounds)
+    bare = statistics.median(measured.seconds[BARE].wall for measured in rounds)
     rows = []
     for name, tokens_per_second, seconds in (
         ("loader", host.loader_tokens_per_second, host.loader_seconds),
@@ -401,7 +401,10 @@ def print_host(host: HostFigures, rounds: Sequence[Round]) -> None:
 def print_memory(memory: dict[str, MemoryFigures], setup: Setup) -> None:
     """Table 3: memory of the loss and of a step."""
     ratio = memory[FULL].loss_bytes / memory[OURS].loss_bytes
-    rows = [[name, *(f"{size / 2**20:,.0f}" for size in (one.loss_bytes, one.step_bytes)), ""] for name, one in memory.items()]
+    rows = [
+        [name, f"{figures.loss_bytes / 2**20:,.0f}", f"{figures.step_bytes / 2**20:,.0f}", ""]
+        for name, figures in memory.items()
+    ]
     steps = memory[FULL].step_bytes / memory[OURS].step_bytes
     rows.append(["full over ours", f"{ratio:.2f}", f"{steps:.2f}", verdict(ratio, least=LEAST_OF_LOSS_MEMORY)])
     of_step = "step, GPU" if setup.device == "cuda" else "step, resident"
@@ -413,17 +416,17 @@ def print_memory(memory: dict[str, MemoryFigures], setup: Setup) -> None:
 def print_utilisation(figures: Sequence[UtilisationFigures], peak: float | None, setup: Setup) -> None:
     """Table 4: whole steps at the full length."""
     rows = []
-    for one in figures:
-        percent = None if peak is None else 100 * one.model_flops_per_second / peak
+    for measured in figures:
+        percent = None if peak is None else 100 * measured.model_flops_per_second / peak
         rows.append(
             [
-                one.name,
-                f"{one.step_seconds:.3f}",
-                f"{one.tokens_per_second:,.0f}",
-                f"{one.model_flops_per_second / 1e12:,.3f}",
+                measured.name,
+                f"{measured.step_seconds:.3f}",
+                f"{measured.tokens_per_second:,.0f}",
+                f"{measured.model_flops_per_second / 1e12:,.3f}",
                 "-" if percent is None else f"{percent:.1f}",
-                f"{one.peak_bytes / 2**30:.1f}" if one.peak_bytes else "-",
-                "-" if percent is None or one is not figures[0] else verdict(percent, least=LEAST_UTILISATION),
+                f"{measured.peak_bytes / 2**30:.1f}" if measured.peak_bytes else "-",
+                "-" if percent is None or measured is not figures[0] else verdict(percent, least=LEAST_UTILISATION),
             ]
         )
     print_table(

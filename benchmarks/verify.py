@@ -86,14 +86,14 @@ def main() -> None:
         ("workers", "samples", "build, s", "verify, s", "verify over build", "in CPU time", "aim"),
         [
             (
-                f"{one['workers']}",
-                f"{one['samples']:,}",
-                *(f"{statistics.median(time.wall for time in one[name]):.1f}" for name in ("build", "verify")),
-                f"{one['ratio']['wall']:.2f}",
-                f"{one['ratio']['cpu']:.2f}",
-                verdict(one["ratio"]["wall"], most=MOST_OF_BUILD),
+                f"{measured['workers']}",
+                f"{measured['samples']:,}",
+                *(f"{statistics.median(time.wall for time in measured[name]):.1f}" for name in ("build", "verify")),
+                f"{measured['ratio']['wall']:.2f}",
+                f"{measured['ratio']['cpu']:.2f}",
+                verdict(measured["ratio"]["wall"], most=MOST_OF_BUILD),
             )
-            for one in figures
+            for measured in figures
         ],
     )
     if options.json:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from syntaxdiff.eval.inference.checkpoint import load_checkpoint as load_checkpoint
     from syntaxdiff.eval.inference.config import GenerationConfig as GenerationConfig
     from syntaxdiff.eval.problems.problem import Problem as Problem
-    from syntaxdiff.eval.problems.problem import read_problems as read_problems
+    from syntaxdiff.eval.problems.reader import read_problems as read_problems
     from syntaxdiff.eval.prompting.programs import generate as generate
     from syntaxdiff.eval.prompting.programs import infill as infill
     from syntaxdiff.eval.sandbox.sandbox import judge as judge
@@ -52,6 +52,6 @@ __getattr__ = lazy(
         "infill": "prompting.programs",
         "judge": "sandbox.sandbox",
         "load_checkpoint": "inference.checkpoint",
-        "read_problems": "problems.problem",
+        "read_problems": "problems.reader",
     },
 )

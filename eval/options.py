@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from syntaxdiff.eval.inference.config import FAST, GENERATION, GenerationConfig, ModelSource
+from syntaxdiff.eval.inference.config import FAST, GENERATION, GenerationConfig
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.parameters import Fields, SectionedOption
 
@@ -51,11 +51,6 @@ class GenerationFields(Fields):
 GENERATION_OPTIONS = GenerationFields()
 
 
-def model_arguments(source: ModelSource) -> dict[str, Any]:
-    """What ``open_checkpoint`` is given besides the name."""
-    return {name: getattr(source, name) for name in ("device", "dtype", "kind", "mask_token")}
-
-
 def results_folder(ckpt: str, name: str) -> Path:
     """The default folder for results: in the checkpoint's, or in ``out/eval`` for names on the hub."""
     folder = Path(ckpt)
@@ -66,7 +61,7 @@ def results_folder(ckpt: str, name: str) -> Path:
 def stopped_by_sigterm() -> Iterator[None]:
     """SIGTERM, and a terminal that is closed, are as Ctrl-C inside the block: what is finished is kept."""
 
-    def stop(*_: Any) -> None:
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}

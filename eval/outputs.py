@@ -1,4 +1,4 @@
-"""Whether results can be written where they are asked for, tried before anything slow begins. Nothing is left behind."""
+"""Whether results can be written where they are asked for, tried before anything slow begins. It leaves no files."""
 
 import tempfile
 from pathlib import Path

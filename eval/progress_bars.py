@@ -32,7 +32,7 @@ class ProgressBars:
                 initial=progress.done,
                 desc=progress.stage,
                 dynamic_ncols=True,
-                disable=None,  # where nobody looks: a log
+                disable=None,  # not in a log
             )
         assert self._bar is not None
         self._bar.set_postfix_str(progress.note, refresh=False)

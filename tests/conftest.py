@@ -21,6 +21,25 @@ from prepared_tokenizers import (
 )
 
 PROJECT = Path(__file__).resolve().parents[1]
+# These take longest. They start first, so that no worker is left with one when the others are done.
+LONG_FILES = (
+    "tests/train/test_train_crashes.py",
+    "tests/eval/study/test_study.py",
+    "tests/test_device_check.py",
+    "tests/train/test_train.py",
+    "tests/train/test_train_errors.py",
+    "tests/train/corruption/test_strategies.py",
+    "tests/pipeline/test_build.py",
+    "tests/pipeline/inspection/test_verification_mutations.py",
+    "tests/eval/test_cli.py",
+    "tests/eval/prompting/test_prompts.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first; `make` hands files to workers in this order."""
+    place = {PROJECT / name: index for index, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")

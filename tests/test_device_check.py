@@ -117,8 +117,8 @@ def test_runs_differ_by_any_bit_but_the_clock(
     """Metrics and weights count to the last bit, speed and memory do not."""
     values = {"nats": 2.0, "weight": 1.0, "seconds": 1.0}
     one, other = write_run(tmp_path / "one", **values), write_run(tmp_path / "other", **(values | change))
-    told = check.difference(one, other)
-    assert told is None if named is None else told.startswith(named)
+    found = check.difference(one, other)
+    assert found is None if named is None else found.startswith(named)
 
 
 @pytest.mark.slow

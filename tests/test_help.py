@@ -19,7 +19,10 @@ from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.options import flag_of, options_of
 from syntaxdiff.train.settings import Settings, parser
 
-SLOW_TO_IMPORT = ("torch", "transformers", "pyarrow", "tree_sitter", "deepspeed", "matplotlib", "scipy", "numpy", "tokenizers")
+SLOW_TO_IMPORT = (
+    *("torch", "transformers", "pyarrow", "tree_sitter", "deepspeed", "matplotlib", "scipy", "numpy", "tokenizers"),
+    "jinja2",
+)
 RUN = Path(__file__).resolve().parents[1] / "train" / "run.py"
 
 OF_A_GROUP = """

@@ -98,6 +98,7 @@ TABLE = (
     ),
     Rule("eval/stats.py", own=""),
     Rule("eval/json_records.py", own="pipeline.errors"),
+    Rule("eval/pages.py", own="pipeline.inspection.display"),
     Rule("eval/problems/*", own=f"eval.problems {SHARED}"),
     Rule("eval/sandbox/*", own="eval.sandbox eval.problems pipeline.errors", never="torch transformers"),
     Rule("eval/inference/*", own=f"eval.inference eval.problems train.model pipeline.syntax pipeline.tokens {SHARED}"),
@@ -124,17 +125,20 @@ TABLE = (
         f"eval.json_records eval.progress train.corruption train.data "
         f"train.model train.monitor.validation train.step pipeline.syntax pipeline.tokens pipeline.inspection.display {SHARED}",
     ),
-    Rule("eval/masks/*", own=f"eval.masks train.corruption train.data pipeline.tokens pipeline.inspection.display {SHARED}"),
+    Rule(
+        "eval/masks/*",
+        own=f"eval.masks eval.pages train.corruption train.data pipeline.tokens pipeline.inspection.display {SHARED}",
+    ),
     Rule(
         "eval/report/*",
         own=f"eval.report eval.masks eval.reconstruction eval.syntax eval.benchmarks eval.inference eval.stats "
-        f"eval.json_records "
+        f"eval.json_records eval.pages "
         f"eval.outputs train.corruption train.model.export train.run_folder pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/study/*",
         own=f"eval.study eval.report eval.reconstruction eval.benchmarks eval.inference eval.stats "
-        f"eval.json_records eval.outputs "
+        f"eval.json_records eval.outputs eval.pages "
         f"train.corruption train.model.export train.run_folder train.settings {SHARED}",
     ),
 )

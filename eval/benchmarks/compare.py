@@ -37,7 +37,7 @@ FOLLOWS = {  # settings that only matter, or only not, because of another one
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """One evaluation: the name that tells it from the others, its scores, its chosen answers, its candidates' pass rates."""
+    """One evaluation: its name in the comparison, its scores, its chosen answers, its candidates' pass rates."""
 
     name: str
     results: BenchmarkResults
@@ -75,7 +75,7 @@ class Comparison:
         task_ids: problems that all have, in the first one's order
         differing: those of them that some solve and some don't
         studied: those of them that the paper shows
-        notes: what a reader must know of the differences
+        notes: caveats about the differences
     """
 
     evaluations: tuple[Evaluated, ...]
@@ -88,18 +88,21 @@ class Comparison:
     @property
     def warnings(self) -> tuple[str, ...]:
         """The warnings that each score has, with the evaluation's name."""
-        return tuple(f"{one.name}: {warning}" for one in self.evaluations for warning in warnings_of(one.results))
+        return tuple(
+            f"{evaluation.name}: {warning}" for evaluation in self.evaluations for warning in warnings_of(evaluation.results)
+        )
 
     def to_json(self) -> object:
         """The comparison as ``compare --json`` prints it, plain values."""
         return to_json(
             ComparisonReport(
-                evaluations={own.name: own.results.pass_at_1 for own in self.evaluations},
-                warnings={own.name: warnings_of(own.results) for own in self.evaluations},
+                evaluations={evaluation.name: evaluation.results.pass_at_1 for evaluation in self.evaluations},
+                warnings={evaluation.name: warnings_of(evaluation.results) for evaluation in self.evaluations},
                 num_problems=len(self.task_ids),
                 pairs=self.pairs,
                 differing={
-                    task_id: {own.name: own.answers[task_id].status for own in self.evaluations} for task_id in self.differing
+                    task_id: {evaluation.name: evaluation.answers[task_id].status for evaluation in self.evaluations}
+                    for task_id in self.differing
                 },
                 notes=self.notes,
             )
@@ -122,7 +125,7 @@ def compare(folders: Sequence[Path], names: Sequence[str] | None = None) -> Comp
     """Compares evaluations by their folders.
 
     Args:
-        names: of the evaluations; None: what tells their folders apart
+        names: of the evaluations; None: the parts of their folders that differ
 
     Raises:
         SettingsError: there are fewer than two, they are of different benchmarks, or have no problem in common
@@ -142,14 +145,16 @@ def compare(folders: Sequence[Path], names: Sequence[str] | None = None) -> Comp
                 )
     task_ids = tuple(task_id for task_id in first.answers if all(task_id in other.answers for other in others))
     if not task_ids:
-        raise SettingsError(f"{', '.join(one.name for one in evaluations)} have no problem in common")
+        raise SettingsError(f"{', '.join(evaluation.name for evaluation in evaluations)} have no problem in common")
     return Comparison(
         evaluations=evaluations,
         pairs=tuple(
             _pair(first, other, [task_id for task_id in first.answers if task_id in other.answers]) for other in others
         ),
         task_ids=task_ids,
-        differing=tuple(task_id for task_id in task_ids if len({one.answers[task_id].has_passed for one in evaluations}) > 1),
+        differing=tuple(
+            task_id for task_id in task_ids if len({evaluation.answers[task_id].has_passed for evaluation in evaluations}) > 1
+        ),
         studied=tuple(task_id for task_id in STUDIED if task_id in task_ids),
         notes=tuple(_notes(evaluations, len(task_ids))),
     )
@@ -169,13 +174,13 @@ def _read(folder: Path, name: str) -> Evaluated:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """What tells folders apart: `a/eval/mbpp` and `b/eval/mbpp` are `a` and `b`. Folders that are one keep their paths."""
+    """The parts of folders that differ: `a` and `b` of `a/eval/mbpp` and `b/eval/mbpp`. Equal folders keep their paths."""
     parts = [list(folder.absolute().parts) for folder in folders]
     for end in (0, -1):
-        while min(map(len, parts)) > 1 and len({one[end] for one in parts}) == 1:
-            for one in parts:
-                del one[end]
-    names = ["/".join(one) for one in parts]
+        while min(map(len, parts)) > 1 and len({path[end] for path in parts}) == 1:
+            for path in parts:
+                del path[end]
+    names = ["/".join(path) for path in parts]
     return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
 
 

@@ -16,11 +16,12 @@ from syntaxdiff.eval.benchmarks.results import ResultsFolder, refuse_other_resul
 from syntaxdiff.eval.benchmarks.solver import ModelAnswers, References
 from syntaxdiff.eval.benchmarks.stored_settings import EvaluationSettings, ProblemSettings
 from syntaxdiff.eval.benchmarks.summary import summarize
-from syntaxdiff.eval.inference.checkpoint import Unloaded, open_checkpoint
+from syntaxdiff.eval.inference.checkpoint import Unloaded, open_source
 from syntaxdiff.eval.inference.effect import REFERENCE, refuse_without_effect
 from syntaxdiff.eval.outputs import check_folder
 from syntaxdiff.eval.problems.names import DEFAULT_MBPP_SPLIT, INFILLING
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.progress import OnProgress, Progress
 from syntaxdiff.eval.prompting.presets import check_preset
 from syntaxdiff.eval.prompting.prompts import digest_of_problems
@@ -123,9 +124,7 @@ def _check(benchmark: str, config: EvaluationConfig, out: Path, workers: int, gi
     if config.ckpt is None:
         refuse_without_effect(given, REFERENCE)
         return None
-    checkpoint = open_checkpoint(
-        config.ckpt, device=config.device, dtype=config.dtype, kind=config.kind, mask_token=config.mask_token
-    )
+    checkpoint = open_source(config)
     if is_infilling:
         checkpoint.check_infilling()
     refuse_without_effect(given, checkpoint.kind, temperature=config.generation.temperature, is_infilling=is_infilling)

@@ -9,7 +9,7 @@ IDS_SHOWN = 12
 
 
 def warnings_of(results: BenchmarkResults) -> list[str]:
-    """What a reader must know of a score."""
+    """Caveats about a score."""
     warnings = []
     if not results.is_complete:
         warnings.append(first_problems(results.num_problems))

@@ -20,7 +20,8 @@ from syntaxdiff.eval.inference.effect import REFERENCE, effective
 from syntaxdiff.eval.inference.repair import find_faults
 from syntaxdiff.eval.inference.steps import Cell, steps_of
 from syntaxdiff.eval.problems.names import INFILLING
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.progress import Progress
 from syntaxdiff.eval.prompting.extraction import Extracted, extract
 from syntaxdiff.eval.prompting.prompts import Prompt, digest, prompter
@@ -150,7 +151,7 @@ class ModelAnswers:
 
     @property
     def _num_new(self) -> int:
-        """Tokens that a prompt needs room for; a canvas has its masks already."""
+        """Tokens that a prompt adds to the answer's; a canvas has its masks already."""
         return 0 if self._is_infilling else self._config.generation.gen_length
 
     def _generate(self, problems: Sequence[Problem]) -> Iterator[tuple[Candidate, TimedAnswer]]:

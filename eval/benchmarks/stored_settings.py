@@ -11,7 +11,7 @@ from syntaxdiff.eval.json_records import ABSENT, absent_where
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointIdentity:
-    """What tells a checkpoint from others, wherever its files are.
+    """What identifies a checkpoint, wherever its files are.
 
     Attributes:
         kind: of checkpoint.KINDS, or effect.REFERENCE

@@ -1,4 +1,4 @@
-"""Keys and values of a canvas kept between denoising steps, so that a step computes a window of positions only.
+"""Keys and values of a canvas kept between denoising steps, so that a step computes only a window of positions.
 
 Fast-dLLM (Wu et al. 2025): a block's first step computes the whole canvas; later steps compute the block and all after it
 (``prefix``) or only the block (``dual``), and attend to what was kept of the rest. With attention both ways this is an

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from syntaxdiff.eval.inference.abilities import CAUSAL, DENOISING
 from syntaxdiff.eval.inference.causal import CausalModel
-from syntaxdiff.eval.inference.config import DTYPES, KINDS
+from syntaxdiff.eval.inference.config import DTYPES, KINDS, ModelSource
 from syntaxdiff.eval.inference.denoising import DenoisingModel
 from syntaxdiff.eval.inference.description import NO_MASK, Description
 from syntaxdiff.eval.inference.language_model import LanguageModel
@@ -98,6 +98,14 @@ def open_checkpoint(
     path = model_folder(folder, "--ckpt")
     open_kind = {DENOISING.kind: _open_denoising, CAUSAL.kind: _open_causal}[_kind(path, kind, mask_token)]
     return open_kind(path, folder, mask_token=mask_token, place=place, dtype=dtype)
+
+
+def open_source(source: ModelSource) -> Unloaded:
+    """``open_checkpoint`` with the options of a command, which name a checkpoint."""
+    assert source.ckpt is not None
+    return open_checkpoint(
+        source.ckpt, device=source.device, dtype=source.dtype, kind=source.kind, mask_token=source.mask_token
+    )
 
 
 def _open_denoising(path: Path, name: str, *, mask_token: str | None, place: torch.device, dtype: str) -> Unloaded:

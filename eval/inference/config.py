@@ -64,7 +64,7 @@ class GenerationConfig:
         syntax_repair: maximum number of rounds of syntax repair
         language: language assumed for unlabelled code, for syntax repair
         seed: sampling seed; the numbers of a prompt depend on the seed and the prompt's key
-        batch_size: prompts at a time; results do not depend on it; None: as many as there is room for (batch_size.py)
+        batch_size: prompts at a time; results do not depend on it; None: as many as fit into memory (batch_size.py)
 
     Raises:
         SettingsError: a value outside its range, or two that contradict each other

@@ -46,7 +46,7 @@ class DenoisingModel(Description):
 
     @property
     def output_ids(self) -> OutputIds:
-        """Never written are the mask, padding that is not an end, and ids that the tokenizer does not know."""
+        """Never written are the mask, padding that is not an end, and ids outside the tokenizer's vocabulary."""
         ids = self.token_ids
         known = max(self.tokenizer.get_vocab().values()) + 1
         never = {ids.mask, *range(known, self.vocab_size)} | ({ids.pad} - self.end_ids)

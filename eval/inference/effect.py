@@ -69,7 +69,7 @@ def effective(
 def refuse_without_effect(
     given: Collection[str], kind: str, *, temperature: float = 0.0, is_infilling: bool = False, used: Collection[str] = ()
 ) -> None:
-    """Refuses options that a kind of model does not use, so that nobody takes a result for one under them.
+    """Refuses options that a kind of model does not use, so that no result is taken for one with them.
 
     Args:
         given: options that a person gave, by their names as parameters

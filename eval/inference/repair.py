@@ -1,10 +1,10 @@
 """Syntax in the loop: where a finished program does not parse, the tokens at fault are hidden and denoised again.
 
-The program is the last fenced block of a known language that the model had a hand in, or the whole text where the prompt is
-code and no chat. Tokens of ERROR nodes outside of their sound subtrees, tokens next to a MISSING node, and the least confident
-tokens around both are masked and filled with the text on both sides in view; the version with fewer error bytes stays. The
-number of tokens stays the same, so a missing token can only replace another one. tree-sitter forgives some of what a compiler
-does not.
+The program is the last fenced block of a known language that the model wrote at least in part, or the whole text where the
+prompt is code, not a chat. Tokens of ERROR nodes outside of their sound subtrees, tokens next to a MISSING node, and the
+least confident tokens around both are masked and filled with the text on both sides in view; the version with fewer error
+bytes stays. The number of tokens stays the same, so a missing token can only replace another one. tree-sitter forgives some
+of what a compiler does not.
 
 Shapes: T tokens.
 """
@@ -120,7 +120,7 @@ class Repairer:
     Attributes:
         sampler: of the first version; for repairs it writes no end tokens, which would cut the program short
         codec: of the model's tokenizer
-        special_ids: tokens that are no text
+        special_ids: tokens that are not text
         end_ids: tokens that end the answer; none for a canvas that is infilled
         header_ids: what opens an answer in a chat; a prompt without them is code
     """

@@ -1,7 +1,7 @@
 """The sampler: fills the masks of canvases block by block from left to right, several canvases at a time.
 
-Each canvas is filled as if it were alone. What one step decides is in train's denoising_step.py, the forward passes are in
-block_reader.py, canvases and blocks in canvas.py. Prompts and texts are not known here.
+Each canvas is filled independently of the others. What one step decides is in train's denoising_step.py, the forward passes
+are in block_reader.py, canvases and blocks in canvas.py. Prompts and texts are handled elsewhere.
 
 Shapes: B canvases, M masks of a block, V vocabulary.
 """
@@ -46,7 +46,7 @@ class Sampler:
 
     @cached_property
     def rule(self) -> StepRule:
-        """What a step goes by."""
+        """What a step depends on."""
         mask, ends, never = self.output_ids
         config = self.config
         return StepRule(

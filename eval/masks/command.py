@@ -1,6 +1,7 @@
 """The command ``masks``."""
 
 import json
+from dataclasses import asdict
 
 import click
 
@@ -36,6 +37,6 @@ def masks(config: MasksConfig) -> None:
     if config.svg is not None:
         write_drawing(config.svg, subject, draws)
     if config.as_json:
-        click.echo(json.dumps([drawn.to_dict() for drawn in draws], indent=1))
+        click.echo(json.dumps([asdict(drawn.positions) for drawn in draws], indent=1))
     else:
         print_masks(subject, draws, Console(), whole=config.whole)

@@ -1,16 +1,17 @@
-"""What the corruption does to one sample: which positions, which subtrees, under which strategy. For people to look at.
+"""What the corruption does to one sample: which positions, which subtrees, under which strategy. For display.
 
 The masks are those that training draws for the same seed, epoch and rate; how they are shown is in terminal.py, page.py and
 svg.py.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from syntaxdiff.pipeline.inspection.display import visible
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, Region, SampleRow, read_manifest, read_sample
@@ -35,7 +36,7 @@ class Subject:
     manifest: Manifest
     codec: Codec
     tables: LeafTables
-    region_L: Any  # uint8 array, Region of every token
+    region_L: npt.NDArray[np.uint8]  # Region of every token
 
     def interval(self, region: Region) -> tuple[int, int]:
         """First token and end of a region's first run; (0, 0) where the sample has none."""
@@ -63,13 +64,11 @@ class Unit(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Masks:
-    """One draw.
+class MaskedPositions:
+    """One draw, as ``syntaxdiff-eval masks --json`` prints it.
 
     Attributes:
-        operator_L: operators.Operator of every token, 0 where nothing happened
-        seen_ids: what the model sees
-        units: the subtrees that were drawn, in the order of the text
+        masked: corrupted positions by region, counted from the start of the sequence
     """
 
     sample_id: str
@@ -77,15 +76,27 @@ class Masks:
     mask_rate: float
     seed: int
     epoch: int
-    operator_L: Any
-    seen_ids: list[int]
-    units: tuple[Unit, ...]
     masked: dict[str, list[int]]
 
-    def to_dict(self) -> dict[str, Any]:
-        """What ``syntaxdiff-eval masks --json`` prints; positions count from the start of the sequence."""
-        names = ("sample_id", "strategy", "mask_rate", "seed", "epoch", "masked")
-        return {name: getattr(self, name) for name in names}
+
+@dataclass(frozen=True, kw_only=True)
+class Masks(MaskedPositions):
+    """One draw, with what is needed to display it.
+
+    Attributes:
+        operator_L: operators.Operator of every token, 0 where nothing happened
+        seen_ids: what the model sees
+        units: the subtrees that were drawn, in the order of the text
+    """
+
+    operator_L: npt.NDArray[np.uint8]
+    seen_ids: list[int]
+    units: tuple[Unit, ...]
+
+    @property
+    def positions(self) -> MaskedPositions:
+        """Only where the sample is corrupted."""
+        return MaskedPositions(**{field.name: getattr(self, field.name) for field in fields(MaskedPositions)})
 
     def share(self, region: Region, subject: Subject) -> tuple[int, int]:
         """Corrupted and all tokens of a region."""
@@ -138,13 +149,13 @@ def draw_masks(subject: Subject, config: CorruptionConfig, noise: Noise, *, seed
         mask_rate=float(noise.rate_B[0]),
         seed=seed,
         epoch=epoch,
-        operator_L=operator_L,
-        seen_ids=corrupted.input_ids_BL[0].tolist(),
-        units=tuple(Unit(int(row.span_start[i]), int(row.span_end[i]), kinds[row.span_kind[i]]) for i in drawn),
         masked={
             region.name.lower(): np.flatnonzero((subject.region_L == region) & (operator_L != Operator.NONE)).tolist()
             for region in CORRUPTIBLE
         },
+        operator_L=operator_L,
+        seen_ids=corrupted.input_ids_BL[0].tolist(),
+        units=tuple(Unit(int(row.span_start[i]), int(row.span_end[i]), kinds[row.span_kind[i]]) for i in drawn),
     )
 
 

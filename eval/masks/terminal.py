@@ -38,7 +38,7 @@ def print_masks(subject: Subject, draws: Sequence[Masks], console: Console, *, w
     """Prints a sample under several draws.
 
     Args:
-        whole: also print reasoning and scaffold, not the code alone
+        whole: also print reasoning and scaffold, not only the code
     """
     row = subject.row
     facts = [row.language, visible(row.source), f"{row.length:,} tokens", f"seed {draws[0].seed}", f"epoch {draws[0].epoch}"]

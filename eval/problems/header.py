@@ -96,7 +96,7 @@ def _cut_after(program: str, statements: list[ast.stmt]) -> tuple[str, str]:
             continue
         if token.type in (tokenize.NEWLINE, tokenize.ENDMARKER):
             line = token.start[0]
-            return "".join(f"{one}\n" for one in lines[:line]), "\n".join(lines[line:])
+            return "".join(f"{text}\n" for text in lines[:line]), "\n".join(lines[line:])
         (line, start) = token.start
         head = "\n".join([*lines[: place[0] - 1], lines[place[0] - 1][:column]])
         return head + "\n", "\n".join([lines[line - 1][start:], *lines[line:]])

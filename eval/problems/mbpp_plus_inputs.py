@@ -30,28 +30,28 @@ def restore_inputs(number: int, inputs: Iterable[list[Any]]) -> list[Any]:
 
 def _restore(number: int, arguments: list[Any]) -> Any:
     if number in _ROWS_OF_TUPLES:
-        return [tuple(one) for one in arguments]
+        return [tuple(argument) for argument in arguments]
     if number in _LISTS_OF_TUPLES:
-        return [[tuple(one) for one in argument] for argument in arguments]
+        return [[tuple(item) for item in argument] for argument in arguments]
     if number in _FIRST_HOLDS_TUPLES:
-        return [[tuple(one) for one in arguments[0]], arguments[1]]
+        return [[tuple(item) for item in arguments[0]], arguments[1]]
     if number in _SECOND_IS_TUPLE:
         return [arguments[0], tuple(arguments[1])]
     if number in _FIRST_IS_TUPLE:
         return [tuple(arguments[0]), *arguments[1:]]
     if number in _TUPLES_OF_TUPLES:
-        return [tuple(tuple(one) for one in argument) for argument in arguments]
+        return [tuple(tuple(item) for item in argument) for argument in arguments]
     if number in _ALL_TUPLES:
         return _tuples(arguments)
     match number:
         case 115:
-            return [[set(one) if isinstance(one, list) and one else {} for one in arguments[0]]]
+            return [[set(item) if isinstance(item, list) and item else {} for item in arguments[0]]]
         case 124:
             return [float(arguments[0]), complex(arguments[1])]
         case 252:
             return [complex(arguments[0])]
         case 278:
-            return [tuple(tuple(one) if isinstance(one, list) else one for one in arguments[0])]
+            return [tuple(tuple(item) if isinstance(item, list) else item for item in arguments[0])]
         case 722:
             return [{key: tuple(value) for key, value in arguments[0].items()}, *arguments[1:]]
     return arguments
@@ -59,4 +59,4 @@ def _restore(number: int, arguments: list[Any]) -> Any:
 
 def _tuples(value: Any) -> Any:
     """Lists as tuples, all the way down."""
-    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Names of the benchmarks and their splits. The problems are in problem.py."""
+"""Names of the benchmarks and their splits. reader.py reads the problems."""
 
 INFILLING = "humaneval-infilling"
 BENCHMARKS = ("humaneval", "humaneval-plus", INFILLING, "mbpp")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from syntaxdiff.eval.inference.config import GenerationConfig, RequiredModelSource
-from syntaxdiff.eval.options import GENERATION_OPTIONS, model_arguments
+from syntaxdiff.eval.options import GENERATION_OPTIONS
 from syntaxdiff.eval.prompting.config import InfillingConfig, WritingConfig
 from syntaxdiff.pipeline.command_line import command, given_options
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @command("generate", RequiredModelSource, WritingConfig, GENERATION_OPTIONS)
 def generate(model: RequiredModelSource, writing: WritingConfig, config: GenerationConfig) -> None:
     """Write a program for PROMPT, or for each prompt of a file."""
-    from syntaxdiff.eval.inference.checkpoint import open_checkpoint
+    from syntaxdiff.eval.inference.checkpoint import open_source
     from syntaxdiff.eval.inference.effect import refuse_without_effect, unused
     from syntaxdiff.eval.outputs import check_file
     from syntaxdiff.eval.prompting import programs
@@ -27,7 +27,7 @@ def generate(model: RequiredModelSource, writing: WritingConfig, config: Generat
     if writing.out is not None:
         check_file(writing.out)
     prompts = programs.read_prompts(writing.prompts) if writing.prompts is not None else [writing.prompt or ""]
-    opened = open_checkpoint(model.ckpt, **model_arguments(model))
+    opened = open_source(model)
     refuse_without_effect(given_options(), opened.kind, temperature=config.temperature)
     for note in unused(given_options(), config, opened.kind):
         click.echo(f"note: {note}", err=True)
@@ -69,7 +69,7 @@ def infill(model: RequiredModelSource, request: InfillingConfig, config: Generat
     """Fill the holes of a program in FILE, or on standard input for -."""
     from rich.console import Console
 
-    from syntaxdiff.eval.inference.checkpoint import open_checkpoint
+    from syntaxdiff.eval.inference.checkpoint import open_source
     from syntaxdiff.eval.inference.effect import refuse_without_effect, unused
     from syntaxdiff.eval.outputs import check_file
     from syntaxdiff.eval.prompting import programs
@@ -79,7 +79,7 @@ def infill(model: RequiredModelSource, request: InfillingConfig, config: Generat
         check_file(request.out)
     text = programs.read_program(request.file)
     programs.holes(text, request.marker, request.hole_tokens)
-    opened = open_checkpoint(model.ckpt, **model_arguments(model))
+    opened = open_source(model)
     opened.check_infilling()
     refuse_without_effect(given_options(), opened.kind, is_infilling=True)
     for note in unused(given_options(), config, opened.kind):

@@ -1,8 +1,8 @@
 """The program in an answer.
 
-It is found by rules that look at the answer alone, never at what passes the tests, and each answer says which rule took it:
+It is found by rules that see only the answer, never at what passes the tests, and each answer says which rule took it:
 
-``continued``   the prompt had begun the program (or opened its fence), and the answer goes on with it
+``continued``   the prompt had begun the program (or opened its fence), and the answer continues it
 ``fenced``      a fenced block after the last ``</think>``: the last that defines the entry point, else the last
 ``body``        no definition of the entry point but indented lines: they continue the prompt's function
 ``unfenced``    no fence: the longest run of whole lines that Python parses, from the first line that looks like code

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.config import FAST, GenerationConfig
@@ -53,10 +52,6 @@ class Written:
     num_tokens: int
     num_forward: int
     trace: list[Commit] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; a step of the trace is a pair of positions and ids."""
-        return asdict(self)
 
 
 def generate(
@@ -222,5 +217,9 @@ def read_prompts(file: Path) -> list[str]:
 
 
 def write_programs(path: Path, written: Sequence[Written]) -> None:
-    """Writes what came out as JSON lines. Raises StorageError where the disk refuses."""
-    write_text(path, "".join(json.dumps(program.to_dict()) + "\n" for program in written))
+    """Writes programs as JSON lines; a step of a trace is a pair of positions and ids.
+
+    Raises:
+        StorageError: the disk refuses
+    """
+    write_text(path, "".join(json.dumps(asdict(program)) + "\n" for program in written))

@@ -36,7 +36,7 @@ class Prompt(NamedTuple):
 
     Attributes:
         text: all of it, the chat template's marks too
-        begun: the part of the program that stands in it, which the answer goes on with
+        begun: the part of the program that stands in it, which the answer continues
         in_fence: a fence is open where the answer begins
     """
 
@@ -97,7 +97,7 @@ class Prompter:
         """A program with holes as ids with masks.
 
         Args:
-            parts: the text before, between and behind the holes
+            parts: the text before, between and after the holes
             hole_tokens: masks of each hole
         """
         mask_id = self.checkpoint.token_ids.mask

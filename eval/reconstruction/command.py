@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from syntaxdiff.eval.inference.config import RequiredModelSource
-from syntaxdiff.eval.options import model_arguments, results_folder, stopped_by_sigterm
+from syntaxdiff.eval.options import results_folder, stopped_by_sigterm
 from syntaxdiff.eval.reconstruction.config import MASKS, RESULTS, LossConfig, ReconstructionConfig
 from syntaxdiff.pipeline.command_line import command
 from syntaxdiff.pipeline.options import option
@@ -48,7 +48,7 @@ def reconstruct(model: RequiredModelSource, shards: Shards, config: Reconstructi
     """
     from rich.console import Console
 
-    from syntaxdiff.eval.inference.checkpoint import open_checkpoint
+    from syntaxdiff.eval.inference.checkpoint import open_source
     from syntaxdiff.eval.json_records import to_json
     from syntaxdiff.eval.outputs import check_folder
     from syntaxdiff.eval.progress_bars import ProgressBars
@@ -63,7 +63,7 @@ def reconstruct(model: RequiredModelSource, shards: Shards, config: Reconstructi
     if output.shapes is not None:
         check_folder(output.shapes)
     manifest = read_manifest(shards.data)
-    opened = open_checkpoint(model.ckpt, **model_arguments(model))
+    opened = open_source(model)
     library.check(opened, shards.data, manifest, out, config, restart=output.restart)
     checkpoint = opened.load()
     with ProgressBars() as bars, stopped_by_sigterm():
@@ -85,7 +85,7 @@ def loss(model: RequiredModelSource, shards: Shards, config: LossConfig, output:
     """
     from rich.console import Console
 
-    from syntaxdiff.eval.inference.checkpoint import open_checkpoint
+    from syntaxdiff.eval.inference.checkpoint import open_source
     from syntaxdiff.eval.json_records import to_json
     from syntaxdiff.eval.outputs import check_folder
     from syntaxdiff.eval.reconstruction import loss as library
@@ -95,7 +95,7 @@ def loss(model: RequiredModelSource, shards: Shards, config: LossConfig, output:
     if output.out is not None:
         check_folder(output.out)
     manifest = read_manifest(shards.data)
-    opened = open_checkpoint(model.ckpt, **model_arguments(model))
+    opened = open_source(model)
     library.readable_rows(opened, shards.data, manifest, config)
     result = library.loss(opened.load(), shards.data, config, output.out)
     if output.as_json:

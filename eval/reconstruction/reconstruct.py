@@ -170,7 +170,7 @@ def check(
 
 
 def _counter(stage: str, total: int, on_progress: OnProgress | None) -> Callable[[int], None]:
-    """What is told how many more samples are done, and tells how far the stage is."""
+    """Counts finished samples and reports the progress of the stage."""
     done = 0
 
     def more(count: int) -> None:
@@ -225,7 +225,7 @@ def draw(
     drawn = []
     for first in range(0, len(subjects), _CORRUPTED_AT_ONCE):
         part = subjects[first : first + _CORRUPTED_AT_ONCE]
-        batch = collate([one.row for one in part], pad_id=manifest.token_ids.pad, languages=manifest.languages)
+        batch = collate([subject.row for subject in part], pad_id=manifest.token_ids.pad, languages=manifest.languages)
         decided = plan(batch, corruption, Noise.fixed(rate, len(part)), seed=config.seed, epoch=0)
         corrupted = corrupt(batch.tensors, decided, corruption, manifest.token_ids)
         for subject, seen_L, operator_L in zip(part, corrupted.input_ids_BL, corrupted.operator_BL, strict=True):

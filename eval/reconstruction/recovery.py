@@ -61,7 +61,7 @@ def _bytes_of(codec: Codec, ids: npt.NDArray[np.int64], start: int, end: int) ->
     """Bytes of tokens [start, end), and where in them each token ends."""
     if codec.is_byte_level:
         return codec.decode(ids[start:end]), np.cumsum(codec.num_bytes(ids[start:end].astype(np.int32)))
-    # Others lose a space at the start of a text, and show half a character as another: so decoded behind the token before,
+    # Others lose a space at the start of a text, and show half a character as another: so decoded after the token before,
     # and each token ends where what is decoded up to it leaves the whole.
     before = max(0, start - 1)
     whole = codec.decode(ids[before:end])
@@ -73,7 +73,7 @@ def _bytes_of(codec: Codec, ids: npt.NDArray[np.int64], start: int, end: int) ->
 def _common_length(part: bytes, whole: bytes) -> int:
     if whole.startswith(part):
         return len(part)
-    return next((place for place, (one, other) in enumerate(zip(part, whole, strict=False)) if one != other), len(whole))
+    return next((place for place, (byte, other) in enumerate(zip(part, whole, strict=False)) if byte != other), len(whole))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -103,7 +103,7 @@ class Subject:
 
 
 def read_subject(row: SampleRow, manifest: Manifest, codec: Codec, seen: SeenShapes, size: Size, compiler: Compiler) -> Subject:
-    """What is known of a sample before anything is masked. Raises ShardError where its columns contradict each other."""
+    """What a sample has before anything is masked. Raises ShardError where its columns contradict each other."""
     start, end = check_row(row, manifest.languages)
     grammar = load_grammar(row.language)
     program = read_program(codec, row.input_ids.astype(np.int64), start, end, row.language)
@@ -259,9 +259,9 @@ def _is_equal_subtree(nodes: Nodes, root: int, others: Nodes, other_root: int) -
     """
     last, other_last = _subtree_end(nodes, root), _subtree_end(others, other_root)
     columns = ((nodes.kind, others.kind), (nodes.arity, others.arity), (nodes.sound, others.sound))
-    return all(np.array_equal(one[root:last], other[other_root:other_last]) for one, other in columns)
+    return all(np.array_equal(column[root:last], other[other_root:other_last]) for column, other in columns)
 
 
 def _subtree_end(nodes: Nodes, root: int) -> int:
-    """Index behind the last node of a subtree: where its open places are all closed."""
+    """Index after the last node of a subtree: where its open places are all closed."""
     return root + int(np.argmax(np.cumsum(nodes.arity[root:] - 1) < 0)) + 1

@@ -1,32 +1,16 @@
 """Evaluations on one benchmark in a report: scores, verdicts, how they differ, and their problems one by one."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-from syntaxdiff.eval.benchmarks.compare import compare
-from syntaxdiff.eval.benchmarks.effect import generation_text
+from syntaxdiff.eval.benchmarks.compare import Comparison, compare
 from syntaxdiff.eval.benchmarks.outcome import Sample, Score
 from syntaxdiff.eval.benchmarks.score import warnings_of
-from syntaxdiff.eval.report.charts import Point, Series, interval_chart
+from syntaxdiff.eval.report.charts import Chart, Point, Series, interval_chart
 from syntaxdiff.eval.report.findings import Benchmark
-from syntaxdiff.eval.report.markup import (
-    DIGEST_CHARACTERS,
-    Content,
-    Fact,
-    Html,
-    chapter,
-    charts,
-    element,
-    facts_table,
-    joined,
-    preformatted,
-    program,
-    share_content,
-    shortened,
-    table,
-)
-from syntaxdiff.eval.report.replay import TINTED, steps_panel, tint_legend
-from syntaxdiff.eval.stats import Interval
+from syntaxdiff.eval.report.replay import Replay, answer_replay
 from syntaxdiff.pipeline.errors import SettingsError
 
 DIFFERING = "differing"  # of problems that some evaluations solve and some do not
@@ -34,28 +18,81 @@ NOT_RUN = "not-run"
 REPLAYED = 4  # answers of an evaluation
 
 
-def benchmark_chapter(benchmarks: Sequence[Benchmark]) -> Html:
-    """Scores of evaluations on one benchmark, how they differ, and their problems."""
-    first = benchmarks[0].results
-    drawn = Html("")
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """An evaluation's answer to a problem."""
+
+    evaluation: str
+    sample: Sample
+
+    @property
+    def status(self) -> str:
+        """Its verdict."""
+        return self.sample.status or NOT_RUN
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredProblem:
+    """A problem with the answer of each evaluation that has it."""
+
+    task_id: str
+    answers: Sequence[Answer]
+
+    @property
+    def choices(self) -> list[str]:
+        """By what it can be filtered: each verdict that it got, and that evaluations differ on it."""
+        verdicts = list(dict.fromkeys(answer.status for answer in self.answers))
+        return verdicts + [DIFFERING] * (len({answer.sample.has_passed for answer in self.answers}) > 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkChapter:
+    """Scores of evaluations on one benchmark, how they differ, and their problems.
+
+    Attributes:
+        charts: of several evaluations
+        ks: of pass@k, where any evaluation has it
+        comparison: with the first, of several evaluations; None where it cannot be made, and ``no_comparison`` says why
+        replays: by evaluation, how the first traced answers were written
+        choices: what problems can be filtered by, and how many each leaves
+    """
+
+    template: ClassVar[str] = "benchmark.html"
+    replayed: ClassVar[int] = REPLAYED
+    benchmarks: Sequence[Benchmark]
+    warnings: Sequence[str]
+    charts: Sequence[Chart | None]
+    ks: Sequence[str]
+    comparison: Comparison | None
+    no_comparison: str
+    replays: dict[str, list[Replay]]
+    problems: Sequence[AnsweredProblem]
+    choices: Sequence[tuple[str, int]]
+
+
+def benchmark_chapter(benchmarks: Sequence[Benchmark]) -> BenchmarkChapter:
+    """The chapter of some evaluations on one benchmark."""
+    names = [benchmark.name for benchmark in benchmarks]
+    comparison, no_comparison = None, ""
+    charts = []
     if len(benchmarks) > 1:
-        points = [_scored(place, one.results.pass_at_1) for place, one in enumerate(benchmarks)]
-        drawn = charts(
-            interval_chart("pass@1", [one.name for one in benchmarks], [Series(name="pass@1", points=points, colour=0)])
-        )
-    ks = sorted({k for one in benchmarks for k in one.results.pass_at_k or {}}, key=int)
-    facts = (*BENCHMARK_FACTS[:2], *((f"pass@{k}", _pass_at(k)) for k in ks), *BENCHMARK_FACTS[2:])
-    warnings = [f"{one.name}: {warning}" for one in benchmarks for warning in warnings_of(one.results)]
-    return chapter(
-        first.title,
-        facts_table(benchmarks, facts),
-        *(element("p", warning, class_="warning") for warning in warnings),
-        drawn,
-        element("h3", "Verdicts"),
-        *(_verdict_bar(one) for one in benchmarks),
-        _differences(benchmarks),
-        _replays(benchmarks),
-        _gallery(benchmarks),
+        points = [_scored(place, benchmark.results.pass_at_1) for place, benchmark in enumerate(benchmarks)]
+        charts = [interval_chart("pass@1", names, [Series(name="pass@1", points=points, colour=0)])]
+        try:
+            comparison = compare([benchmark.folder for benchmark in benchmarks], names)
+        except SettingsError as error:
+            no_comparison = str(error)
+    problems = _problems(benchmarks)
+    return BenchmarkChapter(
+        benchmarks=benchmarks,
+        warnings=[f"{benchmark.name}: {warning}" for benchmark in benchmarks for warning in warnings_of(benchmark.results)],
+        charts=charts,
+        ks=sorted({k for benchmark in benchmarks for k in benchmark.results.pass_at_k or {}}, key=int),
+        comparison=comparison,
+        no_comparison=no_comparison,
+        replays={benchmark.name: replays for benchmark in benchmarks if (replays := _replays(benchmark))},
+        problems=problems,
+        choices=Counter(choice for problem in problems for choice in problem.choices).most_common(),
     )
 
 
@@ -63,219 +100,16 @@ def _scored(place: int, score: Score) -> Point:
     return Point(place, score.value or 0.0, *score.interval)
 
 
-def _pass_at(k: str) -> Callable[[Benchmark], Content]:
-    return lambda one: share_content((one.results.pass_at_k or {}).get(k))
+def _replays(benchmark: Benchmark) -> list[Replay]:
+    traced = [(sample, sample.trace) for sample in benchmark.samples if sample.is_chosen and sample.trace][:REPLAYED]
+    return [answer_replay(sample.task_id, sample.prompt, steps) for sample, steps in traced]
 
 
-def _generation(one: Benchmark) -> Content:
-    return generation_text(one.results.settings) or None
-
-
-def _speed_of(one: Benchmark) -> Content:
-    counts = one.results.generation
-    if counts is None:
-        return None
-    return f"{counts.tokens_per_second or 0:,.1f} tokens/s, {counts.forward_passes_per_token or 0:.2f} forward passes a token"
-
-
-def _machine(one: Benchmark) -> Content:
-    machine = one.results.machine
-    if machine is None:
-        return None
-    at_a_time = f", {machine.batch_size} at a time" if machine.batch_size is not None else ""
-    return f"{machine.device}, {machine.dtype}, {machine.threads} threads{at_a_time}"
-
-
-def _checkpoint(one: Benchmark) -> Content:
-    identity = one.results.settings.checkpoint
-    step = f" step {identity.step}" if identity.step is not None else ""
-    digest = element("code", identity.sha256[:DIGEST_CHARACTERS]) if identity.sha256 is not None else None
-    return joined((one.results.checkpoint + step + " ", digest))
-
-
-def _prompt(one: Benchmark) -> Content:
-    prompt = one.results.settings.prompt
-    return joined((f"{prompt.preset} ", element("code", prompt.sha256[:DIGEST_CHARACTERS]))) if prompt else None
-
-
-def _repair(one: Benchmark) -> Content:
-    counts = one.results.syntax_repair
-    if counts is None:
-        return None
-    found = f"{counts.with_errors} of {counts.programs} programs had errors"
-    return f"{found}, tried on {counts.tried}, helped {counts.helped}, mended {counts.mended}"
-
-
-def _isolation(one: Benchmark) -> Content:
-    missing = one.results.isolation.missing
-    return f"not held: {', '.join(missing)}" if missing else "all guarantees held"
-
-
-BENCHMARK_FACTS: tuple[Fact, ...] = (
-    ("pass@1", lambda one: share_content(one.results.pass_at_1)),
-    ("without failing references", lambda one: share_content(one.results.pass_at_1_without_reference_failures)),
-    ("parses", lambda one: share_content(one.results.parses)),
-    ("compiles", lambda one: share_content(one.results.compiles)),
-    (
-        "candidates",
-        lambda one: f"{one.results.num_candidates} of each problem" if one.results.num_candidates > 1 else None,
-    ),
-    ("checkpoint", _checkpoint),
-    ("prompt", _prompt),
-    ("generation", _generation),
-    ("speed", _speed_of),
-    ("syntax repair", _repair),
-    ("machine", _machine),
-    ("isolation", _isolation),
-)
-
-
-def _verdict_bar(one: Benchmark) -> Html:
-    """All candidates in one bar, with counts below."""
-    verdicts = one.results.verdicts
-    parts = [
-        element("i", class_=f"v-{status}", style=f"flex-grow:{count}", title=f"{count} {status}")
-        for status, count in verdicts.items()
-    ]
-    keys = [
-        element("span", element("i", class_=f"v-{status}"), f"{count} {status}", class_="key")
-        for status, count in verdicts.items()
-    ]
-    return element(
-        "div",
-        element("div", one.name, class_="name"),
-        element("div", *parts, class_="bar"),
-        element("div", *keys, class_="keys"),
-        class_="verdicts",
-    )
-
-
-def _differences(benchmarks: Sequence[Benchmark]) -> Html:
-    """The paired comparison with the first; why there is none, where the problems are others."""
-    if len(benchmarks) < 2:
-        return Html("")
-    try:
-        comparison = compare([one.folder for one in benchmarks], [one.name for one in benchmarks])
-    except SettingsError as error:
-        return element("p", f"No comparison: {error}", class_="warning")
-    rows: list[tuple[Content, ...]] = []
-    for one, pair in zip(benchmarks[1:], comparison.pairs, strict=True):
-        rows.append(
-            (
-                one.name,
-                f"{pair.difference:+.1%}",
-                _signed(pair.interval),
-                f"{pair.p_value:.3g}",
-                pair.both,
-                pair.only_first,
-                pair.only_other,
-                pair.neither,
-            )
-        )
-        if pair.candidates:
-            mean, spread = pair.candidates
-            rows.append(("all candidates", f"{mean:+.1%}", _signed(spread), *[""] * 5))
-    head = ("", "difference", "95 % interval", "p", "both solve", "lost", "won", "neither")
-    return joined(
-        (
-            element("h3", f"Against {benchmarks[0].name}"),
-            *(element("p", note, class_="warning") for note in comparison.notes),
-            table(head, rows),
-            element(
-                "p",
-                "Each pair on the problems that both have. Intervals: paired bootstrap, none where all problems differ "
-                "equally. p: McNemar, exact, two-sided; not corrected for several comparisons.",
-                class_="remark",
-            ),
-        )
-    )
-
-
-def _signed(interval: Interval | None) -> str:
-    return f"[{interval.low:+.1%}, {interval.high:+.1%}]" if interval else "none"
-
-
-# -------------------------------------------------------------------------------------------------------- replays of answers
-
-
-def _replays(benchmarks: Sequence[Benchmark]) -> Html:
-    """How the first traced answers were written, where an evaluation kept it."""
-    shown: list[Html] = []
-    for one in benchmarks:
-        traced = [(sample, sample.trace) for sample in one.samples if sample.is_chosen and sample.trace][:REPLAYED]
-        if traced:
-            panels = [steps_panel(sample.task_id, sample.prompt, steps) for sample, steps in traced]
-            shown += [element("h4", one.name), element("div", *panels, class_="panels")]
-    if not shown:
-        return Html("")
-    remark = f"The first {REPLAYED} answers whose steps were kept (--trace). {TINTED}"
-    return joined((element("h3", "Denoising, step by step"), element("p", remark, tint_legend(), class_="remark"), *shown))
-
-
-# ------------------------------------------------------------------------------------------------------- problems, one by one
-
-
-def _gallery(benchmarks: Sequence[Benchmark]) -> Html:
-    """Every problem with the answer of each evaluation, to be filtered by verdict."""
-    answers: dict[str, list[tuple[str, Sample]]] = {}
-    for one in benchmarks:
-        for sample in one.samples:
+def _problems(benchmarks: Sequence[Benchmark]) -> list[AnsweredProblem]:
+    """Every problem, in the order of the first evaluation that has it."""
+    answers: dict[str, list[Answer]] = {}
+    for benchmark in benchmarks:
+        for sample in benchmark.samples:
             if sample.is_chosen:
-                answers.setdefault(sample.task_id, []).append((one.name, sample))
-    choices = Counter(choice for given in answers.values() for choice in _choices(given))
-    options = [element("option", f"all ({len(answers)})", value="")]
-    options += [element("option", f"{choice} ({count})", value=choice) for choice, count in choices.most_common()]
-    filtering = element("label", "show ", element("select", *options, class_="filter"), class_="control", hidden=True)
-    return element(
-        "div",
-        element("h3", "Problems"),
-        filtering,
-        *(_problem(task_id, given, is_named=len(benchmarks) > 1) for task_id, given in answers.items()),
-        class_="gallery",
-    )
-
-
-def _choices(given: Sequence[tuple[str, Sample]]) -> list[str]:
-    """By what a problem can be asked for: each verdict that it got, and that evaluations differ on it."""
-    verdicts = list(dict.fromkeys(sample.status or NOT_RUN for _, sample in given))
-    return verdicts + [DIFFERING] * (len({sample.has_passed for _, sample in given}) > 1)
-
-
-def _problem(task_id: str, given: Sequence[tuple[str, Sample]], *, is_named: bool) -> Html:
-    head = element("summary", element("b", task_id), *(_badge(name if is_named else "", sample) for name, sample in given))
-    panels = [
-        element(
-            "div",
-            element("h4", name, element("small", sample.status or NOT_RUN)) if is_named else None,
-            element("p", shortened(sample.detail), class_="detail") if sample.detail else None,
-            program(sample.program) if sample.program.strip() else element("p", "no program", class_="remark"),
-            element("p", _remark(sample), class_="remark"),
-            _folded("prompt", sample.prompt),
-            _folded("whole answer", sample.answer) if sample.answer.strip() != sample.program.strip() else None,
-            class_="panel",
-        )
-        for name, sample in given
-    ]
-    choices = " ".join(_choices(given))
-    return element("details", head, element("div", *panels, class_="panels"), class_="problem", data_choices=choices)
-
-
-def _badge(name: str, sample: Sample) -> Html:
-    status = sample.status or NOT_RUN
-    return element("span", element("i", class_=f"v-{status}"), " ".join(filter(None, (name, status))), class_="key")
-
-
-def _remark(sample: Sample) -> str:
-    """What is known of an answer beside its text."""
-    parts = [f"extraction {sample.extraction}", "parses" if sample.parses else "does not parse"]
-    if sample.num_forward:
-        parts.append(f"{sample.num_tokens:,} tokens in {sample.num_forward:,} forward passes")
-    if sample.log_likelihood is not None:
-        parts.append(f"{sample.log_likelihood:.3f} nats a token")
-    if sample.status is not None:
-        parts.append(f"{sample.cpu_seconds:.2f} s of CPU")
-    return ", ".join(parts)
-
-
-def _folded(title: str, text: str) -> Html | None:
-    return element("details", element("summary", title), preformatted(text, "wrapped")) if text else None
+                answers.setdefault(sample.task_id, []).append(Answer(evaluation=benchmark.name, sample=sample))
+    return [AnsweredProblem(task_id=task_id, answers=given) for task_id, given in answers.items()]

@@ -126,7 +126,7 @@ def _add(findings: Findings, folder: Path, name: str) -> bool:
 def _refuse(folder: Path) -> None:
     """Raises the error of a folder that holds nothing to show."""
     if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder: name those of training runs or results")
+        raise SourceError(f"{folder} is not a folder: name those of training runs or results")
     if (folder / SETTINGS).is_file():
         read_results(folder)  # which says that it was cut off
     files = ", ".join((METRICS, RESULTS, RECONSTRUCTION, SYNTAX))

@@ -5,6 +5,7 @@ Both need the run's shards where its settings say they are, and a replay the exp
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +13,9 @@ from typing import NamedTuple
 from syntaxdiff.eval.inference.answer import in_order
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.config import GenerationConfig
-from syntaxdiff.eval.inference.steps import HIDDEN, SPECIAL, Cell, Steps, steps_of
+from syntaxdiff.eval.inference.steps import Cell, Steps, steps_of
 from syntaxdiff.eval.masks.draw import Masks, Subject, draw_masks, pieces, read_subject
 from syntaxdiff.eval.report.findings import Training
-from syntaxdiff.eval.report.markup import Content, Html, element, embedded, joined, preformatted
 from syntaxdiff.pipeline.errors import ShardError, SyntaxdiffError
 from syntaxdiff.pipeline.inspection.display import visible
 from syntaxdiff.pipeline.shard import Manifest, Region, SampleRow, iter_shard, read_manifest
@@ -26,10 +26,9 @@ from syntaxdiff.train.corruption.operators import Operator
 SPLIT = "validation"
 CODE_TOKENS = range(40, 160)  # of a sample to look at, where there is one: the trainer's preview takes the same
 MASK_RATES = (0.3, 0.7)
-BESIDE = ("random", "ast-span")  # strategies that are shown whatever the runs had
+ALWAYS_SHOWN = ("random", "ast-span")  # strategies, whatever the runs had
 REPLAY = GenerationConfig(gen_length=128, num_steps=64)  # 64 forward passes: seconds for a small model on a CPU
-TINTED = "Tokens are coloured by the step that wrote them, from first to last: "
-TINTS = 6  # classes t0 to t5 of the page, by when a token was written
+TINTS = 6  # classes t0 to t5 of the page, by when a token was written; page.js has the same number
 _LINE_STARTS = re.compile(r"(\n[ \t]*)")
 
 
@@ -58,16 +57,41 @@ def shards_of(run: Training) -> Shards:
 # ---------------------------------------------------------------------------------------------------------------------- masks
 
 
-def mask_panels(shards: Shards, runs: Sequence[Training]) -> Html:
-    """One validation sample as the strategies of runs on the same data mask it, each at two rates; never one strategy alone."""
-    configs = {strategy: CorruptionConfig(strategy=strategy) for strategy in BESIDE}
+class MaskedPiece(NamedTuple):
+    """A stretch of text: ``o1`` of a masked subtree, whose node kind it has, ``token`` of masked tokens, else plain."""
+
+    text: str
+    kind: str = ""
+    node_kind: str = ""
+
+
+class MaskedCode(NamedTuple):
+    """A sample's code as a strategy masks it: the draw, its pieces, masked and all tokens."""
+
+    masks: Masks
+    pieces: Sequence[MaskedPiece]
+    num_masked: int
+    num_tokens: int
+
+
+class MaskedSample(NamedTuple):
+    """A sample as several strategies mask it."""
+
+    folder: Path
+    row: SampleRow
+    panels: Sequence[MaskedCode]
+
+
+def masked_by(runs: Sequence[Training], shards: Shards) -> MaskedSample:
+    """One validation sample as the strategies of runs on the same data mask it, each at two rates; never one strategy only."""
+    configs = {strategy: CorruptionConfig(strategy=strategy) for strategy in ALWAYS_SHOWN}
     for run in runs:
         if strategy := run.settings.strategy:
             configs[strategy] = CorruptionConfig(strategy=strategy, max_span_share=run.settings.max_span_share)
     return masked_sample(shards, list(configs.values()), seed=runs[0].settings.seed)
 
 
-def masked_sample(shards: Shards, configs: Sequence[CorruptionConfig], *, seed: int) -> Html:
+def masked_sample(shards: Shards, configs: Sequence[CorruptionConfig], *, seed: int) -> MaskedSample:
     """The first validation sample of a good size to look at, as each configuration masks it at two rates."""
     lengths = (len(row.role) for row in _rows(shards))
     index = next((place for place, length in enumerate(lengths) if length in CODE_TOKENS), 0)
@@ -77,32 +101,19 @@ def masked_sample(shards: Shards, configs: Sequence[CorruptionConfig], *, seed: 
         for config in configs
         for rate in MASK_RATES
     ]
-    return joined(
-        (
-            element("h3", f"Masks of one sample of {shards.folder}"),
-            element("p", f"{subject.row.sample_id}, {subject.row.language}. ", *_LEGEND, class_="remark"),
-            element("div", *panels, class_="panels"),
-        )
-    )
+    return MaskedSample(shards.folder, subject.row, panels)
 
 
-_LEGEND = (element("mark", "masked subtree", class_="o1"), " ", element("mark", "masked token", class_="token"))
-
-
-def _masked_panel(subject: Subject, masks: Masks) -> Html:
-    count, total = masks.share(Region.CODE, subject)
-    drawn: list[Content] = []
+def _masked_panel(subject: Subject, masks: Masks) -> MaskedCode:
+    drawn = []
     for text, operator, unit in pieces(subject, masks, *subject.interval(Region.CODE)):
         # Line ends and indentation stay plain, except where a stretch begins in it.
-        for part in _LINE_STARTS.split(text):
-            if operator == Operator.NONE or part.startswith("\n") or not part:
-                drawn.append(part)
-            elif unit < 0:
-                drawn.append(element("mark", part, class_="token"))
+        for part in filter(None, _LINE_STARTS.split(text)):
+            if operator == Operator.NONE or part.startswith("\n"):
+                drawn.append(MaskedPiece(part))
             else:
-                drawn.append(element("mark", part, class_="o1", title=masks.units[unit].kind))
-    head = element("h4", f"{masks.strategy}, rate {masks.mask_rate:g}", element("small", f"{count} of {total} code tokens"))
-    return element("div", head, element("pre", *drawn), class_="panel")
+                drawn.append(MaskedPiece(part, "token") if unit < 0 else MaskedPiece(part, "o1", masks.units[unit].kind))
+    return MaskedCode(masks, drawn, *masks.share(Region.CODE, subject))
 
 
 def _rows(shards: Shards) -> Iterator[SampleRow]:
@@ -113,11 +124,35 @@ def _rows(shards: Shards) -> Iterator[SampleRow]:
 # -------------------------------------------------------------------------------------------------------------------- replays
 
 
-def replay_panels(run: Training, shards: Shards, count: int, device: str) -> Html:
-    """How the exported model writes programs, step by step: each behind all that stands before a validation sample's code.
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """An answer that can be watched.
+
+    Attributes:
+        prompt: what stood before
+        cells: the answer as it is in the end, each token after the index of the step that wrote it
+        steps: what each step wrote: (offset, text, kind) as of steps.Cell
+    """
+
+    title: str
+    prompt: str
+    cells: Sequence[tuple[int, Cell]]
+    steps: Sequence[Sequence[tuple[int, str, int]]]
+
+
+class RunReplays(NamedTuple):
+    """What a run's model writes."""
+
+    run: str
+    config: GenerationConfig
+    answers: Sequence[Replay]
+
+
+def run_replays(run: Training, shards: Shards, count: int, device: str) -> RunReplays:
+    """How the exported model writes programs, step by step: each after all that stands before a validation sample's code.
 
     Raises:
-        SettingsError: the run has no exported model, or the model has no room
+        SettingsError: the run has no exported model, or prompt and answer are too long for the model
         TokenizerError: its tokenizer cannot be read
     """
     checkpoint = load_checkpoint(str(run.folder), device=device)
@@ -130,26 +165,13 @@ def replay_panels(run: Training, shards: Shards, count: int, device: str) -> Htm
     chosen = list(islice(fitting, count))
     if not chosen:
         raise SyntaxdiffError(f"no {SPLIT} sample of {shards.folder} leaves {run.name} room for {REPLAY.gen_length} tokens")
-    prompts = [prompt for _, prompt in chosen]
-    answers = in_order(checkpoint.generate(prompts, REPLAY, with_trace=True))
-    panels = []
-    for (sample_id, prompt), answer in zip(chosen, answers, strict=True):
+    traced = in_order(checkpoint.generate([prompt for _, prompt in chosen], REPLAY, with_trace=True))
+    answers = []
+    for (sample_id, prompt), answer in zip(chosen, traced, strict=True):
         assert answer.trace is not None
         steps = steps_of(checkpoint, len(prompt), answer.trace)
-        panels.append(steps_panel(sample_id, checkpoint.text_between(prompt, 0, len(prompt)), steps))
-    return joined(
-        (
-            element("h3", f"Denoising, step by step, {run.name}"),
-            element("p", _REMARK, tint_legend(), class_="remark"),
-            element("div", *panels, class_="panels"),
-        )
-    )
-
-
-_REMARK = (
-    f"Up to {REPLAY.gen_length} tokens in {REPLAY.num_steps} steps, blocks of {REPLAY.block_length}, the most confident first. "
-    f"{TINTED}"
-)
+        answers.append(answer_replay(sample_id, checkpoint.text_between(prompt, 0, len(prompt)), steps))
+    return RunReplays(run.name, REPLAY, answers)
 
 
 def _before_code(row: SampleRow) -> list[int]:
@@ -162,30 +184,14 @@ def _before_code(row: SampleRow) -> list[int]:
     return ids
 
 
-def steps_panel(title: str, prompt: str, steps: Steps) -> Html:
-    """The answer as it is in the end, each token tinted by its step; the page's script goes through the steps."""
+def answer_replay(title: str, prompt: str, steps: Steps) -> Replay:
+    """The steps of an answer, and the answer as it is in the end."""
     last: dict[int, tuple[int, Cell]] = {}
     for number, step in enumerate(steps):
-        for one in step:
-            last[one.offset] = (number, one)
-    drawn = [_token(number * TINTS // len(steps), number, one) for _, (number, one) in sorted(last.items())]
-    slider = element("input", type="range", min=0, max=len(steps), value=len(steps), step=1, aria_label="denoising step")
-    return element(
-        "div",
-        element("h4", title, element("small", f"{len(steps)} steps")),
-        element("details", element("summary", "what stood before"), preformatted(prompt, "wrapped")) if prompt else None,
-        element("div", element("button", "Play", type="button"), slider, element("output"), class_="control", hidden=True),
-        element("pre", *drawn, class_="canvas"),
-        embedded([[(one.offset, visible(one.text), one.kind) for one in step] for step in steps]),
-        class_="panel replay",
+        last |= {cell.offset: (number, cell) for cell in step}
+    return Replay(
+        title=title,
+        prompt=prompt,
+        cells=[written for _, written in sorted(last.items())],
+        steps=[[(cell.offset, visible(cell.text), cell.kind) for cell in step] for step in steps],
     )
-
-
-def _token(tint: int, number: int, one: Cell) -> Html:
-    kind = {HIDDEN: "hidden", SPECIAL: f"special t{tint}"}.get(one.kind, f"t{tint}")
-    return element("span", visible(one.text) or " ", class_=kind, title=f"step {number + 1}")
-
-
-def tint_legend() -> Html:
-    """The colours of steps, from the first to the last."""
-    return element("span", *(element("span", " ", class_=f"swatch t{tint}") for tint in range(TINTS)), class_="swatches")

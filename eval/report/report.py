@@ -1,26 +1,44 @@
-"""Everything that some folders hold about models, as one HTML file that needs nothing beside itself.
+"""Everything that some folders hold about models, as one self-contained HTML file.
 
-Read ``write_report`` first. What folders hold is read in findings.py; each kind has a chapter in a module of its own. The page
-is static but for what its script adds: the filter of problems and the slider of replays.
+Read ``write_report`` first. What folders hold is read in findings.py; each kind has a chapter: a module that makes its data and
+names its template. The page is static but for what page.js adds: the filter of problems and the slider of replays.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, TypeAlias
 
+from syntaxdiff.eval.benchmarks.effect import generation_text
 from syntaxdiff.eval.benchmarks.score import warnings_of
 from syntaxdiff.eval.inference.checkpoint import check_device
 from syntaxdiff.eval.outputs import check_file
-from syntaxdiff.eval.report.benchmark_chapter import benchmark_chapter
-from syntaxdiff.eval.report.findings import Benchmark, Findings, Training, read_findings
-from syntaxdiff.eval.report.markup import Content, Html, chapter, element, joined, share_content, table
-from syntaxdiff.eval.report.reconstruction_chapter import reconstruction_chapter, syntax_chapter
-from syntaxdiff.eval.report.replay import Shards, mask_panels, replay_panels, shards_of
-from syntaxdiff.eval.report.training_chapter import training_chapter
+from syntaxdiff.eval.pages import environment
+from syntaxdiff.eval.report.benchmark_chapter import BenchmarkChapter, benchmark_chapter
+from syntaxdiff.eval.report.findings import Benchmark, Training, read_findings
+from syntaxdiff.eval.report.reconstruction_chapter import (
+    ReconstructionChapter,
+    SyntaxChapter,
+    reconstruction_chapter,
+    syntax_chapter,
+)
+from syntaxdiff.eval.report.replay import TINTS, MaskedSample, RunReplays, Shards, masked_by, run_replays, shards_of
+from syntaxdiff.eval.report.training_chapter import TrainingChapter, training_chapter
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import write_text
 
-TEMPLATE = Path(__file__).with_name("report.html")
-PLACE = "<!-- chapters -->"  # in the template
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplesChapter:
+    """Validation samples: masks per data set, each followed by what the runs on it write."""
+
+    template: ClassVar[str] = "samples.html"
+    data_sets: Sequence[tuple[MaskedSample, Sequence[RunReplays]]]
+
+
+Chapter: TypeAlias = TrainingChapter | SamplesChapter | BenchmarkChapter | ReconstructionChapter | SyntaxChapter
 
 
 def write_report(folders: Sequence[Path], html: Path, *, replays: int = 0, device: str = "auto") -> list[str]:
@@ -45,40 +63,44 @@ def write_report(folders: Sequence[Path], html: Path, *, replays: int = 0, devic
     check_file(html, "--html")
     findings = read_findings(folders)
     notes = list(findings.notes)
-    chapters = []
+    chapters: list[Chapter] = []
     if findings.trainings:
         chapters.append(training_chapter(findings.trainings))
-        shown = _samples_of(findings.trainings, replays, device, notes)
-        chapters += [chapter("Validation samples", *shown)] if shown else []
+        data_sets = _data_sets(findings.trainings, replays, device, notes)
+        chapters += [SamplesChapter(data_sets=data_sets)] if data_sets else []
     elif replays:
-        notes.append("no folder is of a training run: there is no model to replay")
+        notes.append("none of the folders is of a training run: there is no model to replay")
     chapters += [benchmark_chapter(group) for group in _by_benchmark(findings.benchmarks)]
     if findings.reconstructions:
         chapters.append(reconstruction_chapter(findings.reconstructions))
     if findings.syntaxes:
         chapters.append(syntax_chapter(findings.syntaxes))
-    before, after = TEMPLATE.read_text("utf-8").split(PLACE)
-    write_text(html, "".join((before, _overview(findings, notes), *chapters, after)))
+    page = environment(TEMPLATES).get_template("report.html")
+    functions = {"warnings_of": warnings_of, "generation_text": generation_text}
+    write_text(html, page.render(findings=findings, notes=notes, chapters=chapters, tints=TINTS, **functions))
     return notes
 
 
-def _samples_of(runs: Sequence[Training], replays: int, device: str, notes: list[str]) -> list[Html]:
-    """Masks once a data set and replays of each run, as far as shards and models are there; why not goes to the notes."""
+def _data_sets(
+    runs: Sequence[Training], replays: int, device: str, notes: list[str]
+) -> list[tuple[MaskedSample, list[RunReplays]]]:
+    """Masks per data set and replays of each run, as far as shards and models are there; why not goes to the notes."""
     trained_on: dict[str, tuple[Shards, list[Training]]] = {}
-    shown = []
     for run in runs:
         try:
             shards = shards_of(run)
             trained_on.setdefault(shards.manifest.fingerprint, (shards, []))[1].append(run)
         except SyntaxdiffError as error:
             notes.append(f"no masks{' and no replay' if replays else ''} of {run.name}: {error}")
+    shown = []
     for shards, group in trained_on.values():
-        shown.append(mask_panels(shards, group))
+        masked, replayed = masked_by(group, shards), []
         for run in group if replays else ():
             try:
-                shown.append(replay_panels(run, shards, replays, device))
+                replayed.append(run_replays(run, shards, replays, device))
             except SyntaxdiffError as error:
                 notes.append(f"no replay of {run.name}: {error}")
+        shown.append((masked, replayed))
     return shown
 
 
@@ -87,38 +109,3 @@ def _by_benchmark(benchmarks: Sequence[Benchmark]) -> list[list[Benchmark]]:
     for benchmark in benchmarks:
         groups.setdefault((benchmark.results.benchmark, benchmark.results.split), []).append(benchmark)
     return list(groups.values())
-
-
-def _small_warnings(warnings: Sequence[str]) -> list[Html]:
-    return [element("div", warning, class_="warning") for warning in warnings]
-
-
-def _overview(findings: Findings, notes: Sequence[str]) -> Html:
-    """What each folder is, and its most important figure with the warnings that its chapter has."""
-    rows: list[tuple[Content, ...]] = []
-    for run in findings.trainings:
-        loss = run.info.validation_loss
-        steps = run.metrics.steps[-1].step if run.metrics.steps else 0
-        rows.append((run.name, "training run", f"{steps:,} steps", "" if loss is None else f"validation loss {loss:.4f}"))
-    for benchmark in findings.benchmarks:
-        results, score = benchmark.results, benchmark.results.pass_at_1
-        rows.append(
-            (
-                benchmark.name,
-                results.title,
-                f"{results.num_problems} problems",
-                joined(("pass@1 ", share_content(score), *_small_warnings(warnings_of(results))))
-                if share_content(score)
-                else "",
-            )
-        )
-    for restored in findings.reconstructions:
-        size, cells = f"{restored.results.num_samples} samples", len(restored.results.cells)
-        rows.append((restored.name, "reconstruction", size, f"{cells} strategies and rates"))
-    for checked in findings.syntaxes:
-        parses = share_content(checked.results.parses)
-        figure = joined(("parse ", parses)) if parses else ""
-        rows.append((checked.name, "syntax", f"{checked.results.num_programs} programs", figure))
-    return joined(
-        (table(("folder", "what", "size", "result"), rows), *(element("p", note, class_="warning") for note in notes))
-    )

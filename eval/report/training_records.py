@@ -106,6 +106,10 @@ class Metrics:
     steps: Sequence[StepRecord] = ()
     validations: Sequence[ValidationRecord] = ()
 
+    def known(self, field: str) -> list[float]:
+        """A field of the steps that know it."""
+        return [value for step in self.steps if (value := getattr(step, field)) is not None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class _OtherRecord:

@@ -40,7 +40,7 @@ class _Candidate:
         """Does what one request asks and sends the reply, which bears its number."""
         try:
             reply = getattr(self, f"_do_{request['do']}")(request)
-        except BaseException as error:  # SystemExit too: the tester is told of all
+        except BaseException as error:  # SystemExit too: all are reported to the tester
             reply = {"raised": self._describe(error)}
         try:
             self._channel.send({"number": request["number"], **reply})
@@ -48,7 +48,7 @@ class _Candidate:
             self._channel.send({"number": request["number"], "raised": self._describe(error)})
 
     def _do_load(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Runs the program. An error of the compiler is told apart from one of the program."""
+        """Runs the program. A compile error is reported apart from errors of the program."""
         try:
             code = compile(decode(request["program"]), "<candidate>", "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
@@ -57,10 +57,10 @@ class _Candidate:
         return {"value": None}
 
     def _do_call(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Calls a name of the program, or an object; tells what became of arguments that can change."""
+        """Calls a name of the program, or an object; reports what became of mutable arguments."""
         function = self._target(request)
-        arguments = [decode(one, self._resolve) for one in request["arguments"]]
-        named = {decode(name): decode(one, self._resolve) for name, one in request["named"]}
+        arguments = [decode(argument, self._resolve) for argument in request["arguments"]]
+        named = {decode(name): decode(value, self._resolve) for name, value in request["named"]}
         result = function(*arguments, **named)
         is_kept = request["keeps"] and isinstance(function, type) and plain_base(type(result)) is not None
         value = {"reference": list(self._refer(result))} if is_kept else encode(result, self._refer)
@@ -106,8 +106,8 @@ class _Candidate:
 
     def call_back(self, number: int, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Calls a function of the tests, and answers what it asks meanwhile."""
-        encoded = [encode(one, self._refer) for one in arguments]
-        encoded_named = [[encode(name), encode(one, self._refer)] for name, one in named.items()]
+        encoded = [encode(argument, self._refer) for argument in arguments]
+        encoded_named = [[encode(name), encode(value, self._refer)] for name, value in named.items()]
         self._channel.send({"callback": number, "arguments": encoded, "named": encoded_named})
         while True:
             message = self._channel.receive()
@@ -122,7 +122,11 @@ class _Candidate:
         """An exception as plain data: the names of its classes, its message, its arguments where they are plain."""
         names = [kind.__name__[:100] for kind in type(error).__mro__ if kind is not object]
         message = _attempt(lambda: str(error)[:1000], "")
-        return {"types": names, "message": message, "arguments": _attempt(lambda: [encode(one) for one in error.args], [])}
+        return {
+            "types": names,
+            "message": message,
+            "arguments": _attempt(lambda: [encode(argument) for argument in error.args], []),
+        }
 
 
 class _Callback:

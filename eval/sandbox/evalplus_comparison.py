@@ -1,4 +1,4 @@
-"""When an answer counts as right, for problems that come with inputs alone: HumanEval+ and MBPP+.
+"""When an answer counts as right, for problems that come with inputs only: HumanEval+ and MBPP+.
 
 The reference's answer on the same input is what is expected. The rules, and which problems have rules of their own, are
 those of EvalPlus (Liu et al. 2023, its release 0.3). Inputs are read in problems/mbpp_plus_inputs.py.
@@ -35,19 +35,19 @@ def agree(job: dict[str, Any], answer: Any, expected: Any, arguments: Any) -> bo
     """Whether an answer is right. A comparison that has no outcome, as of an array with a number, decides for nothing.
 
     Args:
-        job: its ``oracle`` (humaneval or mbpp), ``entry_point`` and ``tolerance``
+        job: its ``suite`` (humaneval or mbpp), ``entry_point`` and ``tolerance``
         answer: plain data
         expected: the reference's answer
         arguments: the input
     """
     name, tolerance = job["entry_point"], job["tolerance"]
-    is_in_any_order = job["oracle"] == "mbpp" and name in _IN_ANY_ORDER
+    is_in_any_order = job["suite"] == "mbpp" and name in _IN_ANY_ORDER
     # What the program raises while its iterator runs is the program's error, which the handler below must not see.
     elements = list(answer) if is_in_any_order and isinstance(answer, Iterator) else answer
     try:
-        if job["oracle"] == "humaneval" and name == "find_zero":
+        if job["suite"] == "humaneval" and name == "find_zero":
             return _is_root(answer, arguments[0], tolerance)
-        if job["oracle"] == "mbpp" and name in _FOUND_OR_NOT:
+        if job["suite"] == "mbpp" and name in _FOUND_OR_NOT:
             return (answer if isinstance(answer, bool) else answer is not None) == (expected is not None)
         if is_in_any_order:
             is_equal = _are_same_elements(answer, elements, expected)
@@ -55,7 +55,7 @@ def agree(job: dict[str, Any], answer: Any, expected: Any, arguments: Any) -> bo
             is_equal = _is_same_array(answer, expected)
         else:
             is_equal = _outcome(answer == expected)
-        if job["oracle"] == "mbpp":
+        if job["suite"] == "mbpp":
             is_equal = is_equal or _is_also_right(name, answer, arguments, tolerance)
         return is_equal or _is_close(answer, expected, tolerance)
     except (TypeError, ValueError, ArithmeticError):
@@ -133,5 +133,5 @@ def _is_also_right(name: str, answer: Any, arguments: Any, tolerance: float) -> 
 
 def _is_floats(value: Any) -> bool:
     if isinstance(value, list | tuple) and value:
-        return all(isinstance(one, float) for one in value)
+        return all(isinstance(item, float) for item in value)
     return isinstance(value, float) or (_is_array(value) and value.dtype in ("float64", "float32"))

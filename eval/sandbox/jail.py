@@ -323,7 +323,7 @@ def _become_first_process() -> None:
         _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
         return
     null = os.open("/dev/null", os.O_RDWR)
-    os.dup2(null, 0)  # the connection belongs to the child alone
+    os.dup2(null, 0)  # only the child has the connection
     os.waitpid(pid, 0)
     os._exit(0)
 

@@ -37,7 +37,7 @@ class Reference(NamedTuple):
     """An object that stays with its owner.
 
     Attributes:
-        number: what the owner knows it by
+        number: its key on the owner's side
         nature: ``callable``, ``iterator`` or ``object``
         type_name: of its class, for people
         is_mine: whether the sender owns it; else it comes back to its owner
@@ -82,11 +82,11 @@ def encode(value: Any, refer: Refer = no_reference) -> Any:
     if kind is str:
         return value if value.isascii() or _is_utf8(value) else {"str": value.encode("utf-32-le", "surrogatepass").hex()}
     if kind is list:
-        return [encode(one, refer) for one in value]
+        return [encode(item, refer) for item in value]
     encoder = _ENCODERS.get(kind)
     if encoder is not None:
         tag, content = encoder(value)
-        return {tag: [encode(one, refer) for one in content] if tag in _OF_VALUES else content}
+        return {tag: [encode(item, refer) for item in content] if tag in _OF_VALUES else content}
     if kind is type and value in _TYPES.values():
         return {"type": value.__name__}
     if kind.__module__ == "numpy":
@@ -107,14 +107,14 @@ def plain_base(kind: type) -> type | None:
     It is the nearest one among the class's bases if the class has its ``__eq__``, not one of its own or of a class between.
     """
     bases = kind.__mro__ if kind in _STANDING_IN else kind.__mro__[1:]
-    base = next((one for one in bases if _plain_value_of(one) is not None), None)
+    base = next((base for base in bases if _plain_value_of(base) is not None), None)
     if base is None or _is_numpy(kind) or _equality_of(kind) is not _equality_of(base):
         return None
     return base
 
 
 def _equality_of(kind: type) -> Any:
-    return next(vars(one)["__eq__"] for one in kind.__mro__ if "__eq__" in vars(one))
+    return next(vars(base)["__eq__"] for base in kind.__mro__ if "__eq__" in vars(base))
 
 
 def _plain_value_of(base: type) -> Any:
@@ -165,7 +165,7 @@ class Channel:
 
         Raises:
             PlainDataError: it is too long
-            OSError: nobody reads any more
+            OSError: the other side is closed
         """
         data = json.dumps(message, separators=(",", ":")).encode("ascii")
         if len(data) > MAX_MESSAGE_BYTES:
@@ -179,7 +179,7 @@ class Channel:
 
         Raises:
             EOFError: the other side is gone
-            PlainDataError: it is no message
+            PlainDataError: it is not a message
         """
         (length,) = struct.unpack(">I", self._read_exactly(4))
         if length > MAX_MESSAGE_BYTES:
@@ -190,7 +190,7 @@ class Channel:
             raise PlainDataError(f"a message is no JSON ({error})") from None
 
     def has_unread(self) -> bool:
-        """Whether something arrived that nobody asked for; the other side's being gone is nothing that arrived."""
+        """Whether an unrequested message arrived; a closed channel does not count."""
         poll = select.poll()
         poll.register(self._read_fd, select.POLLIN)
         return any(event & select.POLLIN for _, event in poll.poll(0))
@@ -304,7 +304,7 @@ def _factory_name(factory: Any) -> str | None:
 
 def _flat(pairs: Any) -> list[Any]:
     """Keys and values in turn."""
-    return [one for pair in pairs for one in pair]
+    return [item for pair in pairs for item in pair]
 
 
 def _pairs(values: list[Any]) -> list[tuple[Any, Any]]:
@@ -358,7 +358,7 @@ def _decode(data: Any, resolve: Resolve | None) -> Any:
     if data is None or kind is bool or kind is int or kind is float or kind is str:
         return data
     if kind is list:
-        return [_decode(one, resolve) for one in data]
+        return [_decode(item, resolve) for item in data]
     if kind is not dict or len(data) != 1:
         raise PlainDataError("neither a value nor one tag")
     ((tag, content),) = data.items()
@@ -372,7 +372,7 @@ def _decode(data: Any, resolve: Resolve | None) -> Any:
     if tag in _OF_VALUES or tag == "objects":
         if type(content) is not list:
             raise PlainDataError(f"{tag} is no list")
-        content = [_decode(one, resolve) for one in content]
+        content = [_decode(item, resolve) for item in content]
     decoder = _DECODERS.get(tag)
     if decoder is None:
         raise PlainDataError(f"unknown tag {tag!r:.40}")
@@ -413,7 +413,7 @@ def _encode_numpy(value: Any, refer: Refer) -> Any:
         tag = "ndarray" if type(value) is np.ndarray else "scalar"
         return {tag: [value.dtype.str, list(value.shape), value.tobytes().hex()]}
     if value.dtype.kind == "O" and type(value) is np.ndarray:
-        return {"objects": [encode(one, refer) for one in (list(value.shape), *value.ravel().tolist())]}
+        return {"objects": [encode(item, refer) for item in (list(value.shape), *value.ravel().tolist())]}
     return None
 
 
@@ -424,7 +424,7 @@ def _decode_numpy(content: Any) -> Any:
     dtype = np.dtype(name) if type(name) is str else None
     if dtype is None or dtype.kind not in _NUMPY_KINDS:
         raise PlainDataError("an array of other things than numbers and strings")
-    return np.frombuffer(bytes.fromhex(data), dtype).reshape([_whole(one) for one in shape]).copy()
+    return np.frombuffer(bytes.fromhex(data), dtype).reshape([_whole(size) for size in shape]).copy()
 
 
 def _decode_objects(values: list[Any]) -> Any:
@@ -433,4 +433,4 @@ def _decode_objects(values: list[Any]) -> Any:
     shape, *objects = values
     flat = np.empty(len(objects), dtype=object)
     flat[:] = objects
-    return flat.reshape([_whole(one) for one in shape])
+    return flat.reshape([_whole(size) for size in shape])

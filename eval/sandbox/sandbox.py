@@ -1,4 +1,4 @@
-"""Running programs that nobody trusts against tests, and saying what became of each.
+"""Running untrusted programs against tests, with a verdict on each.
 
     with Sandbox(workers=2) as sandbox:
         limits = golden(problems, sandbox).limits                    # references first; limits derive from their time
@@ -116,7 +116,7 @@ class Sandbox:
         self._folder = Path(tempfile.mkdtemp(prefix="syntaxdiff-"))
         self._workers: list[Worker] = []
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        self._quiet = _Quiet()
+        self._lock = _SharedLock()
         self._is_stopping = False
         try:
             for number in range(workers):
@@ -149,7 +149,7 @@ class Sandbox:
     def check_all(self, jobs: Iterable[Job]) -> Iterator[Verdict]:
         """The verdicts on many programs, in their order, on all workers.
 
-        A program that ran out of time beside others runs again alone, and that verdict counts.
+        A program that ran out of time while others ran runs again by itself, and that verdict counts.
         """
         pending: deque[concurrent.futures.Future[Verdict]] = deque()
 
@@ -182,10 +182,10 @@ class Sandbox:
     def _check(self, job: Job) -> Verdict:
         worker = self._free.get()
         try:
-            with self._quiet.beside_others():
+            with self._lock.shared():
                 verdict = self._run(worker, job)
             if verdict.status is Status.TIMEOUT and len(self._workers) > 1 and not self._is_stopping:
-                with self._quiet.alone():
+                with self._lock.exclusive():
                     verdict = self._run(worker, job)
             return verdict
         finally:
@@ -273,19 +273,19 @@ def limits_from(verdict: Verdict) -> Limits:
     )
 
 
-class _Quiet:
-    """Lets many run beside each other, or one alone."""
+class _SharedLock:
+    """A lock that many share, or one holds exclusively."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._running = 0
-        self._waiting_alone = 0
+        self._waiting_exclusively = 0
 
     @contextlib.contextmanager
-    def beside_others(self) -> Iterator[None]:
-        """Waits while one runs alone, or wants to."""
+    def shared(self) -> Iterator[None]:
+        """Waits while another holds it exclusively, or waits to."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting_alone)
+            self._changed.wait_for(lambda: not self._waiting_exclusively)
             self._running += 1
         try:
             yield
@@ -295,10 +295,10 @@ class _Quiet:
                 self._changed.notify_all()
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Waits until nobody runs."""
+    def exclusive(self) -> Iterator[None]:
+        """Waits until no other holds it."""
         with self._changed:
-            self._waiting_alone += 1
+            self._waiting_exclusively += 1
             self._changed.wait_for(lambda: not self._running)
             self._running += 1
         try:
@@ -306,7 +306,7 @@ class _Quiet:
         finally:
             with self._changed:
                 self._running -= 1
-                self._waiting_alone -= 1
+                self._waiting_exclusively -= 1
                 self._changed.notify_all()
 
 

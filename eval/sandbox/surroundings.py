@@ -14,7 +14,7 @@ SCRIPT = "program.py"
 PROJECT = "syntaxdiff"
 
 
-def look_like_a_script() -> None:
+def appear_as_script() -> None:
     """Gives this interpreter an empty environment and the command line of ``python program.py``.
 
     What is imported later takes its paths from here, so this comes first. Of a virtual environment the interpreter that it
@@ -35,13 +35,13 @@ def hide_source(folder: str) -> None:
 
     Functions that run keep it, so this comes before any is called that a program runs below.
     """
-    for one in gc.get_objects():
-        if isinstance(one, types.FunctionType) and one.__code__.co_filename.startswith(folder + os.sep):
-            one.__code__ = _without_folder(one.__code__, folder)
+    for item in gc.get_objects():
+        if isinstance(item, types.FunctionType) and item.__code__.co_filename.startswith(folder + os.sep):
+            item.__code__ = _without_folder(item.__code__, folder)
 
 
 def forget_modules() -> None:
-    """Takes our modules out of those that are loaded, and gives ``__main__`` to nobody; functions keep what they use."""
+    """Takes our modules out of those that are loaded, and empties ``__main__``; functions keep what they use."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == PROJECT:
             del sys.modules[name]
@@ -54,5 +54,7 @@ def forget_modules() -> None:
 
 
 def _without_folder(code: types.CodeType, folder: str) -> types.CodeType:
-    constants = (_without_folder(one, folder) if isinstance(one, types.CodeType) else one for one in code.co_consts)
+    constants = (
+        _without_folder(constant, folder) if isinstance(constant, types.CodeType) else constant for constant in code.co_consts
+    )
     return code.replace(co_filename=f"<sandbox>{code.co_filename.removeprefix(folder)}", co_consts=tuple(constants))

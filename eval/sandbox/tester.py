@@ -89,7 +89,7 @@ def _outcome_of(job: dict[str, Any], client: "Client") -> tuple[str, str]:
 
 
 def _run_tests(job: dict[str, Any], client: "Client") -> None:
-    """The tests as they stand, or, for problems that come with inputs alone, the reference's answers."""
+    """The tests as they stand, or, for problems that come with inputs only, the reference's answers."""
     namespace: dict[str, Any] = {"__name__": "tests"}
     exec(compile(job["support"], "<support>", "exec", dont_inherit=True), namespace)
     if job["inputs"] is not None:
@@ -155,8 +155,8 @@ class Client:
                 "object": None if target.number < 0 else target.number,
                 "name": encode(name),
                 "keeps": target.number == _NAME_KEEPS,
-                "arguments": [encode(one, self._refer) for one in arguments],
-                "named": [[encode(key), encode(one, self._refer)] for key, one in named.items()],
+                "arguments": [encode(argument, self._refer) for argument in arguments],
+                "named": [[encode(key), encode(value, self._refer)] for key, value in named.items()],
             }
         )
         value = self._decode(reply.get("value"))
@@ -219,9 +219,9 @@ class Client:
         function = self._functions.get(message["callback"]) if type(message["callback"]) is int else None
         if function is None or type(message.get("arguments")) is not list or type(message.get("named")) is not list:
             raise self._broken("a call of what was not given")
-        arguments = [self._decode(one) for one in message["arguments"]]
+        arguments = [self._decode(argument) for argument in message["arguments"]]
         try:
-            named = {str(self._decode(key)): self._decode(one) for key, one in message["named"]}
+            named = {str(self._decode(key)): self._decode(value) for key, value in message["named"]}
         except (TypeError, ValueError):
             raise self._broken("named arguments of another form") from None
         try:
@@ -285,7 +285,7 @@ class Client:
         if "Exception" not in names:
             status = "early-exit" if "SystemExit" in names else "error"
             return self._gone(status, f"{name}: {message}")
-        error = _make_error(next((_ERRORS[one] for one in names if one in _ERRORS), Exception), described, message)
+        error = _make_error(next((_ERRORS[name] for name in names if name in _ERRORS), Exception), described, message)
         if name not in _ERRORS:
             error.add_note(name)
         self._raised[id(error)] = (error, name)
@@ -300,7 +300,7 @@ class Client:
 
 
 class Remote:
-    """An object of the candidate. It is equal to itself alone: its class has no say in a comparison."""
+    """An object of the candidate. It is equal only to itself: its class has no say in a comparison."""
 
     def __init__(self, client: Client, reference: Reference, name: str) -> None:
         object.__setattr__(self, "_client", client)
@@ -318,7 +318,7 @@ class Remote:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Remote):
             return False
-        mine, theirs = (object.__getattribute__(one, "_reference").number for one in (self, other))
+        mine, theirs = (object.__getattribute__(remote, "_reference").number for remote in (self, other))
         return bool(mine == theirs and mine >= 0)
 
     def __hash__(self) -> int:
@@ -337,7 +337,7 @@ class RemoteCallable(Remote):
 
 
 class RemoteIterator(Remote):
-    """A generator or other iterator of the candidate, which goes on there, a value at a time."""
+    """A generator or other iterator of the candidate, which is advanced there, one value at a time."""
 
     def __iter__(self) -> "RemoteIterator":
         return self
@@ -351,7 +351,7 @@ def _make_error(kind: type[Exception], described: dict[str, Any], message: str) 
     """An exception with its plain arguments where its class takes them, else with its message."""
     for arguments in (described.get("arguments"), [message]):
         try:
-            return kind(*(decode(one) for one in arguments)) if type(arguments) is list else kind(message)
+            return kind(*(decode(argument) for argument in arguments)) if type(arguments) is list else kind(message)
         except (PlainDataError, TypeError, ValueError):
             continue
     return CandidateError(message)

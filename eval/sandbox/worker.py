@@ -66,7 +66,7 @@ class Worker:
         self._is_closed = False
 
     def close(self) -> None:
-        """Ends both processes and all that they started; the next run starts them anew."""
+        """Ends both processes and all that they started; the next run starts them again."""
         self._is_closed = True
         self._programs.close()
         self._tests.close()
@@ -119,11 +119,20 @@ class Worker:
                 {"run": "tester"}, _limits_of_tests(limits), [null, job_fd, replies_read, requests_write, verdict_write]
             )
         finally:
-            for one in (requests_read, requests_write, replies_read, replies_write, output_write, verdict_write, null, job_fd):
-                os.close(one)
+            for descriptor in (
+                requests_read,
+                requests_write,
+                replies_read,
+                replies_write,
+                output_write,
+                verdict_write,
+                null,
+                job_fd,
+            ):
+                os.close(descriptor)
         with contextlib.ExitStack() as stack:
-            for one in (output_read, verdict_read):
-                stack.callback(os.close, one)
+            for descriptor in (output_read, verdict_read):
+                stack.callback(os.close, descriptor)
             trial.watch(output_read, verdict_read, deadline=started + limits.wall_seconds, output_bytes=limits.output_bytes)
         status, detail = trial.judge(limits)
         return verdict_of(job, status, detail, trial, time.monotonic() - started)
@@ -327,13 +336,13 @@ def _job_of(job: Job) -> bytes:
             "entry_point": problem.entry_point,
             "inputs": None if problem.inputs is None else encode(problem.inputs),
             "tolerance": problem.tolerance,
-            "oracle": problem.benchmark.split("-")[0],
+            "suite": problem.benchmark.split("-")[0],
         }
     ).encode("ascii")
 
 
 def _limits_of_tests(limits: Limits) -> Limits:
-    """Tests may take longer: those of HumanEval+ and MBPP+ run the reference beside the program."""
+    """Tests may take longer: those of HumanEval+ and MBPP+ run the reference as well as the program."""
     return replace(limits, cpu_seconds=2 * limits.cpu_seconds + 10, memory_bytes=max(limits.memory_bytes, 2 << 30))
 
 

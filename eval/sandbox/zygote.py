@@ -1,6 +1,6 @@
 """The process that candidates and testers are forked from: bare, jailed once, the same for each program.
 
-It never runs a line of a candidate or of a test, and never reads one, so that what it forks is fresh and knows nothing of other
+It never runs a line of a candidate or of a test, and never reads one, so that what it forks is fresh and has no state of other
 programs. Its parent (worker.py) sends it its settings over a socket on standard input, then asks, one message at a time:
 
     {"run": "candidate" | "tester" | "probe", "limits": {…}}  with the descriptors that the process gets   → {"pid": …}
@@ -36,7 +36,7 @@ from syntaxdiff.eval.sandbox.jail import (
     remove_folder,
     try_to_break_out,
 )
-from syntaxdiff.eval.sandbox.surroundings import forget_modules, look_like_a_script
+from syntaxdiff.eval.sandbox.surroundings import appear_as_script, forget_modules
 
 # Imported before the fork: what programs import most, and what links libraries that cannot be found inside the jail.
 _WARM = """
@@ -57,7 +57,7 @@ def main(control: socket.socket, request: dict[str, Any]) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
-        look_like_a_script()
+        appear_as_script()
         _warm_up(request["packages"])
         jail = enter(
             JailConfig(
@@ -71,9 +71,9 @@ def main(control: socket.socket, request: dict[str, Any]) -> None:
         gc.collect()
         gc.freeze()  # a forked process that collects garbage must not touch, and so copy, all of this memory
     except Exception:
-        _tell(control, {"failed": traceback.format_exc(limit=-4)})
+        _send(control, {"failed": traceback.format_exc(limit=-4)})
         return
-    _tell(control, {"layers": jail.layers})
+    _send(control, {"layers": jail.layers})
     with contextlib.suppress(ConnectionError):
         _serve(control, jail)
 
@@ -81,7 +81,7 @@ def main(control: socket.socket, request: dict[str, Any]) -> None:
 def _serve(control: socket.socket, jail: Jail) -> None:
     """Starts one process after the other."""
     while True:
-        message, descriptors = _listen(control)
+        message, descriptors = _receive(control)
         if message is None:
             return
         if "run" not in message:
@@ -92,7 +92,7 @@ def _serve(control: socket.socket, jail: Jail) -> None:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        _tell(control, {"failed": failure} if failure else {"pid": pid})
+        _send(control, {"failed": failure} if failure else {"pid": pid})
         hung_up = _watch(control, pid)
         _, status, usage = os.wait4(pid, 0)
         end_all(jail)
@@ -101,21 +101,21 @@ def _serve(control: socket.socket, jail: Jail) -> None:
             return
         if not failure:
             cpu_seconds = usage.ru_utime + usage.ru_stime
-            _tell(control, {"status": status, "cpu_seconds": cpu_seconds, "peak_bytes": usage.ru_maxrss * 1024})
+            _send(control, {"status": status, "cpu_seconds": cpu_seconds, "peak_bytes": usage.ru_maxrss * 1024})
 
 
 def _watch(control: socket.socket, pid: int) -> bool:
-    """Waits for a process to end, ends it if asked to; tells whether the parent hung up."""
+    """Waits for a process to end, ends it if asked to; returns whether the parent hung up."""
     descriptor = os.pidfd_open(pid)
     try:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         poll.register(control, select.POLLIN)
         while True:
-            ready = [one for one, _ in poll.poll()]
+            ready = [ready_fd for ready_fd, _ in poll.poll()]
             if descriptor in ready:
                 return False
-            message, _ = _listen(control)
+            message, _ = _receive(control)
             os.kill(pid, signal.SIGKILL)
             if message is None:
                 return True
@@ -125,40 +125,40 @@ def _watch(control: socket.socket, pid: int) -> bool:
 
 def _start(message: dict[str, Any], descriptors: list[int], jail: Jail) -> tuple[int, str]:
     """Forks a process; returns its id, and what went wrong before it was confined."""
-    told, tell = os.pipe()
+    failure_read, failure_write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become(message, descriptors, jail, tell)  # never returns
-    os.close(tell)
-    with os.fdopen(told, "r", errors="replace") as report:
+        _become(message, descriptors, jail, failure_write)  # never returns
+    os.close(failure_write)
+    with os.fdopen(failure_read, "r", errors="replace") as report:
         return pid, report.read()
 
 
-def _become(message: dict[str, Any], descriptors: list[int], jail: Jail, tell: int) -> None:
+def _become(message: dict[str, Any], descriptors: list[int], jail: Jail, failure_write: int) -> None:
     """Confines this new process, then runs what it is for."""
     try:
         os.setsid()
-        tell = _arrange(descriptors, tell)
+        failure_write = _arrange(descriptors, failure_write)
         gc.enable()
         random.seed(0)  # programs that draw without a seed get the same verdict each time
         confine(jail, limits=message["limits"], is_candidate=message["run"] != "tester")
         run = _ROLES[message["run"]](jail, message)
     except BaseException:
-        os.write(tell, traceback.format_exc(limit=-4).encode())
+        os.write(failure_write, traceback.format_exc(limit=-4).encode())
         os._exit(1)
-    os.close(tell)
+    os.close(failure_write)
     try:
         run()
     finally:
         os._exit(0)
 
 
-def _arrange(descriptors: list[int], tell: int) -> int:
-    """Leaves open the descriptors that a process gets, in their places, and where to tell of failure; returns that one."""
+def _arrange(descriptors: list[int], failure_write: int) -> int:
+    """Moves the descriptors that a process gets to their places and closes all others; returns that of ``failure_write``."""
     null = os.open("/dev/null", os.O_RDONLY)
-    first, *others = (fcntl.fcntl(one, fcntl.F_DUPFD, _FIRST_FREE_FD) for one in descriptors)
-    tell = fcntl.fcntl(tell, fcntl.F_DUPFD, _FIRST_FREE_FD)
-    targets = (null, first, first, *others, tell)
+    first, *others = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, _FIRST_FREE_FD) for descriptor in descriptors)
+    failure_write = fcntl.fcntl(failure_write, fcntl.F_DUPFD, _FIRST_FREE_FD)
+    targets = (null, first, first, *others, failure_write)
     for number, descriptor in enumerate(targets):
         os.dup2(descriptor, number)
     os.closerange(len(targets), os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 1 << 20 else 1 << 20)
@@ -208,11 +208,11 @@ def _searched(folders: list[str]) -> Iterator[None]:
         sys.path[:] = before
 
 
-def _tell(control: socket.socket, message: dict[str, Any]) -> None:
+def _send(control: socket.socket, message: dict[str, Any]) -> None:
     control.send(json.dumps(message).encode())
 
 
-def _listen(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+def _receive(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     """One message and the descriptors that came with it; None when the parent hung up."""
     data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 8)
     return (json.loads(data) if data else None), descriptors

@@ -71,7 +71,7 @@ def study(config: StudyConfig) -> None:
             minutes=config.minutes,
             jobs=config.jobs,
             on_jobs=bar.update,
-            say=lambda text: click.echo(f"note: {text}", err=True),
+            on_note=lambda text: click.echo(f"note: {text}", err=True),
         )
     if result is None:
         click.echo(f"stopped after {config.minutes:g} minutes: the same command goes on", err=True)

@@ -140,7 +140,7 @@ class Declaration:
         method, references: the arm that claims something, and those that it is compared with
         seeds: of order, noise and masks; each arm runs with each
         jobs: processes at a time
-        threads: of each on a CPU: figures are reproduced with the same number alone
+        threads: of each on a CPU: figures are reproduced only with the same number
         arms: by name, in the order in which they are shown
         deepspeed: the JSON of every training run
     """
@@ -210,9 +210,9 @@ def read_studies(path: Path = STUDIES) -> dict[str, Study]:
     studies = {}
     for name, table in declared.items():
         chosen = table.pop("arms", list(arms)) if isinstance(table, dict) else []
-        if unknown := [one for one in chosen if one not in arms]:
+        if unknown := [arm for arm in chosen if arm not in arms]:
             raise SettingsError(f"study {name}: {unknown[0]} is no arm ({', '.join(arms)})")
-        studies[name] = _read(Study, table, f"study {name}", name=name, arms={one: arms[one] for one in chosen})
+        studies[name] = _read(Study, table, f"study {name}", name=name, arms={arm: arms[arm] for arm in chosen})
     return studies
 
 
@@ -240,12 +240,12 @@ def _read(kind: Any, table: Any, where: str, **given: Any) -> Any:
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
-    options = [one for one in typing.get_args(kind) if one is not type(None)]
+    options = [option for option in typing.get_args(kind) if option is not type(None)]
     origin = typing.get_origin(kind)
     if origin is tuple:
         if not isinstance(value, list):
             raise SettingsError(f"{where} must be a list")
-        return tuple(_value(options[0], one, where) for one in value)
+        return tuple(_value(options[0], item, where) for item in value)
     if origin is dict:
         if not isinstance(value, dict):
             raise SettingsError(f"{where} must be a table")

@@ -1,6 +1,6 @@
 """What a study would do and cost, before it does: its commands, and an estimate of time by the operations of its models.
 
-A pass over a token takes 2 operations a weight forward and 4 backward (Kaplan et al. 2020, section 2.1, without attention).
+A pass over a token takes 2 operations per weight forward and 4 backward (Kaplan et al. 2020, section 2.1, without attention).
 Left out are start-up, data, validation during training, activations that are computed again, the loss, and the programs that
 are run; caches of generation are not counted on. An evaluation runs on one GPU.
 """
@@ -16,7 +16,7 @@ from syntaxdiff.eval.study.jobs import Job
 from syntaxdiff.eval.study.study import Folders, comparison, preparation
 from syntaxdiff.pipeline.errors import SettingsError
 
-TRAINING_OPERATIONS, FORWARD_OPERATIONS = 6, 2  # a weight and token
+TRAINING_OPERATIONS, FORWARD_OPERATIONS = 6, 2  # per weight and token
 SAMPLES = 100  # of reconstruct
 PROBLEMS = {"humaneval": 164, "mbpp": 257}
 PROMPT_TOKENS = 200  # of a benchmark's problem
@@ -30,16 +30,16 @@ class Cost(NamedTuple):
 
 
 def planned(declared: Study, out: Path) -> str:
-    """The commands of a study, one a line, and what they are estimated to cost. Nothing is looked at or written."""
+    """The commands of a study, one per line, and what they are estimated to cost. Nothing is read or written."""
     folders = Folders(out=out)
     sources = [source.src for source in declared.data.sources]
     jobs = preparation(declared, folders, sources)
     if declared.sweep is not None:
-        told = [*map(str, jobs), "# the learning rate below is the first of the sweep; the best one takes its place"]
+        lines = [*map(str, jobs), "# the learning rate below is the first of the sweep; the best one takes its place"]
         jobs = comparison(declared, folders, declared.sweep.learning_rates[0])
     else:
-        told, jobs = list(map(str, jobs)), comparison(declared, folders, None)
-    return "\n".join((*told, *map(str, jobs), "", estimate(declared, jobs)))
+        lines, jobs = list(map(str, jobs)), comparison(declared, folders, None)
+    return "\n".join((*lines, *map(str, jobs), "", estimate(declared, jobs)))
 
 
 def estimate(declared: Study, jobs: Sequence[Job]) -> str:
@@ -54,14 +54,14 @@ def estimate(declared: Study, jobs: Sequence[Job]) -> str:
     return (
         f"# {declared.name}: {trained} training runs of {_steps(declared, declared.train.options):,.0f} steps, "
         f"{len(jobs) - trained} evaluations.\n"
-        f"# Estimate: {_told(cost.training)} of training on {machines} and about {_told(cost.evaluation)} of evaluation on "
-        f"{evaluated}{paid};\n"
+        f"# Estimate: {_duration(cost.training)} of training on {machines} "
+        f"and about {_duration(cost.evaluation)} of evaluation on {evaluated}{paid};\n"
         f"# assumed are {hardware.parameters / 1e6:,.0f} M parameters, {hardware.tokens_a_sample:,} tokens a sample, "
         f"and {hardware.utilisation:.0%} of {hardware.flops / 1e12:g} Tflop/s."
     )
 
 
-def _told(hours: float) -> str:
+def _duration(hours: float) -> str:
     return f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
 
 
@@ -80,12 +80,12 @@ def hours(declared: Study) -> Cost:
     steps_a_sample = cells * _number(options, "steps", ReconstructionConfig.num_steps)
     read = models * _number(options, "samples", SAMPLES) * steps_a_sample * hardware.tokens_a_sample
     seeds = declared.seeds if asked.benchmark_seeds is None else asked.benchmark_seeds
-    writers = 1 + len(seeds) * (len(declared.arms) - 1)
+    generating_models = 1 + len(seeds) * (len(declared.arms) - 1)
     for name, benchmark in (("humaneval", asked.humaneval), ("mbpp", asked.mbpp)):
         if benchmark is not None:
             length = _number(benchmark, "gen-length", GenerationConfig.gen_length)
             forwards = _number(benchmark, "num-steps", length)
-            read += writers * _number(benchmark, "limit", PROBLEMS[name]) * forwards * (length + PROMPT_TOKENS)
+            read += generating_models * _number(benchmark, "limit", PROBLEMS[name]) * forwards * (length + PROMPT_TOKENS)
     speed = hardware.flops * hardware.utilisation * 3600
     return Cost(
         training=TRAINING_OPERATIONS * hardware.parameters * trained / speed / (hardware.gpus or declared.jobs),

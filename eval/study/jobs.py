@@ -1,8 +1,8 @@
 """Commands with their needs, run as processes, several at a time; what is done is not run again.
 
-A job that ended well leaves ``NAME.json`` in the folder of its jobs, with the command, so that a later call knows; its output
-is in ``NAME.log``. When the time is over, or at Ctrl-C, running jobs get SIGTERM: training runs save a checkpoint at the end
-of a step, evaluations keep what is finished, and the next call goes on with both.
+A job that succeeded leaves ``NAME.json`` in the folder of its jobs, with the command, so that a later call skips it; its
+output is in ``NAME.log``. When the time is over, or at Ctrl-C, running jobs get SIGTERM: training runs save a checkpoint at
+the end of a step, evaluations keep what is finished, and the next call resumes both.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
 from syntaxdiff.pipeline.shard import storage_errors, write_text
 
 POLL_SECONDS = 0.2
-LOG_LINES_TOLD = 12
+LOG_LINES_SHOWN = 12
 
 
 class JobFailedError(SyntaxdiffError):
@@ -67,10 +67,10 @@ class Runner:
         folder: of logs and of what is done
         root: of everything that commands name; another spelling or place of it makes no other command
         slots: processes at a time
-        environment: of all of them, besides this process's own
+        environment: of all of them, added to this process's own
         grace_seconds: that a command has to save and end
         deadline: of ``time.monotonic``, None for no end
-        on_jobs: told how far it is
+        on_jobs: called with the number of jobs that are done, of all, and the names of those that run
     """
 
     folder: Path
@@ -84,17 +84,17 @@ class Runner:
     def is_done(self, job: Job) -> bool:
         """Whether an earlier call ended the same command well."""
         try:
-            told = json.loads(self._record(job).read_text("utf-8"))
+            record = json.loads(self._record(job).read_text("utf-8"))
         except (OSError, ValueError):
             return job.is_whole and job.makes.exists()
-        return bool(told.get("command") == self._told(job)) and job.makes.exists()
+        return bool(record.get("command") == self._portable_command(job)) and job.makes.exists()
 
-    def _told(self, job: Job) -> list[str]:
+    def _portable_command(self, job: Job) -> list[str]:
         """A command without the interpreter's place and the root's."""
         return [argument.replace(str(self.root), "OUT") for argument in job.command[1:]]
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Within the block no other process runs these jobs, nor does one that an earlier call left behind.
 
         Raises:
@@ -113,7 +113,7 @@ class Runner:
             yield
 
     def seconds(self, job: Job) -> float | None:
-        """What a job took that is done, with what it took before it was cut off; None where nobody measured."""
+        """What a job took that is done, with what it took before it was cut off; None where it was not measured."""
         try:
             return float(json.loads(self._record(job).read_text("utf-8"))["seconds"])
         except FileNotFoundError:
@@ -179,11 +179,11 @@ class Runner:
                 "utf-8", errors="replace"
             )  # a carriage return, of a progress bar, is a line feed too
             lines = [line for line in log.split("\n") if line.strip()]
-            errors = [line for line in lines[-LOG_LINES_TOLD:] if line.startswith("error:")]
+            errors = [line for line in lines[-LOG_LINES_SHOWN:] if line.startswith("error:")]
             ended = f"it ended with {process.returncode} and left no {job.makes}"
             why = errors[-1].removeprefix("error:").strip() if errors else ended
             raise JobFailedError(f"{job.name}: {why}; its output is in {self._log(job)}, and the same command goes on")
-        record = {"command": self._told(job), "seconds": round(seconds, 1)}
+        record = {"command": self._portable_command(job), "seconds": round(seconds, 1)}
         write_text(self._record(job), json.dumps(record, indent=1) + "\n")
         self._time(job).unlink(missing_ok=True)
         if job.afterwards is not None:

@@ -2,7 +2,7 @@
 
 A measure is named by its path, such as ``reconstruct/ast-span/0.5/parses``; tables.py shows them. Differences are
 taken seed by seed: arms with one seed saw the same samples in the same order. Intervals of 95 % are Student's over seeds: they
-say how far training anew moves a figure, not how far other validation samples would. One seed has none.
+say how far another training run moves a figure, not how far other validation samples would. One seed has none.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -198,12 +198,14 @@ def _shared(runs: Sequence[RunMeasures]) -> Iterable[tuple[str, list[float]]]:
         yield name, [run.measures[name] for run in distinct if name in run.measures]
 
 
-def _paired(one: Sequence[RunMeasures], other: Sequence[RunMeasures]) -> Iterable[tuple[str, tuple[list[float], list[float]]]]:
+def _paired(
+    runs: Sequence[RunMeasures], other_runs: Sequence[RunMeasures]
+) -> Iterable[tuple[str, tuple[list[float], list[float]]]]:
     """Measures that two arms have for the same seeds."""
-    for name in dict.fromkeys(name for run in one for name in run.measures):
+    for name in dict.fromkeys(name for run in runs for name in run.measures):
         pairs = [
             (mine.measures[name], theirs.measures[name])
-            for mine, theirs in zip(one, other, strict=True)
+            for mine, theirs in zip(runs, other_runs, strict=True)
             if name in mine.measures and name in theirs.measures
         ]
         if pairs:

@@ -1,6 +1,6 @@
 """A study as one HTML file, for somebody who has not read the paper: the question, the arms, the answer, the figures.
 
-The page is report.html's, and needs nothing beside itself. Its tables are tables.py's.
+The page is that of reports, with templates/study.html for what it says; it is self-contained. Its tables are tables.py's.
 """
 
 import json
@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from syntaxdiff.eval.json_records import to_json
-from syntaxdiff.eval.report.charts import Point, Series, interval_chart, line_chart
-from syntaxdiff.eval.report.markup import Content, Html, chapter, charts, element, joined, preformatted, table
-from syntaxdiff.eval.report.replay import Shards, masked_sample
-from syntaxdiff.eval.report.report import PLACE, TEMPLATE
+from syntaxdiff.eval.pages import environment
+from syntaxdiff.eval.report.charts import Chart, Point, Series, interval_chart, line_chart
+from syntaxdiff.eval.report.replay import MaskedSample, Shards, masked_sample
+from syntaxdiff.eval.report.report import TEMPLATES as REPORT_TEMPLATES
 from syntaxdiff.eval.stats import Mean
 from syntaxdiff.eval.study.declaration import START
 from syntaxdiff.eval.study.outcome import StudyResults
 from syntaxdiff.eval.study.tables import (
     BETTER,
     WORSE,
-    Table,
     groups_of,
     mask_rates,
     masks_restored,
@@ -29,7 +28,8 @@ from syntaxdiff.eval.study.tables import (
 from syntaxdiff.pipeline.shard import read_manifest, write_text
 from syntaxdiff.train.corruption.config import CorruptionConfig
 
-WORD_CLASSES = {BETTER: "good", WORSE: "bad"}
+TEMPLATES = Path(__file__).with_name("templates")
+CLASSES = {BETTER: "good", WORSE: "bad"}  # of the page, by verdict
 
 
 def write_study_page(results: StudyResults, data: Path, html: Path) -> None:
@@ -43,88 +43,32 @@ def write_study_page(results: StudyResults, data: Path, html: Path) -> None:
         StorageError: the disk refused
     """
     claims, arms, *others = tables(results)
-    parts = (
-        _question(results),
-        chapter("Answer", *_warned(results), _answered(claims)),
-        chapter("What the arms mask", _drawn(arms), _masked(results, data)),
-        chapter("Figures", *_warned(results), _charts(results)),
-        chapter("Tables", *(_drawn(one) for one in others)),
-        _circumstances(results),
+    template = environment(TEMPLATES, REPORT_TEMPLATES).get_template("study.html")
+    page = template.render(
+        results=results,
+        warnings=named_warnings(results),
+        claims=claims,
+        classes=CLASSES,
+        arms=arms,
+        masked=_masked(results, data),
+        charts=_charts(results),
+        tables=others,
+        declaration=json.dumps(to_json(results.declared), indent=1),
     )
-    before, after = TEMPLATE.read_text("utf-8").split(PLACE)
-    write_text(html, "".join((before, *parts, after)))
+    write_text(html, page)
 
 
-def _question(results: StudyResults) -> Html:
-    """What is asked, and how it was tried."""
-    declared, samples = results.declared, results.data.samples
-    seeds, arms = len(declared.seeds), len(results.arms) - 1
-    intervals = (
-        f"Each arm was trained {seeds} times, with other orders of the data and other masks. Intervals of 95 % are Student's "
-        "over these runs: they say how far training anew moves a figure, not how far other programs would. A difference whose "
-        "interval holds 0 may be chance."
-        if seeds > 1
-        else "Each arm was trained once, so there are no intervals, and small differences mean nothing."
-    )
-    return chapter(
-        f"Study {declared.name}: does masking by syntax help?",
-        element("p", declared.says + ".", class_="remark"),
-        element(
-            "p",
-            "A masked diffusion model learns by filling in tokens that were hidden from it, and writes by filling in a page of "
-            "hidden tokens, step by step. On programs, hiding single tokens at random leaves fragments of syntax. The paper "
-            "behind this project (TreeDiff) hides whole subtrees of the syntax tree instead, easy before hard, and claims "
-            "that the model then writes more correct syntax, restores programs better, copes better with patterns it has not "
-            "seen, and solves more problems.",
-        ),
-        element(
-            "p",
-            f"Here {arms} ways to hide tokens are compared. All go on from one start, on the same programs in the same order, "
-            f"for as many steps ({samples['train']:,} programs to train on, {samples['validation']:,} held out). {intervals}",
-        ),
-        element(
-            "p",
-            f"The method is {declared.method}. Beside the usual random masks it is compared with random-matched, which "
-            f"hides as many tokens of each program as {declared.method} does, anywhere: what differs between those two is "
-            "the shape of what is hidden.",
-        )
-        if "random-matched" in declared.references
-        else None,
-    )
-
-
-def _warned(results: StudyResults) -> list[Html]:
-    return [element("p", warning, class_="warning") for warning in named_warnings(results)]
-
-
-def _answered(claims: Table) -> Html:
-    """The claims, with the words coloured."""
-
-    def cell(text: str) -> Content:
-        word, colon, figure = text.partition(": ")
-        if not colon:
-            return text
-        return joined((element("b", word, class_=WORD_CLASSES.get(word)), element("small", f" {figure}")))
-
-    rows = [(row[0], *row[1:3], *map(cell, row[3:])) for row in claims.rows]
-    return joined((table(claims.head, rows), element("p", claims.remark, class_="remark")))
-
-
-def _drawn(one: Table) -> Html:
-    return joined((element("h3", one.title), table(one.head, one.rows), element("p", one.remark, class_="remark")))
-
-
-def _masked(results: StudyResults, data: Path) -> Html:
+def _masked(results: StudyResults, data: Path) -> MaskedSample:
     """One program, as every strategy of the arms masks it."""
     strategies = dict.fromkeys(str(arm.options["strategy"]) for name, arm in results.arms.items() if name != START)
     configs = [CorruptionConfig(strategy=strategy) for strategy in strategies]
     return masked_sample(Shards(data, read_manifest(data)), configs, seed=results.declared.seeds[0])
 
 
-def _charts(results: StudyResults) -> Html:
+def _charts(results: StudyResults) -> list[Chart | None]:
     arms, rate = list(results.arms), middle_rate(results)
     drawn = [
-        _by_arm("Validation loss under uniform masks, nats a token", results, {"loss": "loss/random"}, percent=False),
+        _by_arm("Validation loss under uniform masks, nats per token", results, {"loss": "loss/random"}, percent=False),
         _by_arm(
             f"Programs written for HumanEval{_of(results, 'humaneval/parses')}",
             results,
@@ -146,7 +90,7 @@ def _charts(results: StudyResults) -> Html:
         _by_group(f"Tokens of masked subtrees restored, by {what}", results, shown, f"{where}/{label}")
         for label, what in (("kind", "node kind"), ("depth", "depth"), ("length", "length in tokens"))
     ]
-    return charts(*drawn)
+    return drawn
 
 
 def _of(results: StudyResults, name: str) -> str:
@@ -158,8 +102,8 @@ def _point(x: float, mean: Mean) -> Point:
     return Point(x, mean.value, mean.low, mean.high)
 
 
-def _by_arm(title: str, results: StudyResults, measures: dict[str, str], *, percent: bool = True) -> Html:
-    """A row an arm, a mark a measure."""
+def _by_arm(title: str, results: StudyResults, measures: dict[str, str], *, percent: bool = True) -> Chart | None:
+    """A row per arm, a mark per measure."""
     arms = results.arms
     series = [
         Series(
@@ -172,7 +116,7 @@ def _by_arm(title: str, results: StudyResults, measures: dict[str, str], *, perc
     return interval_chart(title, list(arms), series, percent=percent)
 
 
-def _by_rate(title: str, results: StudyResults, masks: str, measure: str) -> Html:
+def _by_rate(title: str, results: StudyResults, masks: str, measure: str) -> Chart | None:
     series = [
         Series(
             name=name,
@@ -188,8 +132,8 @@ def _by_rate(title: str, results: StudyResults, masks: str, measure: str) -> Htm
     return line_chart(title, series, x_label="mask rate", percent=True)
 
 
-def _by_group(title: str, results: StudyResults, arms: Sequence[str], where: str) -> Html:
-    """Groups down, those with most subtrees; a mark an arm."""
+def _by_group(title: str, results: StudyResults, arms: Sequence[str], where: str) -> Chart | None:
+    """Groups down, those with most subtrees; a mark per arm."""
     ending = "token_accuracy"
     found = groups_of(results, where)
     groups = list(found)
@@ -206,26 +150,3 @@ def _by_group(title: str, results: StudyResults, arms: Sequence[str], where: str
         for colour, arm in enumerate(arms)
     ]
     return interval_chart(title, [f"{group} ({found[group]:,})" for group in groups], series)
-
-
-def _circumstances(results: StudyResults) -> Html:
-    """Machine, data and everything that was declared."""
-    machine, data = results.machine, results.data
-    unigram = "" if data.unigram_nats is None else f"; unigram entropy {data.unigram_nats:.4f} nats"
-    rows = [
-        ("machine", machine.gpu or f"{machine.processor}, {machine.threads} threads a process"),
-        ("versions", f"Python {machine.python}, torch {machine.torch}"),
-        ("data", f"fingerprint {data.fingerprint[:12]}{unigram}"),
-    ]
-    if (sweep := results.sweep) is not None:
-        tried = ", ".join(f"{rate}: {loss:.4f}" for rate, loss in sweep.loss.items())
-        rows.append(("learning rate", f"{sweep.chosen:g}, of the least loss of {sweep.arm} ({tried})"))
-    return chapter(
-        "Circumstances",
-        table(("", ""), rows),
-        element(
-            "details",
-            element("summary", "all that was declared"),
-            preformatted(json.dumps(to_json(results.declared), indent=1), "wrapped"),
-        ),
-    )

@@ -1,4 +1,4 @@
-"""Where a study's programs come from on this machine: files, installed packages, rows whose names prep does not know."""
+"""Where a study's programs come from on this machine: files, installed packages, rows whose fields prep does not recognise."""
 
 import importlib.util
 import json
@@ -11,12 +11,12 @@ from syntaxdiff.pipeline.jsonlines import read_json_lines
 from syntaxdiff.pipeline.shard import storage_errors, write_text
 
 
-def usable_sources(declared: Study, folder: Path, say: Callable[[str], None] = lambda text: None) -> list[str]:
+def usable_sources(declared: Study, folder: Path, on_note: Callable[[str], None] = lambda text: None) -> list[str]:
     """The sources as ``--src`` of prep takes them; rows under other names are put into a file under prep's own.
 
     Args:
         folder: of such files
-        say: told what is left out
+        on_note: called with what is left out
 
     Raises:
         SourceError: a source that is not optional is absent, or does not hold the rows that were declared
@@ -28,7 +28,7 @@ def usable_sources(declared: Study, folder: Path, say: Callable[[str], None] = l
         if path is None:
             if not source.is_optional:
                 raise SourceError(f"{source.src} is not there, and study {declared.name} needs it")
-            say(f"{source.src} is not there: the study goes on without it, and its figures are others than with it")
+            on_note(f"{source.src} is not there: the study goes on without it, and its figures are others than with it")
         elif source.prompt_field is None:
             found.append(path)
         else:
@@ -49,7 +49,7 @@ def _place(source: Source) -> str | None:
 
 
 def _rename(path: Path, source: Source, renamed: Path) -> None:
-    """A file of rows as chats of one turn, which prep knows."""
+    """A file of rows as chats of one turn, which prep reads."""
     lines = []
     assert source.prompt_field is not None  # Source
     assert source.response_field is not None

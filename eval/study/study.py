@@ -1,8 +1,8 @@
 """The paper's comparison as one command: ``study``, from top to bottom.
 
-Shards are built, one start is trained (or imported), each arm goes on from it with each seed, each model is measured alike,
-and one page, one JSON file and the tables of docs/study.md say what came out. Every part is a command that a person could type;
-``--plan`` lists them (estimate.py). What is done is not done again, so a study that was cut off goes on.
+Shards are built, one start is trained (or imported), each arm is trained from it with each seed, all models are measured alike,
+and the results are one page, one JSON file and the tables of docs/study.md. Every part is a command that a person could type;
+``--plan`` lists them (estimate.py). Finished parts are skipped, so an interrupted study resumes.
 
 What is compared is declared (declaration.py, studies.toml); processes are jobs.py's, measures measures.py's.
 """
@@ -65,7 +65,7 @@ class Folders:
 
     @property
     def start(self) -> Path:
-        """What all arms go on from."""
+        """What all arms start from."""
         return self.out / "start"
 
     @property
@@ -89,14 +89,14 @@ def study(
     minutes: float | None = None,
     jobs: int | None = None,
     on_jobs: OnJobs = lambda done, total, running: None,
-    say: Callable[[str], None] = lambda text: None,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> StudyResults | None:
-    """Runs a study, or goes on with one; writes ``study.json``, ``tables.md``, ``report.html`` and ``cost.json``.
+    """Runs or resumes a study; writes ``study.json``, ``tables.md``, ``report.html`` and ``cost.json``.
 
     Args:
         minutes: stop after so many, keeping all that is finished and the checkpoints of what is not
         jobs: processes at a time, instead of the declared number; figures do not depend on it
-        say: told what a person should know
+        on_note: called with each remark for the user
 
     Returns:
         the results, which ``study.json`` holds too; None where the time was over before
@@ -118,14 +118,14 @@ def study(
         on_jobs=on_jobs,
     )
     _check_gpus(declared)
-    with runner.alone():
-        sources = usable_sources(declared, folders.sources, say)
+    with runner.locked():
+        sources = usable_sources(declared, folders.sources, on_note)
         _prepare(declared, sources, folders)
-        return _run(declared, folders, runner, sources, say)
+        return _run(declared, folders, runner, sources, on_note)
 
 
 def _run(
-    declared: Study, folders: Folders, runner: Runner, sources: Sequence[str], say: Callable[[str], None]
+    declared: Study, folders: Folders, runner: Runner, sources: Sequence[str], on_note: Callable[[str], None]
 ) -> StudyResults | None:
     """All commands of a study, and what came out; None where the time was over before."""
     out = folders.out
@@ -136,7 +136,7 @@ def _run(
         rate = swept_rate(declared, folders)
         rates = declared.sweep.learning_rates
         edge = ", at an end of what was tried: another may be better" if rate in (min(rates), max(rates)) else ""
-        say(f"learning rate {rate:g}, of the least loss of {declared.sweep.arm} under uniform masks{edge}")
+        on_note(f"learning rate {rate:g}, of the least loss of {declared.sweep.arm} under uniform masks{edge}")
     planned = [*preparation(declared, folders, sources), *comparison(declared, folders, rate)]
     if not runner.run(planned):
         return None
@@ -277,7 +277,7 @@ def _python(module: str, *arguments: str, **options: object) -> tuple[str, ...]:
 
 
 def _options(options: Mapping[str, object]) -> tuple[str, ...]:
-    """Options as a command line has them: lists repeated, True as the flag alone."""
+    """Options as a command line has them: lists repeated, True as the bare flag."""
     arguments: list[str] = []
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")

@@ -155,7 +155,7 @@ def verdict(name: str, difference: Mean | None) -> str:
 
 
 def claims_table(results: StudyResults) -> Table:
-    """The method beside its references, claim by claim."""
+    """The method next to its references, claim by claim."""
     method, references = results.declared.method, results.declared.references
     differences = results.method.differences
     rows = []

@@ -1,11 +1,11 @@
 """Whether the programs that a model writes parse and compile, and whether what is decided holds together while denoising.
 
-Programs come from a file of results, or are written here behind prompts.
+Programs come from a file of results, or are generated here from prompts.
 
 *While denoising*: of the answer's longest start without a mask, the program in it (as syntax repair finds it, in repair.py),
-cut behind its last whole line, either compiles or would with more text behind it. CPython's own parser says so, as it does for
-an interactive prompt; tree-sitter cannot tell unfinished from wrong, hence Python alone. Masks are not replaced by anything:
-what to put there would decide.
+cut after its last whole line, either compiles or would with more text after it. CPython's own parser says so, as it does for
+an interactive prompt; tree-sitter cannot distinguish unfinished from wrong, hence only Python. Masks are not replaced by
+anything: what to put there would decide.
 """
 
 import platform
@@ -156,9 +156,9 @@ def decided_parts(checkpoint: Described, prompt: Sequence[int], trace: Sequence[
     for commit in trace:
         canvas.update(zip(commit.positions, commit.token_ids, strict=True))
         start: list[int] = []
-        while (one := canvas.get(len(prompt) + len(start))) is not None and one != checkpoint.token_ids.mask:
-            start.append(one)
-            if one in checkpoint.end_ids:
+        while (token := canvas.get(len(prompt) + len(start))) is not None and token != checkpoint.token_ids.mask:
+            start.append(token)
+            if token in checkpoint.end_ids:
                 break
         if start == answer:
             parts.append(parts[-1])
@@ -171,7 +171,7 @@ def decided_parts(checkpoint: Described, prompt: Sequence[int], trace: Sequence[
 
 
 def program_in(checkpoint: Described, prompt: Sequence[int], answer: Sequence[int], language: str) -> tuple[bytes, str] | None:
-    """The program that an answer holds or goes on with, and its language; None where there is none."""
+    """The program that an answer holds or continues, and its language; None where there is none."""
     ids = [*prompt, *answer]
     header = list(checkpoint.token_ids.assistant_header)
     starts = range(len(prompt) - len(header), -1, -1) if header else range(0)

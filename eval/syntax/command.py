@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from syntaxdiff.eval.inference.config import GenerationConfig, ModelSource
-from syntaxdiff.eval.options import GENERATION_OPTIONS, model_arguments
+from syntaxdiff.eval.options import GENERATION_OPTIONS
 from syntaxdiff.eval.syntax.config import SyntaxConfig
 from syntaxdiff.pipeline.command_line import command, given_options
 from syntaxdiff.pipeline.errors import SettingsError
@@ -61,7 +61,7 @@ def _refuse_options_of_generation(given: Collection[str]) -> None:
 def _of_prompts(model: ModelSource, config: SyntaxConfig, generation: GenerationConfig) -> "SyntaxResults":
     """The result for programs that a model writes."""
     from syntaxdiff.eval.inference.answer import in_order
-    from syntaxdiff.eval.inference.checkpoint import open_checkpoint
+    from syntaxdiff.eval.inference.checkpoint import open_source
     from syntaxdiff.eval.inference.effect import effective, refuse_without_effect, unused
     from syntaxdiff.eval.json_records import to_json
     from syntaxdiff.eval.progress import counted
@@ -72,7 +72,7 @@ def _of_prompts(model: ModelSource, config: SyntaxConfig, generation: Generation
     assert model.ckpt is not None
     assert config.prompts is not None
     texts = read_prompts(config.prompts)
-    opened = open_checkpoint(model.ckpt, **model_arguments(model))
+    opened = open_source(model)
     refuse_without_effect(given_options(), opened.kind, temperature=generation.temperature, used=("language",))
     for note in unused(given_options(), generation, opened.kind, used=("language",)):
         click.echo(f"note: {note}", err=True)

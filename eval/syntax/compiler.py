@@ -1,7 +1,7 @@
 """Whether CPython compiles a program, asked of a process of its own, and in which class of words it refuses.
 
 Compiling runs nothing of a program, but one may nest so deep, or hold such numbers, that the compiler dies or eats the memory:
-so it is done in a child under limits, which this file, run as a program, is. It imports the standard library alone. Running
+so it is done in a child under limits, which this file, run as a program, is. It imports only the standard library. Running
 programs is sandbox.py's.
 """
 
@@ -27,7 +27,7 @@ class Compiled(NamedTuple):
     """What the compiler says.
 
     ``fault`` is None for a program that compiles, else the error's class: type and message, with numbers and names left out.
-    ``is_prefix``: it compiles, or would with more text behind it.
+    ``is_prefix``: it compiles, or would with more text after it.
     """
 
     fault: str | None
@@ -35,7 +35,7 @@ class Compiled(NamedTuple):
 
 
 class Compiler:
-    """A child process that compiles; it is started when first asked, and anew where a program killed it."""
+    """A child process that compiles; it is started by the first request, and again where a program killed it."""
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
@@ -103,7 +103,7 @@ def _compiled(program: str) -> Compiled:
 
 
 def _serve() -> None:
-    """Answers one line of JSON a program, until there are no more."""
+    """Answers one line of JSON per program, until there are no more."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")

@@ -61,7 +61,7 @@ def shapes_of(nodes: Nodes, grammar: Grammar) -> Shapes:
 
 
 def subtree_ends(arity_N: Integers) -> Integers:
-    """Index behind the last node of every node's subtree, from the numbers of children in pre-order.
+    """Index after the last node of every node's subtree, from the numbers of children in pre-order.
 
     Each node closes one open place and opens as many as it has children; a subtree ends where the number of open places first
     falls below what it was before its root.
@@ -106,9 +106,9 @@ class SeenShapes(NamedTuple):
 def seen_shapes(
     data: Path, manifest: Manifest, codec: Codec, size: Size, cache: Path, on_samples: Callable[[int], None] | None = None
 ) -> SeenShapes:
-    """The patterns of all training samples, a row group at a time; kept in a file named by data, size and grammars.
+    """The patterns of all training samples, one row group at a time; kept in a file named by data, size and grammars.
 
-    At 8 bytes a distinct pattern, and HASHES_IN_MEMORY beside them while they are gathered.
+    At 8 bytes per distinct pattern, plus HASHES_IN_MEMORY while they are gathered.
 
     Args:
         cache: folder of that file
@@ -142,7 +142,7 @@ def seen_shapes(
     with storage_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
     stored = io.BytesIO()
-    np.save(stored, merged)  # into a file, numpy does not tell a full disk from other errors
+    np.save(stored, merged)  # into a file, numpy does not distinguish a full disk from other errors
     with written_whole(path) as temporary:
         temporary.write_bytes(stored.getbuffer())
     return SeenShapes(merged, manifest.num_samples("train"))

@@ -43,7 +43,7 @@ def check_program(code: bytes, language: str, compiler: Compiler) -> Validity:
 def tree_errors(code: bytes, language: str) -> list[str]:
     """ERROR nodes and MISSING nodes of a program's tree, each with the kind of its parent, in the order of the text.
 
-    An error inside of another is counted too; the kind of a missing node is told with it.
+    An error inside another is counted too; a missing node is reported with its kind.
     """
     grammar = load_grammar(language)
     nodes, has_error = read_nodes(code, grammar)

@@ -42,7 +42,7 @@ def refused(*arguments: str | Path | float) -> str:
 
 
 def test_humaneval_from_a_checkpoint(ckpt: Path, problems: Path) -> None:
-    """A score with its numbers on the terminal, results beside the weights; the same command again changes nothing."""
+    """A score with its numbers on the terminal, results next to the weights; the same command again changes nothing."""
     result = run("humaneval", "--ckpt", ckpt, "--problems", problems, "--gen-length", 8, "--workers", 1)
     assert result.exit_code == 0, result.output
     assert "pass@1" in result.stdout
@@ -101,9 +101,9 @@ def test_generate_prints_programs(ckpt: Path, tmp_path: Path) -> None:
         rows.append([json.loads(line) for line in out.read_text().splitlines()])
     assert rows[0] == rows[1]
     assert len(rows[0]) == 2
-    for one in rows[0]:
-        written = sorted(position for positions, _ in one["trace"] for position in positions)
-        assert written[: one["num_tokens"]] == list(range(len(one["prompt_ids"]), len(one["prompt_ids"]) + one["num_tokens"]))
+    for row in rows[0]:
+        written = sorted(position for positions, _ in row["trace"] for position in positions)
+        assert written[: row["num_tokens"]] == list(range(len(row["prompt_ids"]), len(row["prompt_ids"]) + row["num_tokens"]))
     assert rows[0][0]["answer"] in run("generate", "Sum a list.", "--ckpt", ckpt, "--gen-length", 8, "--answer").stdout
 
 
@@ -162,6 +162,7 @@ def start(*arguments: str | Path | int, file_size_limit: int | None = None) -> "
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_keeps_finished_work(number: int, ckpt: Path, tmp_path: Path) -> None:
     """Ctrl-C and SIGTERM end with 130 and say how to go on; the same command then ends what was begun."""
@@ -182,11 +183,12 @@ def test_a_signal_keeps_finished_work(number: int, ckpt: Path, tmp_path: Path) -
     assert 2 <= len(kept) < 12
     result = run(*arguments)
     assert result.exit_code == 0, result.output
-    answers = {one["task_id"]: one["answer"] for one in samples_of(tmp_path / "out")}
+    answers = {sample["task_id"]: sample["answer"] for sample in samples_of(tmp_path / "out")}
     assert len(answers) == 12
-    assert {one["task_id"]: one["answer"] for one in kept}.items() <= answers.items()
+    assert {sample["task_id"]: sample["answer"] for sample in kept}.items() <= answers.items()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(ckpt: Path, tmp_path: Path) -> None:
     """Where no more can be written the run ends with one line and exit code 2; what was finished goes on later."""
     problems = write_problems(tmp_path, tuple(range(20)))

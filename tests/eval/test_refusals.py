@@ -57,7 +57,7 @@ def nothing_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Unloaded, "load", reached("loading weights"))
     monkeypatch.setattr(benchmark, "Sandbox", reached("the sandbox"))
     monkeypatch.setattr(benchmark, "_run_references", reached("running references"))
-    monkeypatch.setattr("syntaxdiff.eval.problems.problem._rows_of_hub", reached("a download"))
+    monkeypatch.setattr("syntaxdiff.eval.problems.reader.rows_on_the_hub", reached("a download"))
     monkeypatch.setattr(study, "usable_sources", reached("a study's work"))
 
 

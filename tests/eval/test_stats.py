@@ -146,8 +146,8 @@ SAMPLES = st.lists(st.integers(0, 9).flatmap(lambda of: st.tuples(st.integers(0,
 @given(SAMPLES)
 def test_a_share_lies_in_its_interval(samples: list[tuple[int, int]]) -> None:
     """The value is all counted over all there were; its interval holds it, within [0, 1]."""
-    share = pooled_share([one for one, _ in samples], [of for _, of in samples])
-    assert (share.total, share.of) == (sum(one for one, _ in samples), sum(of for _, of in samples))
+    share = pooled_share([count for count, _ in samples], [of for _, of in samples])
+    assert (share.total, share.of) == (sum(count for count, _ in samples), sum(of for _, of in samples))
     assert share.samples == sum(of > 0 for _, of in samples)
     if share.value is None:
         assert share.of == 0
@@ -164,7 +164,7 @@ def test_the_bootstrap_draws_whole_samples() -> None:
     ratios = []
     for _ in range(20 * RATIO_RESAMPLES):
         drawn = generator.integers(0, len(of), len(of)).tolist()
-        ratios.append(sum(right[one] for one in drawn) / sum(of[one] for one in drawn))
+        ratios.append(sum(right[index] for index in drawn) / sum(of[index] for index in drawn))
     share = pooled_share(right, of)
     expected = np.percentile(ratios, (2.5, 97.5)).tolist()
     assert [share.low, share.high] == pytest.approx(expected, abs=0.03)
@@ -173,8 +173,8 @@ def test_the_bootstrap_draws_whole_samples() -> None:
 def test_dependent_tokens_widen_the_interval() -> None:
     """A hundred tokens that are right or wrong together say no more than one does."""
     many = pooled_share([100, 0, 100, 0] * 5, [100] * 20)
-    one = pooled_share([1, 0, 1, 0] * 5, [1] * 20)
-    assert (many.low, many.high) == (one.low, one.high)
+    whole = pooled_share([1, 0, 1, 0] * 5, [1] * 20)
+    assert (many.low, many.high) == (whole.low, whole.high)
 
 
 @pytest.mark.parametrize("is_right", [False, True])

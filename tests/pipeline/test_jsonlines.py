@@ -13,7 +13,7 @@ from evaluations import config, row, samples_of
 
 from syntaxdiff.eval.benchmarks.evaluate import humaneval
 from syntaxdiff.eval.benchmarks.results import read_results
-from syntaxdiff.eval.problems.problem import read_problems
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.prompting.programs import read_program, read_prompts
 from syntaxdiff.eval.report.training_records import ValidationRecord, read_metrics
 from syntaxdiff.eval.study.declaration import Source

@@ -62,6 +62,7 @@ def test_the_loss_falls(whole: Path) -> None:
     assert nats[-1] < nats[0] - 0.3
 
 
+@pytest.mark.slow
 def test_a_run_without_validation_says_so(folder: Path) -> None:
     """It ends, its files hold no number that is none, and what it prints names what was not measured."""
     out = folder / "unmeasured"
@@ -88,6 +89,7 @@ def test_two_ranks_give_the_losses_of_one(folder: Path, whole: Path) -> None:
         assert two["mask_rate"] == one["mask_rate"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_run(folder: Path, whole: Path) -> None:
     """Killed with SIGKILL after a checkpoint and started again, the losses and the weights are those of the whole run."""
     out = folder / "killed"
@@ -142,6 +144,7 @@ def test_a_run_goes_on_with_another_number_of_ranks(folder: Path, tmp_path: Path
         assert torch.allclose(weights(tmp_path / "both")[name], weight, atol=2e-4), name
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_next_start_says_so(folder: Path, whole: Path) -> None:
     """A signal ends the run after its step with a checkpoint and a marker; the next start goes on to the same end."""
     out = folder / "preempted"

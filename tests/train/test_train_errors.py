@@ -286,6 +286,7 @@ def test_a_folder_is_held_by_one_training(root: Path, tmp_path: Path) -> None:
     assert f"another training writes to {out} (process {os.getpid()} on " in line
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run(root: Path, tmp_path: Path) -> None:
     """The error names the step, samples and the last checkpoint, which is whole: the same command goes on from it."""
     config = write_json(tmp_path / "ds.json", gradient_clipping=0.0)

@@ -52,7 +52,7 @@ def test_counts_and_difference(folders: tuple[Path, Path]) -> None:
     assert pair.interval.low < -0.25 < pair.interval.high
     assert comparison.differing == ("HumanEval/54", "HumanEval/55", "HumanEval/74")
     assert comparison.studied == ("HumanEval/54", "HumanEval/74")
-    assert [one.name for one in comparison.evaluations] == ["first", "second"]
+    assert [evaluation.name for evaluation in comparison.evaluations] == ["first", "second"]
     assert json.loads(json.dumps(comparison.to_json()))["pairs"][0]["only_first"] == 2
 
 
@@ -148,7 +148,7 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first two of four problems, of which the second one's reference fails."""
     root = tmp_path_factory.mktemp("partial")
     rows = [row(54), row(55) | {"canonical_solution": "    return x\n"}, row(74), row(75)]
-    (root / "problems.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    (root / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     humaneval(config(root / "problems.jsonl", limit=2), root / "out")
     return root / "out"
 
@@ -163,17 +163,17 @@ def warned(folder: Path) -> list[str]:
 def test_warnings_stand_with_the_score_wherever_it_is_shown(partial: Path, folders: tuple[Path, Path], tmp_path: Path) -> None:
     """Table, comparison as text and as JSON, and both places of the page have count, interval and every warning."""
     results, _ = read_results(partial)
-    told = io.StringIO()
-    print_results(results, Console(file=told, width=200))
+    scores = io.StringIO()
+    print_results(results, Console(file=scores, width=200))
     compared = printed((folders[0], partial), show=0, width=250)
     as_json = json.loads(json.dumps(compare((folders[0], partial)).to_json()))
     assert list(as_json["warnings"].values()) == [[], warned(partial)]
     write_report([partial], tmp_path / "page.html")
     overview, chapter = Page((tmp_path / "page.html").read_text("utf-8")).text.split("Verdicts")[0].split("without failing")
     assert warnings_of(results)[0] == "The first 2 problems only: not a score of the benchmark."
-    for text in (told.getvalue(), compared, overview):
+    for text in (scores.getvalue(), compared, overview):
         assert re.search(r"50\.0%\s+1/2\s+\[9\.5%,\s90\.5%\]", text)
-    for text in (told.getvalue(), compared, overview, chapter):
+    for text in (scores.getvalue(), compared, overview, chapter):
         for warning in warned(partial):
             assert warning in text
 

@@ -93,7 +93,7 @@ def settings_of(kind: str, benchmark: str = "humaneval", **changes: Any) -> Eval
     ],
 )
 def test_the_description_names_what_had_an_effect(settings: EvaluationSettings, expected: str, foreign: str) -> None:
-    """Of settings that all stand in a result of the first version, only those that were heeded are told."""
+    """Of settings that all stand in a result of the first version, only those that had an effect are reported."""
     text = generation_text(settings)
     assert expected in text
     assert [word for word in foreign.split() if word in text] == []
@@ -108,7 +108,7 @@ def test_settings_keep_their_names() -> None:
         assert effective(once, kind) == once
 
 
-def test_results_of_a_causal_model_tell_what_was_done(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_results_of_a_causal_model_report_what_was_done(folders: dict[str, Path], tmp_path: Path) -> None:
     """Table, results.json, and the machine's batch, which is not larger than the number of prompts."""
     results = evaluated(folders, "causal", tmp_path)
     generation = results["settings"]["generation"]
@@ -131,10 +131,10 @@ def test_results_of_the_first_version_go_on_and_compare(model: str, folders: dic
     evaluated(folders, model, tmp_path / "old")
     for name in ("settings.json", "results.json"):
         path = tmp_path / "old" / name
-        told = json.loads(path.read_text())
-        settings = told if name == "settings.json" else told["settings"]
+        stored = json.loads(path.read_text())
+        settings = stored if name == "settings.json" else stored["settings"]
         settings["generation"] = OLD | {"gen_length": 8}
-        path.write_text(json.dumps(told))
+        path.write_text(json.dumps(stored))
     assert compare([tmp_path / "new", tmp_path / "old"]).notes == ()
     lines = (tmp_path / "old" / "samples.jsonl").read_bytes().split(b"\n")
     (tmp_path / "old" / "samples.jsonl").write_bytes(b"\n".join(lines[:2]) + b"\n")
@@ -149,7 +149,7 @@ def test_results_of_the_first_version_go_on_and_compare(model: str, folders: dic
     assert "generation gen_length 8, not 9" in refused.stderr
 
 
-def test_a_comparison_of_kinds_tells_both_in_words(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_comparison_of_kinds_describes_both(folders: dict[str, Path], tmp_path: Path) -> None:
     """Not one setting after the other that the one kind does not have."""
     for model in ("causal", "diffusion"):
         evaluated(folders, model, tmp_path / model)

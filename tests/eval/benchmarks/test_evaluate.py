@@ -62,7 +62,7 @@ def stop_at(stage: str, done: int) -> Callable[[Progress], None]:
 
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in one.items() if "seconds" not in name} for one in rows]
+    return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
 
 
 def test_references_pass(problems: Path, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_references_pass(problems: Path, tmp_path: Path) -> None:
     assert results.pass_at_1.value == 1.0
     assert results.verdicts == {"passed": len(NUMBERS)}
     assert read_results(tmp_path)[0] == results
-    assert [one["program"] for one in samples_of(tmp_path)] == [
+    assert [sample["program"] for sample in samples_of(tmp_path)] == [
         row(number)["prompt"] + row(number)["canonical_solution"] for number in NUMBERS
     ]
 
@@ -87,7 +87,7 @@ def test_verdicts_become_scores(problems: Path, tmp_path: Path) -> None:
     assert results.pass_at_1 == Score(value=0.25, count=1, total=4, interval=wilson(1, 4), method="wilson")
     assert results.verdicts == {"error": 1, "passed": 1, "syntax-error": 1, "wrong": 1}
     assert results.compiles.count == 2
-    assert [one["status"] for one in samples_of(tmp_path)] == ["passed", "wrong", "syntax-error", "error"]
+    assert [sample["status"] for sample in samples_of(tmp_path)] == ["passed", "wrong", "syntax-error", "error"]
 
 
 def test_a_reference_that_fails_is_listed_and_counted(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_most_probable_candidate_is_the_answer(uninterrupted: tuple[Benchmar
     """Of each problem's candidates the one with the highest log-likelihood a token is chosen, and no other."""
     results, out = uninterrupted
     rows = samples_of(out)
-    assert [(one["task_id"], one["sample"]) for one in rows] == [(f"HumanEval/{n}", k) for n in NUMBERS for k in (0, 1)]
+    assert [(row["task_id"], row["sample"]) for row in rows] == [(f"HumanEval/{n}", k) for n in NUMBERS for k in (0, 1)]
     for first, second in zip(rows[::2], rows[1::2], strict=True):
         assert first["is_chosen"] == (first["log_likelihood"] >= second["log_likelihood"]) != second["is_chosen"]
     assert any(first["answer"] != second["answer"] for first, second in zip(rows[::2], rows[1::2], strict=True))
@@ -115,7 +115,7 @@ def test_the_most_probable_candidate_is_the_answer(uninterrupted: tuple[Benchmar
     assert results.pass_at_k is not None
     assert list(results.pass_at_k) == ["1", "2"]
     assert results.generation is not None
-    assert results.generation.tokens == sum(one["num_tokens"] for one in rows) <= 8 * len(rows)
+    assert results.generation.tokens == sum(row["num_tokens"] for row in rows) <= 8 * len(rows)
 
 
 @pytest.mark.parametrize(("stage", "done"), [("generating", 3), ("running programs", 2)])
@@ -127,7 +127,7 @@ def test_a_run_that_was_cut_off_goes_on(
         humaneval(sampling(ckpt, problems), tmp_path, on_progress=stop_at(stage, done))
     kept = samples_of(tmp_path)
     assert len(kept) == (2 if stage == "generating" else 8)
-    assert sum(one["status"] is not None for one in kept) == (0 if stage == "generating" else 2)
+    assert sum(sample["status"] is not None for sample in kept) == (0 if stage == "generating" else 2)
     assert not (tmp_path / "results.json").exists()
     with pytest.raises(SourceError, match="cut off: run it again"):
         read_results(tmp_path)
@@ -179,7 +179,7 @@ def test_a_problem_that_lacks_a_candidate_is_written_again(ckpt: str, problems: 
 
 
 def test_other_settings_are_refused_by_name(ckpt: str, problems: Path, tmp_path: Path) -> None:
-    """A folder that was begun otherwise is left as it is, and the message names what differs; --restart begins anew."""
+    """A folder that was begun otherwise is left as it is, and the message names what differs; --restart begins from scratch."""
     out = tmp_path / "out"
     humaneval(config(problems), out)
     before = samples_of(out)
@@ -199,7 +199,7 @@ def test_other_settings_are_refused_by_name(ckpt: str, problems: Path, tmp_path:
 
 
 def test_a_damaged_sample_is_no_crash(problems: Path, tmp_path: Path) -> None:
-    """A line that is no sample is named with its number."""
+    """A line that is not a sample is named with its number."""
     humaneval(config(problems), tmp_path)
     path = tmp_path / "samples.jsonl"
     path.write_text(path.read_text() + "[1]\n")
@@ -263,14 +263,14 @@ def test_a_trace_writes_the_answer(ckpt: str, problems: Path, tmp_path: Path) ->
         assert len(sample.trace) == sample.num_forward
     untraced = humaneval(sampling(ckpt, problems), tmp_path / "untraced")
     assert results.settings == untraced.settings
-    without = [one | {"trace": None} for one in timeless(samples_of(tmp_path / "traced"))]
+    without = [sample | {"trace": None} for sample in timeless(samples_of(tmp_path / "traced"))]
     assert without == timeless(samples_of(tmp_path / "untraced"))
     with pytest.raises(SettingsError, match="leave --trace out"):
         config(problems, trace=True)
 
 
 def test_results_name_what_wrote_them(ckpt: str, problems: Path, tmp_path: Path) -> None:
-    """Device, precision, threads and batch size stand in the results, and are no settings; references have none."""
+    """Device, precision, threads and batch size are in the results but are not settings; references have none."""
     generation = GenerationConfig(gen_length=8, batch_size=3)
     results = humaneval(config(problems, ckpt=ckpt, generation=generation, device="cpu"), tmp_path / "a")
     threads = torch.get_num_threads()
@@ -296,7 +296,7 @@ def test_mbpp_runs_from_its_own_file(shared_data: Path, ckpt: str, tmp_path: Pat
     results = mbpp(config(path, ckpt=ckpt, limit=2), tmp_path)
     assert (results.benchmark, results.split, results.num_problems) == ("mbpp", "sanitized-test", 2)
     assert not results.is_complete
-    assert [one["task_id"] for one in samples_of(tmp_path)] == ["MBPP/11", "MBPP/12"]
+    assert [sample["task_id"] for sample in samples_of(tmp_path)] == ["MBPP/11", "MBPP/12"]
 
 
 @pytest.mark.parametrize(

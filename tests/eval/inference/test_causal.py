@@ -39,11 +39,11 @@ def test_greedy_is_the_most_probable_next_token(forbid_eos: bool, batch_size: in
         never = checkpoint.end_ids if forbid_eos else frozenset[int]()
         options = GenerationConfig(gen_length=12, batch_size=batch_size, forbid_eos=forbid_eos)
         answers = generate(checkpoint, PROMPTS, options, with_trace=True)
-        for prompt, one in zip(PROMPTS, answers, strict=True):
-            assert one.token_ids == literal_greedy(checkpoint, prompt, 12, never)
-            assert one.num_forward == one.num_generated == len(one.token_ids)
-            assert one.trace is not None
-            assert [commit.positions for commit in one.trace] == [[len(prompt) + i] for i in range(len(one.token_ids))]
+        for prompt, answer in zip(PROMPTS, answers, strict=True):
+            assert answer.token_ids == literal_greedy(checkpoint, prompt, 12, never)
+            assert answer.num_forward == answer.num_generated == len(answer.token_ids)
+            assert answer.trace is not None
+            assert [commit.positions for commit in answer.trace] == [[len(prompt) + i] for i in range(len(answer.token_ids))]
 
 
 def liking_ends() -> Any:
@@ -65,7 +65,7 @@ def test_sampling_follows_seed_and_key() -> None:
 
     def answers(seed: int, *keys: str) -> list[list[int]]:
         options = GenerationConfig(gen_length=24, temperature=1.0, seed=seed, batch_size=2)
-        return [one.token_ids for one in generate(autoregressive(), [PROMPTS[0]] * len(keys), options, keys=keys)]
+        return [answer.token_ids for answer in generate(autoregressive(), [PROMPTS[0]] * len(keys), options, keys=keys)]
 
     first, second = answers(0, "task/0", "task/1")
     assert first != second

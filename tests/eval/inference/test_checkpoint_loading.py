@@ -33,8 +33,8 @@ def causal(tmp_path: Path) -> Path:
 
 
 def change_json(path: Path, **changes: Any) -> None:
-    told = json.loads(path.read_text("utf-8")) | changes
-    path.write_text(json.dumps({name: one for name, one in told.items() if one is not None}), "utf-8")
+    stored = json.loads(path.read_text("utf-8")) | changes
+    path.write_text(json.dumps({name: value for name, value in stored.items() if value is not None}), "utf-8")
 
 
 @pytest.mark.parametrize("layout", ["llama", "llada"])
@@ -88,9 +88,9 @@ def test_a_causal_model_is_a_baseline(causal: Path) -> None:
     assert type(checkpoint.model) is LlamaForCausalLM
     assert checkpoint.token_ids == dataclasses.replace(token_ids(), mask=NO_MASK)
     with torch.no_grad():
-        one = checkpoint.model(input_ids=IDS).logits
+        logits = checkpoint.model(input_ids=IDS).logits
         other = checkpoint.model(input_ids=IDS.index_fill(1, torch.tensor(5), 8)).logits
-    assert torch.equal(one[0, :5], other[0, :5])
+    assert torch.equal(logits[0, :5], other[0, :5])
     (answer,) = generate(checkpoint, [[7, 9]], SHORT)
     (expected,) = generate(autoregressive(), [[7, 9]], SHORT)
     assert answer.token_ids == expected.token_ids
@@ -139,8 +139,8 @@ def test_tokenizers_without_what_is_needed_are_refused(tmp_path: Path, causal: P
     assert isinstance(refusal(causal, mask_token="<|none|>"), TokenizerError)
     assert "lacks the mask token <|none|>: name it with --mask-token" in str(refusal(causal, mask_token="<|none|>"))
     folder = export_tiny(tmp_path)
-    told = json.loads((folder / "syntaxdiff.json").read_text("utf-8"))
-    change_json(folder / "syntaxdiff.json", token_ids=told["token_ids"] | {"mask": 305})
+    stored = json.loads((folder / "syntaxdiff.json").read_text("utf-8"))
+    change_json(folder / "syntaxdiff.json", token_ids=stored["token_ids"] | {"mask": 305})
     assert "lacks the mask token 305" in str(refusal(folder))
     change_json(folder / "syntaxdiff.json", token_ids={"mask": 2})
     assert isinstance(refusal(folder), SettingsError)

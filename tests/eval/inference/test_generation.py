@@ -1,4 +1,4 @@
-"""Generation: the tokens of the literal rules, each answer as if alone, and nothing changed that was given."""
+"""Generation: the tokens of the literal rules, each answer independent of its batch, and given tokens unchanged."""
 
 import copy
 import dataclasses
@@ -43,7 +43,7 @@ def whole_answers(
     """Every token that was written, those behind an end too."""
     canvases = [[*prompt, *[IDS.mask] * options.gen_length] for prompt in prompts]
     filled = infill(checkpoint, canvases, options, **more)
-    return [one.token_ids[len(prompt) :] for one, prompt in zip(filled, prompts, strict=True)]
+    return [answer.token_ids[len(prompt) :] for answer, prompt in zip(filled, prompts, strict=True)]
 
 
 RULES: dict[str, dict[str, Any]] = {
@@ -179,9 +179,9 @@ def test_gaps_do_not_depend_on_their_neighbours(cache: str, model: dict[str, boo
     for canvas in alone:
         sampler.fill([canvas])
     sampler.fill(together)
-    for one, other in zip(alone, together, strict=True):
-        assert (one.ids.tolist(), one.trace) == (other.ids.tolist(), other.trace)
-        torch.testing.assert_close(one.confidence, other.confidence, rtol=0, atol=1e-9)
+    for canvas, other in zip(alone, together, strict=True):
+        assert (canvas.ids.tolist(), canvas.trace) == (other.ids.tolist(), other.trace)
+        torch.testing.assert_close(canvas.confidence, other.confidence, rtol=0, atol=1e-9)
 
 
 def test_sampling_follows_seed_and_key() -> None:
@@ -190,7 +190,7 @@ def test_sampling_follows_seed_and_key() -> None:
 
     def answers(seed: int, *keys: str) -> list[list[int]]:
         options = config(temperature=1.0, seed=seed, batch_size=2)
-        return [one.token_ids for one in generate(diffusion(), [PROMPTS[0]] * len(keys), options, keys=keys)]
+        return [answer.token_ids for answer in generate(diffusion(), [PROMPTS[0]] * len(keys), options, keys=keys)]
 
     first, second = answers(0, "task/0", "task/1")
     assert first != second
@@ -232,30 +232,30 @@ def test_every_answer_is_whole(options: dict[str, Any], schedule: dict[str, Any]
     """Whatever the lengths and rules: no mask and no unknown id is left, the trace replays to the answer, counts add up."""
     checkpoint, prompts = diffusion(seed=seed), PROMPTS[:3]
     settings_ = GenerationConfig(**options, **schedule)
-    for prompt, one in zip(prompts, generate(checkpoint, prompts, settings_, with_trace=True), strict=True):
-        assert 1 <= len(one.token_ids) <= settings_.gen_length
-        assert not set(NEVER) & set(one.token_ids)
-        ends = [place for place, token in enumerate(one.token_ids) if token in checkpoint.end_ids]
-        assert ends in ([], [len(one.token_ids) - 1])
+    for prompt, answer in zip(prompts, generate(checkpoint, prompts, settings_, with_trace=True), strict=True):
+        assert 1 <= len(answer.token_ids) <= settings_.gen_length
+        assert not set(NEVER) & set(answer.token_ids)
+        ends = [place for place, token in enumerate(answer.token_ids) if token in checkpoint.end_ids]
+        assert ends in ([], [len(answer.token_ids) - 1])
         assert not (ends and settings_.forbid_eos)
-        assert one.num_generated == len(one.token_ids)
-        check_trace(prompt, one, settings_)
+        assert answer.num_generated == len(answer.token_ids)
+        check_trace(prompt, answer, settings_)
 
 
-def check_trace(prompt: Sequence[int], one: Answer, options: GenerationConfig) -> None:
+def check_trace(prompt: Sequence[int], answer: Answer, options: GenerationConfig) -> None:
     """A replay of the trace gives the answer; steps and forward passes are as many as they may be."""
-    assert one.trace is not None
+    assert answer.trace is not None
     written: dict[int, int] = {}
-    for commit in one.trace:
+    for commit in answer.trace:
         assert commit.positions
         assert not set(commit.positions) & set(written)  # nothing is written twice
         assert min(commit.positions) >= len(prompt)
         written |= dict(zip(commit.positions, commit.token_ids, strict=True))
     if not options.early_stop:
         assert sorted(written) == list(range(len(prompt), len(prompt) + options.gen_length))
-    assert [written[len(prompt) + place] for place in range(len(one.token_ids))] == one.token_ids
-    steps = one.num_forward // (2 if options.guidance else 1)
-    assert steps == len(one.trace) <= len(written)
+    assert [written[len(prompt) + place] for place in range(len(answer.token_ids))] == answer.token_ids
+    steps = answer.num_forward // (2 if options.guidance else 1)
+    assert steps == len(answer.trace) <= len(written)
     if options.schedule == "fixed" and options.num_steps is not None:
         num_blocks = -(-options.gen_length // options.block_length)
         assert steps <= max(options.num_steps, num_blocks)
@@ -268,13 +268,13 @@ def test_what_stands_between_gaps_stays(data: st.DataObject, options: dict[str, 
     sizes = data.draw(st.lists(st.integers(1, 12), min_size=1, max_size=3))
     tokens = st.one_of(st.just(IDS.mask), st.integers(6, 299), st.just(IDS.eos))
     canvases = [data.draw(st.lists(tokens, min_size=size, max_size=size)) for size in sizes]
-    for canvas, one in zip(canvases, infill(diffusion(), canvases, GenerationConfig(**options, **schedule)), strict=True):
+    for canvas, answer in zip(canvases, infill(diffusion(), canvases, GenerationConfig(**options, **schedule)), strict=True):
         num_masks = canvas.count(IDS.mask)
-        assert len(one.token_ids) == len(canvas)
-        assert all(new == old for new, old in zip(one.token_ids, canvas, strict=True) if old != IDS.mask)
-        assert not set(NEVER) & {new for new, old in zip(one.token_ids, canvas, strict=True) if old == IDS.mask}
-        assert one.num_generated == num_masks
-        assert (one.num_forward == 0) == (num_masks == 0)
+        assert len(answer.token_ids) == len(canvas)
+        assert all(new == old for new, old in zip(answer.token_ids, canvas, strict=True) if old != IDS.mask)
+        assert not set(NEVER) & {new for new, old in zip(answer.token_ids, canvas, strict=True) if old == IDS.mask}
+        assert answer.num_generated == num_masks
+        assert (answer.num_forward == 0) == (num_masks == 0)
 
 
 @given(
@@ -287,7 +287,7 @@ def test_blocks_hold_every_mask_once(masks: list[bool], block_length: int, num_s
     ids = [9 if is_mask else 5 for is_mask in masks]
     canvas = new_canvas(ids, 9, seed=0, key="", device=torch.device("cpu"))
     blocks = blocks_of(canvas, 9, block_length, num_steps)
-    assert all(one.end <= other.start for one, other in pairwise(blocks))
+    assert all(block.end <= other.start for block, other in pairwise(blocks))
     held = [place for block in blocks for place in range(block.start, block.end) if masks[place]]
     assert held == [place for place, is_mask in enumerate(masks) if is_mask]
     assert [sum(block.counts) for block in blocks] == [sum(masks[block.start : block.end]) for block in blocks]
@@ -358,13 +358,13 @@ def test_lowered_ends_come_last() -> None:
 def test_padding_that_is_no_end_is_never_written() -> None:
     """A model that wants padding everywhere writes something else; padding that is the end's own token stays an end."""
     pad = 77
-    (one,) = generate(with_logits(diffusion(pad=pad), likes(pad)), [PROMPTS[0]], config())
-    assert pad not in one.token_ids
+    (answer,) = generate(with_logits(diffusion(pad=pad), likes(pad)), [PROMPTS[0]], config())
+    assert pad not in answer.token_ids
     assert IDS.pad == IDS.eos
 
 
 def test_the_mask_rate_reaches_the_timestep_embedding() -> None:
-    """A model that is told the rate hears the share of the canvas behind the prompt that is still masked."""
+    """A model with a timestep embedding gets the share of the canvas after the prompt that is still masked."""
     checkpoint = diffusion(timestep=True)
     heard: list[float] = []
     hook = checkpoint.model.timestep.register_forward_hook(
@@ -437,9 +437,9 @@ def test_text_is_what_the_tokens_say() -> None:
     wanted = tokenizer().encode("total += value", add_special_tokens=False)
     prompt = tokenizer().encode("for value in values:\n", add_special_tokens=False)
     canvas = [*prompt, IDS.mask, *wanted, IDS.mask, *prompt]
-    (one,) = infill(with_logits(diffusion(), likes(wanted[0])), [canvas], config())
+    (answer,) = infill(with_logits(diffusion(), likes(wanted[0])), [canvas], config())
     first = tokenizer().decode(wanted[:1])
-    assert one.text == f"{first}total += value{first}"
+    assert answer.text == f"{first}total += value{first}"
     (answer,) = generate(with_logits(diffusion(), likes(wanted[0])), [prompt], config())
     assert answer.text == first * 24
 
@@ -447,13 +447,13 @@ def test_text_is_what_the_tokens_say() -> None:
 def test_a_batch_is_as_large_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no size is asked for: what half of the free memory holds, from 1 to the most of the device; half with guidance."""
     checkpoint, free = diffusion(), config(batch_size=None, block_length=8)
-    one = checkpoint.sequence_bytes(40, 8)
+    bytes_of_sequence = checkpoint.sequence_bytes(40, 8)
     for count, expected in ((0, 1), (1, 1), (5, 5), (1000, MOST["cpu"])):
-        monkeypatch.setattr(batching, "_free_bytes", lambda device, count=count: 2 * count * one)
+        monkeypatch.setattr(batching, "_free_bytes", lambda device, count=count: 2 * count * bytes_of_sequence)
         assert checkpoint.batch_size(40, free) == expected
         assert checkpoint.batch_size(40, dataclasses.replace(free, guidance=1.0)) == max(1, expected // 2)
     assert checkpoint.batch_size(40, config(batch_size=3)) == 3
-    assert checkpoint.sequence_bytes(80, 8) > 1.5 * one
+    assert checkpoint.sequence_bytes(80, 8) > 1.5 * bytes_of_sequence
     assert 1 <= autoregressive().batch_size(40, free) <= MOST["cpu"]
     assert autoregressive().batch_size(40, dataclasses.replace(free, temperature=1.0)) == 1
     alone = generate(checkpoint, PROMPTS[:3], config(gen_length=8, block_length=8))

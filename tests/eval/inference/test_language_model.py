@@ -25,7 +25,7 @@ def members(protocol: type) -> set[str]:
 @pytest.mark.parametrize(
     ("kind", "protocol"),
     [(DenoisingModel, LanguageModel), (CausalModel, LanguageModel), (Unloaded, Described)],
-    ids=lambda one: one.__name__,
+    ids=lambda kind: kind.__name__,
 )
 def test_every_kind_has_the_whole_protocol(kind: type, protocol: type) -> None:
     """Each member is there, and each method takes the protocol's parameters by its names and defaults."""
@@ -34,9 +34,12 @@ def test_every_kind_has_the_whole_protocol(kind: type, protocol: type) -> None:
         assert name in fields or hasattr(kind, name), name
         declared: Any = next((vars(base)[name] for base in protocol.__mro__ if name in vars(base)), None)
         if inspect.isfunction(declared):
-            wanted = [(one.name, one.kind, one.default) for one in inspect.signature(declared).parameters.values()]
+            wanted = [
+                (parameter.name, parameter.kind, parameter.default)
+                for parameter in inspect.signature(declared).parameters.values()
+            ]
             own = inspect.signature(getattr(kind, name)).parameters.values()
-            assert [(one.name, one.kind, one.default) for one in own] == wanted, name
+            assert [(parameter.name, parameter.kind, parameter.default) for parameter in own] == wanted, name
 
 
 def test_the_kinds_of_results_are_those_of_models() -> None:

@@ -23,7 +23,7 @@ def test_masks_are_systematic(length: int, num_samples: int, seed: int) -> None:
     assert counts == sorted(counts)
     assert 1 <= min(counts) <= max(counts) <= length
     share = num_samples / length
-    assert all(abs(Counter(counts)[one] - share) < 2 for one in range(1, length + 1))
+    assert all(abs(Counter(counts)[count] - share) < 2 for count in range(1, length + 1))
     assert torch.equal(draw_masks(length, num_samples, seed), draw_masks(length, num_samples, seed))
 
 
@@ -40,7 +40,7 @@ def test_the_estimate_is_unbiased(length: int) -> None:
     exact = literal_log_likelihood(literal_model(checkpoint.model.network), PROMPT, answer, token_ids().mask)
     blocks = [checkpoint.log_likelihood(PROMPT, [answer], num_samples=12 * length, seed=seed)[0] for seed in range(60)]
     mean = sum(blocks) / len(blocks)
-    error = math.sqrt(sum((one - mean) ** 2 for one in blocks) / (len(blocks) - 1) / len(blocks))
+    error = math.sqrt(sum((block - mean) ** 2 for block in blocks) / (len(blocks) - 1) / len(blocks))
     assert abs(mean - exact) < 4 * error + 1e-5
     if length == 1:
         assert blocks[0] == pytest.approx(exact, abs=1e-5)
@@ -51,15 +51,17 @@ def test_each_answer_is_scored_by_itself() -> None:
     checkpoint, answers = diffusion(), [[50, 60, 70, 80], [51, 61, 71, 81], [50], []]
     together = checkpoint.log_likelihood(PROMPT, answers, num_samples=24)
     assert together[3] == 0.0
-    for answer, one in zip(answers, together, strict=True):
-        assert checkpoint.log_likelihood(PROMPT, [answer], num_samples=24, batch_size=5)[0] == pytest.approx(one, abs=1e-9)
+    for answer, likelihood in zip(answers, together, strict=True):
+        assert checkpoint.log_likelihood(PROMPT, [answer], num_samples=24, batch_size=5)[0] == pytest.approx(
+            likelihood, abs=1e-9
+        )
     assert checkpoint.log_likelihood(PROMPT, answers, num_samples=24, seed=1)[0] != together[0]
 
 
 def test_common_masks_make_differences_steadier() -> None:
     """The difference of two like answers varies less over seeds with common masks than with masks of their own."""
-    checkpoint, one, other = diffusion(seed=1), [50, 60, 70, 80, 90, 100], [50, 60, 70, 80, 90, 101]
-    scores = [checkpoint.log_likelihood(PROMPT, [one, other], num_samples=4, seed=seed) for seed in range(250)]
+    checkpoint, answer, other = diffusion(seed=1), [50, 60, 70, 80, 90, 100], [50, 60, 70, 80, 90, 101]
+    scores = [checkpoint.log_likelihood(PROMPT, [answer, other], num_samples=4, seed=seed) for seed in range(250)]
     common = torch.tensor([a - b for a, b in scores], dtype=torch.float64)
     apart = torch.tensor([a[0] - b[1] for a, b in zip(scores, scores[1:] + scores[:1], strict=True)], dtype=torch.float64)
     assert common.var() < 0.9 * apart.var()
@@ -70,10 +72,10 @@ def test_a_causal_model_is_scored_exactly(prompt: list[int]) -> None:
     """The product of next-token probabilities, one at a time; without a prompt the start token stands before."""
     checkpoint, answer = autoregressive(), [50, 60, 70]
     expected, ids = 0.0, prompt or [token_ids().bos or 0]
-    for one in answer:
+    for token in answer:
         logits = checkpoint.model(input_ids=torch.tensor([ids])).logits[0, -1]
-        expected += float(logits.log_softmax(-1)[one])
-        ids = [*ids, one]
+        expected += float(logits.log_softmax(-1)[token])
+        ids = [*ids, token]
     assert checkpoint.log_likelihood(prompt, [answer, []]) == [pytest.approx(expected), 0.0]
 
 

@@ -162,7 +162,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_tiny(tmp_path_factory.mktemp("repair"))
 
 
-def oracle(export: Path, first: str, later: str, *, ends: bool = True) -> tuple[LanguageModel, int]:
+def scripted(export: Path, first: str, later: str, *, ends: bool = True) -> tuple[LanguageModel, int]:
     """A checkpoint that writes a text, and the number of tokens to write."""
     assert len(encoded(first)) == len(encoded(later))
     end = list(IDS.end_of_turn) if ends else []
@@ -174,9 +174,9 @@ def oracle(export: Path, first: str, later: str, *, ends: bool = True) -> tuple[
 @pytest.mark.parametrize("early_stop", [False, True])
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_a_model_that_knows_better_mends_its_program(export: Path, cache: str, early_stop: bool, batch_size: int) -> None:
-    """A wrong token is hidden and written anew with the rest in view; the report says so, and the trace replays to it."""
+    """A wrong token is hidden and predicted again with the rest in view; the report says so, and the trace replays to it."""
     wrong = GOOD.replace("values):", "values::")
-    checkpoint, size = oracle(export, wrong, GOOD)
+    checkpoint, size = scripted(export, wrong, GOOD)
     options = GenerationConfig(
         gen_length=size, block_length=64, num_steps=1, cache=cache, early_stop=early_stop, batch_size=batch_size
     )
@@ -184,37 +184,37 @@ def test_a_model_that_knows_better_mends_its_program(export: Path, cache: str, e
     assert plain.text == wrong
     assert plain.repair is None
     repaired = generate(checkpoint, [PROMPT] * 2, dataclasses.replace(options, syntax_repair=2), with_trace=True)
-    for one in repaired:
-        assert one.text == GOOD
-        assert one.repair is not None
-        assert (one.repair.language, one.repair.rounds, one.repair.error_bytes_after) == ("python", 1, 0)
-        assert one.repair.error_bytes_before > 0
-        assert one.num_forward > plain.num_forward
+    for answer in repaired:
+        assert answer.text == GOOD
+        assert answer.repair is not None
+        assert (answer.repair.language, answer.repair.rounds, answer.repair.error_bytes_after) == ("python", 1, 0)
+        assert answer.repair.error_bytes_before > 0
+        assert answer.num_forward > plain.num_forward
         written: dict[int, int] = {}
-        for commit in one.trace or []:
+        for commit in answer.trace or []:
             written |= dict(zip(commit.positions, commit.token_ids, strict=True))
-        assert [written[len(PROMPT) + place] for place in range(len(one.token_ids))] == one.token_ids
+        assert [written[len(PROMPT) + place] for place in range(len(answer.token_ids))] == answer.token_ids
 
 
 def test_a_model_that_knows_no_better_keeps_its_program(export: Path) -> None:
     """Rounds are bounded, and what they write is dropped where it has no fewer error bytes."""
     for later in (BROKEN, BROKEN.replace("return", "re(urn")):
-        checkpoint, size = oracle(export, BROKEN, later)
+        checkpoint, size = scripted(export, BROKEN, later)
         options = GenerationConfig(gen_length=size, block_length=64, num_steps=1, syntax_repair=3)
-        (one,) = generate(checkpoint, [PROMPT], options)
-        assert one.text == BROKEN
-        assert one.repair is not None
-        assert one.repair.rounds == 3
-        assert one.repair.error_bytes_after == one.repair.error_bytes_before > 0
+        (answer,) = generate(checkpoint, [PROMPT], options)
+        assert answer.text == BROKEN
+        assert answer.repair is not None
+        assert answer.repair.rounds == 3
+        assert answer.repair.error_bytes_after == answer.repair.error_bytes_before > 0
 
 
 def test_a_shorter_program_is_no_better(export: Path) -> None:
     """A fence that closes early would leave fewer bytes to be wrong: that version is dropped."""
     first = "```python\nx = 1\n=(( = 2)\n    zz\n```"
     later = "```python\nx = 1\n```\n= 2)\n    zz\n```"
-    checkpoint, size = oracle(export, first, later)
-    (one,) = generate(checkpoint, [PROMPT], GenerationConfig(gen_length=size, block_length=64, num_steps=1, syntax_repair=3))
-    assert one.text == first
+    checkpoint, size = scripted(export, first, later)
+    (answer,) = generate(checkpoint, [PROMPT], GenerationConfig(gen_length=size, block_length=64, num_steps=1, syntax_repair=3))
+    assert answer.text == first
 
 
 def test_repair_of_a_stopped_answer_stays_before_its_end(export: Path) -> None:
@@ -223,9 +223,9 @@ def test_repair_of_a_stopped_answer_stays_before_its_end(export: Path) -> None:
     model = Oracle([*PROMPT, *encoded(wrong), *end], [*PROMPT, *encoded(GOOD), *end])
     checkpoint = dataclasses.replace(diffusion(), model=model, folder=export)
     options = GenerationConfig(gen_length=160, block_length=32, num_steps=5, syntax_repair=2)
-    (one,) = generate(checkpoint, [PROMPT], options, with_trace=True)
-    assert one.text == GOOD
-    assert max(place for commit in one.trace or [] for place in commit.positions) < len(PROMPT) + 64
+    (answer,) = generate(checkpoint, [PROMPT], options, with_trace=True)
+    assert answer.text == GOOD
+    assert max(place for commit in answer.trace or [] for place in commit.positions) < len(PROMPT) + 64
 
 
 def test_repair_writes_no_ends(export: Path) -> None:
@@ -234,18 +234,18 @@ def test_repair_writes_no_ends(export: Path) -> None:
     model = Oracle([*PROMPT, *encoded(BROKEN)], [IDS.eos] * size)
     checkpoint = dataclasses.replace(diffusion(), model=model, folder=export)
     options = GenerationConfig(gen_length=size - len(PROMPT), block_length=64, num_steps=1, syntax_repair=1)
-    (one,) = generate(checkpoint, [PROMPT], options, with_trace=True)
-    assert one.repair is not None
-    assert one.repair.num_hidden > 0
-    assert not checkpoint.end_ids & {token for commit in one.trace or [] for token in commit.token_ids}
+    (answer,) = generate(checkpoint, [PROMPT], options, with_trace=True)
+    assert answer.repair is not None
+    assert answer.repair.num_hidden > 0
+    assert not checkpoint.end_ids & {token for commit in answer.trace or [] for token in commit.token_ids}
 
 
 def test_programs_without_errors_are_left_alone(export: Path) -> None:
     """No round for a program that parses, and none for an answer without a program."""
     for text, language in ((GOOD, "python"), ("no program", None)):
-        checkpoint, size = oracle(export, text, text)
-        (one,) = generate(checkpoint, [PROMPT], GenerationConfig(gen_length=size, syntax_repair=3))
-        assert one.repair == Repair(language=language, rounds=0, num_hidden=0, error_bytes_before=0, error_bytes_after=0)
+        checkpoint, size = scripted(export, text, text)
+        (answer,) = generate(checkpoint, [PROMPT], GenerationConfig(gen_length=size, syntax_repair=3))
+        assert answer.repair == Repair(language=language, rounds=0, num_hidden=0, error_bytes_before=0, error_bytes_after=0)
 
 
 def test_given_code_is_never_hidden(export: Path) -> None:
@@ -253,14 +253,14 @@ def test_given_code_is_never_hidden(export: Path) -> None:
     text = "def f(x:\n    return (x)\ny = [2\n"
     ids = encoded(text)
     gap = range(13, 19)
-    canvas = [IDS.mask if place in gap else one for place, one in enumerate(ids)]
+    canvas = [IDS.mask if place in gap else token for place, token in enumerate(ids)]
     checkpoint = dataclasses.replace(diffusion(), folder=export)
-    (one,) = infill(checkpoint, [canvas], GenerationConfig(syntax_repair=2), with_trace=True)
-    assert one.repair is not None
-    assert one.repair.rounds == 2
-    assert all(new == old for new, old in zip(one.token_ids, canvas, strict=True) if old != IDS.mask)
-    assert IDS.mask not in one.token_ids
-    assert {place for commit in one.trace or [] for place in commit.positions} == set(gap)
+    (answer,) = infill(checkpoint, [canvas], GenerationConfig(syntax_repair=2), with_trace=True)
+    assert answer.repair is not None
+    assert answer.repair.rounds == 2
+    assert all(new == old for new, old in zip(answer.token_ids, canvas, strict=True) if old != IDS.mask)
+    assert IDS.mask not in answer.token_ids
+    assert {place for commit in answer.trace or [] for place in commit.positions} == set(gap)
 
 
 @settings(deadline=None, max_examples=8)
@@ -284,18 +284,18 @@ def test_repair_keeps_every_promise(
     plain = generate(checkpoint, prompts, GenerationConfig(**options))
     alone = generate(checkpoint, prompts, GenerationConfig(**options, syntax_repair=rounds))
     assert generate(checkpoint, prompts, GenerationConfig(**options, syntax_repair=rounds, batch_size=3)) == alone
-    for one, before in zip(alone, plain, strict=True):
-        assert one.repair is not None
-        assert one.repair.rounds <= rounds
-        assert one.repair.error_bytes_after <= one.repair.error_bytes_before
-        assert IDS.mask not in one.token_ids
-        assert len(one.token_ids) == len(before.token_ids)
-        if one.repair.error_bytes_after == one.repair.error_bytes_before:
-            assert one.token_ids == before.token_ids
+    for answer, before in zip(alone, plain, strict=True):
+        assert answer.repair is not None
+        assert answer.repair.rounds <= rounds
+        assert answer.repair.error_bytes_after <= answer.repair.error_bytes_before
+        assert IDS.mask not in answer.token_ids
+        assert len(answer.token_ids) == len(before.token_ids)
+        if answer.repair.error_bytes_after == answer.repair.error_bytes_before:
+            assert answer.token_ids == before.token_ids
 
 
 def test_repair_reads_a_loaded_checkpoint(export: Path) -> None:
     """The tokenizer's codec comes from the checkpoint's own folder."""
-    (one,) = generate(load_checkpoint(str(export)), [encoded("x = (")], GenerationConfig(gen_length=8, syntax_repair=1))
-    assert one.repair is not None
-    assert one.repair.language == "python"
+    (answer,) = generate(load_checkpoint(str(export)), [encoded("x = (")], GenerationConfig(gen_length=8, syntax_repair=1))
+    assert answer.repair is not None
+    assert answer.repair.language == "python"

@@ -43,8 +43,8 @@ def run(*arguments: str | Path | float) -> Result:
 def printed(*arguments: str | Path | float) -> list[dict[str, Any]]:
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
-    told: list[dict[str, Any]] = json.loads(result.stdout)
-    return told
+    masks: list[dict[str, Any]] = json.loads(result.stdout)
+    return masks
 
 
 def hostile_index(folder: Path) -> int:
@@ -62,7 +62,7 @@ def test_json_is_what_training_draws(folder: Path) -> None:
         config = CorruptionConfig(strategy=strategy)
         corrupted = corrupt(batch.tensors, plan(batch, config, noise, seed=7, epoch=2), config, manifest.token_ids)
         for index in (0, len(rows) - 1):
-            told = printed(folder, "--index", index, "--strategy", strategy, "--mask-rate", 0.4, "--seed", 7, "--epoch", 2)
+            found = printed(folder, "--index", index, "--strategy", strategy, "--mask-rate", 0.4, "--seed", 7, "--epoch", 2)
             row = rows[index]
             region = np.repeat(row.region_label, np.diff(row.region_end, prepend=0))
             touched = corrupted.operator_BL[index, : row.length].numpy() != Operator.NONE
@@ -70,7 +70,7 @@ def test_json_is_what_training_draws(folder: Path) -> None:
                 name: np.flatnonzero(touched & (region == Region[name.upper()])).tolist()
                 for name in ("reasoning", "code", "scaffold")
             }
-            assert told == [
+            assert found == [
                 {
                     "sample_id": row.sample_id,
                     "strategy": strategy,
@@ -84,8 +84,8 @@ def test_json_is_what_training_draws(folder: Path) -> None:
 
 def test_one_object_a_strategy_in_the_order_asked_for(folder: Path) -> None:
     """`--strategy` repeats; without it two are shown."""
-    told = printed(folder, "--split", "validation", "--strategy", "ast-cut", "--strategy", "random", "--strategy", "ast-span")
-    assert [masks["strategy"] for masks in told] == ["ast-cut", "random", "ast-span"]
+    found = printed(folder, "--split", "validation", "--strategy", "ast-cut", "--strategy", "random", "--strategy", "ast-span")
+    assert [masks["strategy"] for masks in found] == ["ast-cut", "random", "ast-span"]
     assert [masks["strategy"] for masks in printed(folder)] == ["random", "ast-span"]
 
 
@@ -110,24 +110,24 @@ def test_ast_token_says_that_it_ignores_the_rate(folder: Path) -> None:
     low = run(folder, "--strategy", "ast-token", "--mask-rate", 0.1, "--json")
     high = run(folder, "--strategy", "ast-token", "--mask-rate", 0.9, "--json")
     assert "note: ast-token" in low.stderr
-    (one,), (other,) = json.loads(low.stdout), json.loads(high.stdout)
-    assert one["masked"]["code"] == other["masked"]["code"] != []
-    assert set(one["masked"]["reasoning"]) < set(other["masked"]["reasoning"])
+    (lower,), (higher,) = json.loads(low.stdout), json.loads(high.stdout)
+    assert lower["masked"]["code"] == higher["masked"]["code"] != []
+    assert set(lower["masked"]["reasoning"]) < set(higher["masked"]["reasoning"])
     (scaled,) = printed(folder, "--strategy", "ast-token", "--ceiling", 0.3)
-    assert set(scaled["masked"]["code"]) < set(one["masked"]["code"])
+    assert set(scaled["masked"]["code"]) < set(lower["masked"]["code"])
     assert "note" not in run(folder, "--strategy", "ast-span").stderr
 
 
 def test_the_terminal_shows_code_and_node_kinds(folder: Path) -> None:
     """The program's text, the masked parts marked without colour, counts, and the kinds of the drawn subtrees."""
-    told = printed(folder, "--strategy", "ast-span", "--seed", 3)
+    found = printed(folder, "--strategy", "ast-span", "--seed", 3)
     result = run(folder, "--strategy", "ast-span", "--seed", 3)
     assert result.exit_code == 0
     subject = read_subject(folder, "train", 0)
     masks = draw_masks(subject, CorruptionConfig(), Noise.fixed(0.3, 1), seed=3, epoch=0)
     plain = re.sub(r"[⟦⟧│]", "", result.stdout)
     assert "def solve(values):" in plain
-    assert f"code {len(told[0]['masked']['code'])} of {len(subject.row.role)}" in plain
+    assert f"code {len(found[0]['masked']['code'])} of {len(subject.row.role)}" in plain
     assert masks.units
     assert all(unit.kind in plain for unit in masks.units[:3])
     assert "⟦" in result.stdout

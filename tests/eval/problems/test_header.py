@@ -135,4 +135,6 @@ def test_a_program_that_compiles_compiles_with_other_code_before_it(parts: list[
     compile(put, "<program>", "exec", dont_inherit=True)
     tree, whole = ast.parse(program), ast.parse(put)
     assert ast.get_docstring(whole) == ast.get_docstring(tree)
-    assert [ast.dump(one) for one in whole.body if "typing" not in ast.dump(one)] == [ast.dump(one) for one in tree.body]
+    assert [ast.dump(statement) for statement in whole.body if "typing" not in ast.dump(statement)] == [
+        ast.dump(statement) for statement in tree.body
+    ]

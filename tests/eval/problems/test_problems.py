@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 
-from syntaxdiff.eval.problems import problem as problems
+from syntaxdiff.eval.problems import mbpp
+from syntaxdiff.eval.problems.humaneval import humaneval_problem
+from syntaxdiff.eval.problems.humaneval_infilling import infilling_problem
+from syntaxdiff.eval.problems.mbpp import mbpp_problem
+from syntaxdiff.eval.problems.mbpp_plus import mbpp_plus_problem
 from syntaxdiff.eval.problems.mbpp_plus_inputs import restore_inputs
 from syntaxdiff.eval.problems.names import BENCHMARKS, MBPP_SPLITS
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.sandbox.plain_data import encode
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 
@@ -101,19 +106,19 @@ def test_each_benchmark_has_its_number_of_problems(
 
 def test_a_humaneval_problem_is_completed() -> None:
     """The program is prompt and completion; the model sees the prompt as it is."""
-    problem = problems._humaneval(HUMANEVAL)
+    problem = humaneval_problem(HUMANEVAL)
     assert problem.prompt == HUMANEVAL["prompt"]
     assert problem.program("    return 0\n") == HUMANEVAL["prompt"] + "    return 0\n"
 
 
 def test_an_infilling_problem_is_filled_in() -> None:
     """The program has what follows, too."""
-    assert problems._infilling({**INFILLING, "suffix": "    # end\n"}).program("A\n").endswith("A\n    # end\n")
+    assert infilling_problem({**INFILLING, "suffix": "    # end\n"}).program("A\n").endswith("A\n    # end\n")
 
 
 def test_an_mbpp_problem_shows_statement_and_tests() -> None:
     """All its tests are shown and run, the challenge tests are neither."""
-    problem = problems._mbpp(FULL)
+    problem = mbpp_problem(FULL)
     assert problem.prompt.startswith("Write a function to halve a number.")
     assert all(test in problem.prompt and test in problem.tests for test in FULL["test_list"])
     assert "half(0)" not in problem.prompt + problem.tests
@@ -125,14 +130,14 @@ def test_an_mbpp_problem_shows_statement_and_tests() -> None:
 def test_names_that_tests_share_with_the_reference_are_the_program_s() -> None:
     """Classes that a test builds objects of, and functions that hide a built-in."""
     code = "class Pair:\n    pass\ndef helper(): pass\ndef sum(a): return helper()\n"
-    problem = problems._mbpp({**FULL, "code": code, "test_list": ["assert sum([Pair(1), len('a')]) == 5"]})
+    problem = mbpp_problem({**FULL, "code": code, "test_list": ["assert sum([Pair(1), len('a')]) == 5"]})
     assert problem.proxied == ("sum", "Pair")
     assert problem.entry_point == "sum"
 
 
 def test_inputs_of_mbpp_plus_have_their_types() -> None:
     """JSON has no complex numbers; EvalPlus says which texts are some."""
-    assert problems._mbpp_plus(MBPP_PLUS).inputs == [[0.0, 1j], [2.0, 1j]]
+    assert mbpp_plus_problem(MBPP_PLUS).inputs == [[0.0, 1j], [2.0, 1j]]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +166,7 @@ def test_json_stands_for_other_types_in_some(number: int, arguments: list[Any], 
 
 @pytest.mark.parametrize(("benchmark", "split"), ROWS)
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_file_is_known_by_its_content(
+def test_the_format_of_a_file_is_detected_from_its_content(
     tmp_path: Path, benchmark: str, split: str | None, pack: Callable[[bytes], bytes]
 ) -> None:
     """Whatever its name, plain or gzip, JSON lines or an array; blank lines are none."""
@@ -274,7 +279,7 @@ def test_mbpp_comes_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     write(folder / "full-train.jsonl", {**FULL, "task_id": 601})
     write(folder / "full-test.jsonl", {**FULL, "task_id": 510}, FULL)
     write(folder / "sanitized.jsonl", SANITIZED)
-    monkeypatch.setattr(problems, "MBPP_ON_THE_HUB", str(folder))
+    monkeypatch.setattr(mbpp, "MBPP_ON_THE_HUB", str(folder))
 
     def numbers(split: str | None) -> list[str]:
         return [problem.task_id for problem in read_problems("mbpp", split=split)]
@@ -283,7 +288,7 @@ def test_mbpp_comes_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert numbers("test") == ["MBPP/11", "MBPP/510"]
     assert numbers(None) == numbers("sanitized") == ["MBPP/12"]
 
-    monkeypatch.setattr(problems, "MBPP_ON_THE_HUB", str(tmp_path / "none"))
+    monkeypatch.setattr(mbpp, "MBPP_ON_THE_HUB", str(tmp_path / "none"))
     with pytest.raises(SourceError, match="--problems"):
         read_problems("mbpp")
 

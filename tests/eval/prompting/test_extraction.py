@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.prompting.extraction import RULES, extract, preamble
 from syntaxdiff.eval.prompting.prompts import Prompt
 
@@ -112,7 +113,7 @@ def test_a_body_stays_in_its_function(answer: str) -> None:
 
 
 def test_the_end_of_a_shot_ends_the_program() -> None:
-    """What a model writes behind the mark that ended the examples is no part of its program."""
+    """What a model writes after the mark that ended the examples is not part of its program."""
     assert extract(f"{WHOLE}[DONE]\n\nYou are an expert", STATEMENT, CHAT) == (WHOLE, "unfenced")
 
 
@@ -129,7 +130,7 @@ def test_a_program_holds_nothing_but_prompt_and_answer(answer: str, prompt: Prom
     assert rule in RULES
     assert program == "" or rule != "none"
     known = {line.strip() for line in (HEAD + answer.replace("\r\n", "\n")).split("\n")}
-    assert all(any(line.strip() in one for one in known) for line in program.split("\n"))
+    assert all(any(line.strip() in text for text in known) for line in program.split("\n"))
 
 
 code = st.lists(
@@ -163,7 +164,7 @@ def test_every_reference_comes_back(shared_data: Path) -> None:
 
 
 def test_every_reference_of_mbpp_comes_back(shared_data: Path, rows: Callable[[str], list[dict[str, Any]]]) -> None:
-    """Likewise for MBPP, where there is no function to go on with."""
+    """Likewise for MBPP, where there is no function to continue."""
     for problem in read_problems("mbpp", split="sanitized", file=shared_data / "problems" / "sanitized-mbpp.json"):
         assert extract(fenced(problem.solution + "\n"), problem, CHAT) == (problem.solution + "\n", "fenced")
         assert extract(problem.solution, problem, FENCE).program == problem.solution

@@ -10,7 +10,8 @@ from tiny_checkpoint import export_tiny, token_ids
 
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.denoising import DenoisingModel
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.prompting.presets import PRESETS
 from syntaxdiff.eval.prompting.prompts import SHOTS, digest, digest_of_problems, prompter
 from syntaxdiff.pipeline.errors import SettingsError
@@ -84,9 +85,9 @@ def test_a_canvas_is_the_program_with_masks(name: str, prepared: Callable[[str],
     for preset in ("program", "completion"):
         ids = prompter(checkpoint, preset, "humaneval-infilling").canvas_of(parts, [3, 2])
         mask = checkpoint.token_ids.mask
-        text = tokenizer.hub.decode([one for one in ids if one != mask], clean_up_tokenization_spaces=False)
+        text = tokenizer.hub.decode([token for token in ids if token != mask], clean_up_tokenization_spaces=False)
         assert "".join("".join(parts).split()) in "".join(text.split())
-        runs = "".join("m" if one == mask else "." for one in ids).split(".")
+        runs = "".join("m" if token == mask else "." for token in ids).split(".")
         assert [len(run) for run in runs if run] == [3, 2]
         assert (preset == "program") == (ids[-1] == checkpoint.token_ids.eos)
 
@@ -113,7 +114,7 @@ def test_the_default_goes_by_the_chat_template(prepared: Callable[[str], Prepare
     plain: Any = AutoTokenizer.from_pretrained(tokenizer.folder)
     plain.chat_template = None
     chat, bare = checkpoint_of(tokenizer), checkpoint_of(tokenizer, tokenizer=plain)
-    shots = [Problem(task_id=one, benchmark="mbpp", prompt="", entry_point="", solution="") for one in SHOTS]
+    shots = [Problem(task_id=task_id, benchmark="mbpp", prompt="", entry_point="", solution="") for task_id in SHOTS]
     assert prompter(chat, "auto", "humaneval").preset == "chat-code"
     assert prompter(chat, "auto", "humaneval-infilling").preset == "program"
     assert prompter(bare, "auto", "humaneval").preset == "completion"
@@ -124,10 +125,10 @@ def test_the_default_goes_by_the_chat_template(prepared: Callable[[str], Prepare
 
 def test_the_default_goes_by_what_the_model_was_trained_on(prepared: Callable[[str], Prepared]) -> None:
     """A model of programs alone is shown programs; one that mostly saw problems, or does not say, is asked in a turn."""
-    told = {share: checkpoint_of(prepared("trained"), info={"programs_alone": share}) for share in (1.0, 0.51, 0.5, 0.0)}
-    presets = {share: prompter(one, "auto", "mbpp").preset for share, one in told.items()}
+    trained = {share: checkpoint_of(prepared("trained"), info={"programs_alone": share}) for share in (1.0, 0.51, 0.5, 0.0)}
+    presets = {share: prompter(checkpoint, "auto", "mbpp").preset for share, checkpoint in trained.items()}
     assert presets == {1.0: "program", 0.51: "program", 0.5: "chat-code", 0.0: "chat-code"}
-    assert prompter(told[1.0], "chat", "mbpp").preset == "chat"
+    assert prompter(trained[1.0], "chat", "mbpp").preset == "chat"
     assert prompter(checkpoint_of(prepared("trained")), "auto", "mbpp").preset == "chat-code"
 
 
@@ -154,16 +155,16 @@ def test_examples_of_mbpp_are_solved_and_the_problem_is_not(shared_data: Path, t
     """The three examples stand before the problem with their solutions, each closed by the mark that ends an answer."""
     problems = read_problems("mbpp", split="sanitized", file=shared_data / "problems" / "sanitized-mbpp.json")
     maker = prompter(load_checkpoint(str(export_tiny(tmp_path))), "mbpp-tests", "mbpp", problems)
-    problem = next(one for one in problems if one.task_id == "MBPP/11")
+    problem = next(problem for problem in problems if problem.task_id == "MBPP/11")
     text = maker.prompt_of(problem).text
     assert text.count("[DONE]") == 3
     assert text.endswith("[BEGIN]\n")
     assert problem.solution.strip() not in text
-    for shot in (one for one in problems if one.task_id in SHOTS):
+    for shot in (candidate for candidate in problems if candidate.task_id in SHOTS):
         assert text.index(shot.solution.strip()) < text.index(problem.prompt.strip())
 
 
-def test_text_and_hash_tell_prompts_apart(prepared: Callable[[str], Prepared]) -> None:
+def test_text_and_hash_distinguish_prompts(prepared: Callable[[str], Prepared]) -> None:
     """The stored text of a preset shows where the problem goes; different presets have different hashes."""
     checkpoint = checkpoint_of(prepared("trained"))
     makers = [prompter(checkpoint, preset, "humaneval") for preset in PRESETS if preset != "mbpp-tests"]

@@ -66,7 +66,7 @@ def literal(checkpoint: DenoisingModel, data: Path, strategy: str, objective: st
             weighted, weights = weighted + weight * nats, weights + weight
             run = int(np.searchsorted(row.region_end, position, side="right"))
             by_region.setdefault(Region(int(row.region_label[run])).name.lower(), []).append(nats)
-    effective = sum(of_samples) ** 2 / sum(one**2 for one in of_samples)
+    effective = sum(of_samples) ** 2 / sum(weight_of_sample**2 for weight_of_sample in of_samples)
     return {
         "all": weighted / weights,
         "effective": effective,
@@ -119,14 +119,14 @@ def test_results_name_their_weights(tmp_path: Path) -> None:
 
 def test_what_cannot_be_measured_is_refused(data: Path) -> None:
     """Unknown names, counts below one, a model of other tokens, and one that reads no sample so long are refused in a line."""
-    for wrong, told in (
+    for wrong, message in (
         ({"strategies": ("rando",)}, "--strategy rando: choose from"),
         ({"split": "test"}, "--split test"),
         ({"num_samples": 0}, "--samples 0"),
         ({"batch_size": 0}, "--batch-size 0"),
         ({"objective": "reveal"}, "--objective reveal"),
     ):
-        with pytest.raises(SettingsError, match=told):
+        with pytest.raises(SettingsError, match=message):
             LossConfig(**wrong)
     other = dataclasses.replace(diffusion(), token_ids=token_ids(mask=7))
     with pytest.raises(TokenizerError, match="another tokenizer"):

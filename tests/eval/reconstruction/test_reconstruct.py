@@ -72,7 +72,7 @@ CODES = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of a few programs, four held out; each is told apart by its prompt."""
+    """Shards of a few programs, four held out; each is identified by its prompt."""
     root = tmp_path_factory.mktemp("reconstruction")
     source = write_jsonl(
         root / "rows.jsonl",
@@ -192,7 +192,11 @@ def test_a_perfect_model_restores_everything(folder: Path, perfect: DenoisingMod
         assert cell.all.cross_entropy.value is not None
         assert cell.all.cross_entropy.value < 0.1
         for group in (cell.tokens_by_leaf_kind, cell.tokens_by_region, cell.spans_by_node_kind):
-            wrong = [name for name, one in group.items() if one.token_accuracy.total < one.token_accuracy.of]
+            wrong = [
+                name
+                for name, measures_of_group in group.items()
+                if measures_of_group.token_accuracy.total < measures_of_group.token_accuracy.of
+            ]
             assert wrong == []
         assert cell.per_sample.masked == cell.per_sample.right
         assert all(cell.per_sample.equal_tree)
@@ -291,8 +295,8 @@ def node_tree(codec: Codec, ids: Any, start: int, end: int, interval: tuple[int,
     """The tree of the first named node, from the outside in, whose tokens are those of an interval."""
     text = b""
     solid = []  # first byte of each token that is no white space
-    for one in ids[start:end]:
-        piece = codec.decode([one])
+    for token in ids[start:end]:
+        piece = codec.decode([token])
         solid.append(len(text) + (len(piece) - len(piece.lstrip(b" \t\n\r\v\f"))) % max(1, len(piece)))
         text += piece
     waiting = [load_grammar("python").parse(text).root_node]
@@ -312,10 +316,10 @@ def test_a_missing_node_is_no_equal_tree(folder: Path, manifest: Manifest, codec
     subject = subject_of(row, manifest, codec, compiler)
     start, end = subject.code
     ids = row.input_ids.astype(np.int64)
-    texts = [codec.decode([one]) for one in ids]
+    texts = [codec.decode([token]) for token in ids]
     first = next(place for place in range(start, end) if b"".join(texts[place:end]).startswith(b" items:"))
     last = next(place for place in range(first, end) if b"".join(texts[place:end]).startswith(b":"))
-    ids[first:last] = next(one for one in range(400) if codec.decode([one]) == b" ")
+    ids[first:last] = next(token for token in range(400) if codec.decode([token]) == b" ")
     is_masked = ids != row.input_ids
     came = recovery(subject, is_masked, Restored(ids, np.zeros(len(ids))), manifest, codec, compiler)
     nodes = read_program(codec, ids, start, end, "python").nodes
@@ -408,40 +412,44 @@ def test_restoring_is_infilling_in_one_block(num_steps: int, timestep: bool) -> 
     """The same tokens as the infilling of generation.py with one block over the whole canvas, sequence by sequence."""
     checkpoint = diffusion(timestep=timestep)
     rule = checkpoint.sampler(GenerationConfig()).rule
-    for one in tiny_sequences():
-        first = int(np.argmax(one.seen_ids == rule.mask_id)) if (one.seen_ids == rule.mask_id).any() else len(one.seen_ids)
-        one = one._replace(num_corruptible=len(one.seen_ids) - first)  # infilling counts from the first mask
+    for sequence in tiny_sequences():
+        first = (
+            int(np.argmax(sequence.seen_ids == rule.mask_id))
+            if (sequence.seen_ids == rule.mask_id).any()
+            else len(sequence.seen_ids)
+        )
+        sequence = sequence._replace(num_corruptible=len(sequence.seen_ids) - first)  # infilling counts from the first mask
         config = GenerationConfig(block_length=100, num_steps=num_steps)
-        (expected,) = infill(checkpoint, [one.seen_ids.tolist()], config)
-        (restored,) = restore(checkpoint.model, [one], rule, num_steps=num_steps, batch_size=1)
+        (expected,) = infill(checkpoint, [sequence.seen_ids.tolist()], config)
+        (restored,) = restore(checkpoint.model, [sequence], rule, num_steps=num_steps, batch_size=1)
         assert restored.ids.tolist() == expected.token_ids
 
 
 def test_neighbours_in_a_batch_do_not_matter() -> None:
-    """In float64, any batch gives each sequence the tokens and nats that it has alone."""
+    """In float64, any batch gives each sequence the tokens and nats that it has in a batch of one."""
     checkpoint = diffusion()
     rule = checkpoint.sampler(GenerationConfig()).rule
-    told: list[int] = []
-    together = restore(checkpoint.model, tiny_sequences(), rule, num_steps=4, batch_size=4, on_done=told.append)
-    alone = [restore(checkpoint.model, [one], rule, num_steps=4, batch_size=1)[0] for one in tiny_sequences()]
-    assert told == [4, 1]
-    for one, other in zip(together, alone, strict=True):
-        assert one.ids.tolist() == other.ids.tolist()
-        assert np.allclose(one.nats, other.nats, atol=1e-9)
+    batches_done: list[int] = []
+    together = restore(checkpoint.model, tiny_sequences(), rule, num_steps=4, batch_size=4, on_done=batches_done.append)
+    alone = [restore(checkpoint.model, [sequence], rule, num_steps=4, batch_size=1)[0] for sequence in tiny_sequences()]
+    assert batches_done == [4, 1]
+    for restored, other in zip(together, alone, strict=True):
+        assert restored.ids.tolist() == other.ids.tolist()
+        assert np.allclose(restored.nats, other.nats, atol=1e-9)
 
 
 def test_nats_are_those_of_the_masked_sequence() -> None:
     """Cross entropy of the clean tokens where all masks stand; nothing where there is none; what was seen stays."""
     checkpoint = diffusion()
     rule = checkpoint.sampler(GenerationConfig()).rule
-    for one, restored in zip(
+    for sequence, restored in zip(
         tiny_sequences(), restore(checkpoint.model, tiny_sequences(), rule, num_steps=4, batch_size=2), strict=True
     ):
-        logits = checkpoint.model(Inputs(torch.from_numpy(one.seen_ids)[None]))[0]
-        expected = -logits.log_softmax(-1)[torch.arange(len(one.clean_ids)), torch.from_numpy(one.clean_ids)]
-        is_masked = one.seen_ids == rule.mask_id
+        logits = checkpoint.model(Inputs(torch.from_numpy(sequence.seen_ids)[None]))[0]
+        expected = -logits.log_softmax(-1)[torch.arange(len(sequence.clean_ids)), torch.from_numpy(sequence.clean_ids)]
+        is_masked = sequence.seen_ids == rule.mask_id
         assert np.allclose(restored.nats, np.where(is_masked, expected.numpy(), 0), atol=1e-9)
-        assert np.array_equal(restored.ids[~is_masked], one.clean_ids[~is_masked])
+        assert np.array_equal(restored.ids[~is_masked], sequence.clean_ids[~is_masked])
         assert not (restored.ids == rule.mask_id).any()
 
 
@@ -459,11 +467,11 @@ def test_masks_are_those_of_training(manifest: Manifest, codec: Codec, rows: lis
         )
         drawn = draw(subjects, manifest, ReconstructionConfig(seed=5), strategy, 0.4)
         of_code = draw(subjects, manifest, ReconstructionConfig(seed=5, code_only=True), strategy, 0.4)
-        for place, (subject, one, code) in enumerate(zip(subjects, drawn, of_code, strict=True)):
+        for place, (subject, masked_sample, code) in enumerate(zip(subjects, drawn, of_code, strict=True)):
             length = len(subject.row.input_ids)
-            assert np.array_equal(one.masked.seen_ids, corrupted.input_ids_BL[place, :length].numpy())
-            assert np.array_equal(one.is_masked_L, one.masked.seen_ids == manifest.token_ids.mask)
-            assert np.array_equal(code.is_masked_L, one.is_masked_L & (subject.region_L == Region.CODE))
+            assert np.array_equal(masked_sample.masked.seen_ids, corrupted.input_ids_BL[place, :length].numpy())
+            assert np.array_equal(masked_sample.is_masked_L, masked_sample.masked.seen_ids == manifest.token_ids.mask)
+            assert np.array_equal(code.is_masked_L, masked_sample.is_masked_L & (subject.region_L == Region.CODE))
             assert np.array_equal(code.masked.seen_ids == manifest.token_ids.mask, code.is_masked_L)
 
 
@@ -475,9 +483,14 @@ def test_subsets_add_up(manifest: Manifest, codec: Codec, rows: list[SampleRow],
     drawn[1] = drawn[1]._replace(is_masked_L=np.zeros_like(drawn[1].is_masked_L))  # nothing masked, nothing to count
     back: list[Recovery] = [
         recovery(
-            subject, one.is_masked_L, Restored(one.masked.clean_ids, np.zeros(len(one.is_masked_L))), manifest, codec, compiler
+            subject,
+            masked_sample.is_masked_L,
+            Restored(masked_sample.masked.clean_ids, np.zeros(len(masked_sample.is_masked_L))),
+            manifest,
+            codec,
+            compiler,
         )
-        for subject, one in zip(subjects, drawn, strict=True)
+        for subject, masked_sample in zip(subjects, drawn, strict=True)
     ]
     cell = measures(subjects, back, "ast-span", 0.6)
     for key in SHARES_OF_ALL:
@@ -487,10 +500,10 @@ def test_subsets_add_up(manifest: Manifest, codec: Codec, rows: list[SampleRow],
     masked = cell.masked_share.total
     assert masked == sum(cell.per_sample.masked) == cell.tokens_by_region["code"].token_accuracy.of
     for group in ("tokens_by_leaf_kind", "tokens_by_depth"):
-        assert sum(one.token_accuracy.of for one in getattr(cell, group).values()) == masked
-    num_spans = sum(len(one.spans.kind_U) for one in back)
+        assert sum(measures_of_group.token_accuracy.of for measures_of_group in getattr(cell, group).values()) == masked
+    num_spans = sum(len(recovered.spans.kind_U) for recovered in back)
     for group in ("spans_by_node_kind", "spans_by_depth", "spans_by_length"):
-        assert sum(one.exact_spans.of for one in getattr(cell, group).values()) == num_spans > 0
+        assert sum(measures_of_group.exact_spans.of for measures_of_group in getattr(cell, group).values()) == num_spans > 0
 
 
 def test_lengths_have_bins() -> None:
@@ -538,7 +551,7 @@ def test_a_full_disk_is_one_line(most_bytes: int, folder: Path, useless: Denoisi
 
 
 def test_other_settings_are_refused(folder: Path, useless: DenoisingModel, tmp_path: Path) -> None:
-    """A folder holds results of one model, one set of data, one way of restoring; --restart begins anew."""
+    """A folder holds results of one model, one set of data, one way of restoring; --restart begins from scratch."""
     reconstruct(useless, folder, tmp_path, config_of())
     with pytest.raises(SettingsError, match=r"another --steps \(2, now 3\).*--restart"):
         reconstruct(useless, folder, tmp_path, config_of(num_steps=3))
@@ -572,7 +585,7 @@ def test_models_that_do_not_fit_are_refused(folder: Path, useless: DenoisingMode
 
 
 def test_samples_that_are_too_long_are_counted(folder: Path, manifest: Manifest, rows: list[SampleRow]) -> None:
-    """What the model cannot read is left out and told; nothing left is an error."""
+    """What the model cannot read is left out and reported; nothing left is an error."""
     shortest, *_, longest = sorted(len(row.input_ids) for row in rows)
     kept, too_long = chosen_rows(folder, manifest, config_of(num_samples=None), longest - 1)
     assert len(kept) + too_long == len(rows)

@@ -1,6 +1,7 @@
 """The report: whole and well-formed HTML from any mixture of folders, in which no text of a model is markup."""
 
 import contextlib
+import dataclasses
 import json
 import re
 import shutil
@@ -17,17 +18,23 @@ from tiny_checkpoint import export_tiny
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.eval.benchmarks.evaluate import humaneval
+from syntaxdiff.eval.benchmarks.outcome import GenerationCounts, Machine, PassAtK, RepairCounts
 from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.steps import steps_of
 from syntaxdiff.eval.json_records import json_text
+from syntaxdiff.eval.pages import environment
 from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.reconstruct import reconstruct
 from syntaxdiff.eval.report import replay
-from syntaxdiff.eval.report.benchmark_chapter import REPLAYED
+from syntaxdiff.eval.report.benchmark_chapter import REPLAYED, BenchmarkChapter, benchmark_chapter
+from syntaxdiff.eval.report.findings import Training, read_findings
 from syntaxdiff.eval.report.replay import REPLAY
-from syntaxdiff.eval.report.report import PLACE, write_report
+from syntaxdiff.eval.report.report import TEMPLATES, write_report
+from syntaxdiff.eval.report.training_chapter import TrainingChapter, training_chapter
+from syntaxdiff.eval.report.training_records import DeepSpeedInfo, Metrics, RunInfo, RunSettings, Scheduler, StepRecord
+from syntaxdiff.eval.stats import Interval
 from syntaxdiff.eval.syntax.check import WrittenProgram, syntax
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
@@ -38,7 +45,7 @@ from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.model.export import export, network_weights
 
 HOSTILE = (
-    f'</script></pre><script>alert("DATA")</script><img src=x onerror=alert(1)> {PLACE} <!-- & &amp; '
+    '</script></pre><script>alert("DATA")</script><img src=x onerror=alert(1)> {{ 1 + 1 }} {% raw %} <!-- & &amp; '
     "\x1b[31m \x00 \ud800 é漢🙂\n"
 )
 WRONG = f"def add(x):\n    return {'</script><b>'!r}  # <!-- \x1b[31m\n"
@@ -123,8 +130,8 @@ def results(shards: Path) -> Path:
 def test_a_training_run(run: Path, tmp_path: Path) -> None:
     """Settings, losses with the unigram line, rates, and masks of a validation sample by the run's strategy and others."""
     page = page_of([run], tmp_path / "r.html")
-    for told in ("12 steps", "3.2500 at step 12", "6.4375", "ast-cut", "1,500 tokens/s", "3.0 GiB", "unigram"):
-        assert told in page.text
+    for fact in ("12 steps", "3.2500 at step 12", "6.4375", "ast-cut", "1,500 tokens/s", "3.0 GiB", "unigram"):
+        assert fact in page.text
     assert "validation ast-cut (inverse-rate), 6: 7.125" in page.text
     assert "training, 12: 5" in page.text
     assert "ast-cut (inverse-rate), 0.9: 4.5" in page.text
@@ -138,22 +145,22 @@ def test_a_training_run(run: Path, tmp_path: Path) -> None:
 def test_a_replay_ends_as_generation_does(run: Path, shards: Path, tmp_path: Path) -> None:
     """The steps, taken one after the other, end with the answer that the model writes; the static page shows the same."""
     page = page_of([run], tmp_path / "r.html", replays=2, device="cpu")
-    told = page.embedded()
+    embedded = page.embedded()
     checkpoint = load_checkpoint(str(run), device="cpu")
     rows = list(replay._rows(replay.Shards(shards, read_manifest(shards))))[:2]
     prompts = [replay._before_code(row) for row in rows]
     assert checkpoint.tokenizer.decode(prompts[0]).endswith("```python\n")
     answers = generate(checkpoint, prompts, REPLAY)
-    assert len(told) == 2
+    assert len(embedded) == 2
     special = set(checkpoint.tokenizer.all_special_ids)
-    for steps, answer in zip(told, answers, strict=True):
+    for steps, answer in zip(embedded, answers, strict=True):
         cells = {offset: text for step in steps for offset, text, _ in step}
         ids = answer.token_ids
         decoded = [
-            checkpoint.tokenizer.convert_ids_to_tokens(one) if one in special else checkpoint.tokenizer.decode([one])
-            for one in ids
+            checkpoint.tokenizer.convert_ids_to_tokens(token) if token in special else checkpoint.tokenizer.decode([token])
+            for token in ids
         ]
-        assert [cells[place] for place in range(len(ids))] == [visible(one) for one in decoded]
+        assert [cells[place] for place in range(len(ids))] == [visible(text) for text in decoded]
         assert "".join(text for _, text in sorted(cells.items())) in page.text
         assert 1 < len(steps) <= (REPLAY.num_steps or 0)
         assert f"{len(steps)} steps" in page.text
@@ -162,11 +169,12 @@ def test_a_replay_ends_as_generation_does(run: Path, shards: Path, tmp_path: Pat
 def test_a_position_that_was_hidden_again(run: Path) -> None:
     """What syntax repair hides is hidden in the replay too, and the last writing is what stands."""
     checkpoint = load_checkpoint(str(run), device="cpu")
-    one, other = checkpoint.tokenizer.encode("ab", add_special_tokens=False)[0], checkpoint.token_ids.eos
-    trace = [Commit([5, 6], [one, one]), Commit([6], [checkpoint.token_ids.mask]), Commit([6], [other])]
+    text, other = checkpoint.tokenizer.encode("ab", add_special_tokens=False)[0], checkpoint.token_ids.eos
+    trace = [Commit([5, 6], [text, text]), Commit([6], [checkpoint.token_ids.mask]), Commit([6], [other])]
     steps = steps_of(checkpoint, 5, trace)
     assert [[cell.kind for cell in step] for step in steps] == [[1, 1], [0], [2]]
-    panel = Page(replay.steps_panel("sample", "prompt", steps))
+    template = environment(TEMPLATES).from_string('{% from "denoising.html" import replay %}{{ replay(answer, 6) }}')
+    panel = Page(template.render(answer=replay.answer_replay("sample", "prompt", steps)))
     assert panel.embedded()[0][1] == [[1, "", 0]]
     titles = [attributes.get("title") for tag, attributes in panel.found if tag == "span"]
     assert titles == ["step 1", "step 3"]
@@ -183,7 +191,7 @@ def test_benchmarks_side_by_side(results: Path, tmp_path: Path) -> None:
     assert visible(WRONG) in page.text
     assert page.text.count(visible(HOSTILE)) >= 4 * 3  # as prompt, answer and detail of each problem
     problems = [attributes for tag, attributes in page.found if tag == "details" and attributes.get("class") == "problem"]
-    assert [one["data-choices"] for one in problems] == [
+    assert [attributes["data-choices"] for attributes in problems] == [
         "passed wrong differing",
         "passed",
         "passed syntax-error differing",
@@ -191,6 +199,73 @@ def test_benchmarks_side_by_side(results: Path, tmp_path: Path) -> None:
     ]
     options = {attributes["value"] for tag, attributes in page.found if tag == "option"}
     assert options == {"", "passed", "wrong", "syntax-error", "differing"}
+
+
+def facts_on(chapter: TrainingChapter | BenchmarkChapter) -> dict[str, str]:
+    """The facts about a single finding, by name, as its chapter's template writes them."""
+    template = environment(TEMPLATES).get_template(chapter.template)
+    html = template.render(chapter=chapter, generation_text=lambda settings: "blocks", tints=replay.TINTS)
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td></tr>', html)
+    return {name: re.sub(r"</?(?:code|b|small)>", "", text) for name, text in rows}
+
+
+def test_facts_that_only_some_evaluations_have(results: Path) -> None:
+    """What an evaluation of references lacks has no row; what another measured is written out."""
+    (benchmark,) = read_findings([results / "good"]).benchmarks
+    assert facts_on(benchmark_chapter([benchmark])).keys() >= {"pass@1", "parses", "compiles", "checkpoint"}
+    assert not facts_on(benchmark_chapter([benchmark])).keys() & {"speed", "machine", "syntax repair", "candidates", "pass@10"}
+    identity = dataclasses.replace(benchmark.results.settings.checkpoint, step=7, sha256="ab" * 32)
+    counts = GenerationCounts(
+        tokens=100, forward_passes=50, seconds=2.0, tokens_per_second=None, forward_passes_per_token=0.5, tokens_per_answer=25.0
+    )
+    measured = dataclasses.replace(
+        benchmark.results,
+        num_candidates=3,
+        pass_at_k={"10": PassAtK(value=0.5, total=4, interval=Interval(0.25, 0.75), method="bootstrap")},
+        settings=dataclasses.replace(benchmark.results.settings, checkpoint=identity),
+        generation=counts,
+        syntax_repair=RepairCounts(programs=9, with_errors=4, tried=3, helped=2, mended=1),
+        machine=Machine(device="cpu", dtype="float32", threads=2, batch_size=8),
+    )
+    facts = facts_on(benchmark_chapter([dataclasses.replace(benchmark, results=measured)]))
+    expected = {
+        "pass@10": "50.0% of 4 problems [25.0%,&nbsp;75.0%]",
+        "candidates": "3 of each problem",
+        "checkpoint": f"{measured.checkpoint} step 7 abababababab",
+        "generation": "blocks",
+        "speed": "0.0 tokens/s, 0.50 forward passes per token",
+        "syntax repair": "4 of 9 programs had errors, tried on 3, helped 2, mended 1",
+        "machine": "cpu, float32, 2 threads, 8 at a time",
+    }
+    assert {name: facts[name] for name in expected} == expected
+
+
+def test_facts_that_only_some_runs_have(tmp_path: Path) -> None:
+    """A run that has begun says little; one with settings, export and metrics has a row for each of them."""
+    nothing = Training(name="a", folder=tmp_path, settings=RunSettings(), info=RunInfo(), metrics=Metrics())
+    assert facts_on(training_chapter([nothing])) == {"steps": "none yet", "data": "data", "seed": "0"}
+    settings = RunSettings(strategy="ast-cut", drop=0.1, relabel=0.25, placeholder=0.0, objective="plain", epochs=3, seed=5)
+    deepspeed = DeepSpeedInfo(train_batch_size=16, scheduler=Scheduler(params={"total_num_steps": 2000}))
+    info = RunInfo(step=2, validation_loss=3.25, unigram_nats=6.5, deepspeed=deepspeed, start="llada", git_revision="c" * 40)
+    first = StepRecord(step=1, nats=1.0, mask_rate=0.5, learning_rate=0.001, tokens_per_second=1000.0, peak_memory_bytes=2**30)
+    steps = [dataclasses.replace(first, step=n, learning_rate=n / 1000, tokens_per_second=1000.0 * n) for n in (1, 2, 1002)]
+    run = dataclasses.replace(nothing, settings=settings, info=info, metrics=Metrics(steps=steps))
+    assert facts_on(training_chapter([run])) == {
+        "steps": "1,002 of 2,000",
+        "validation loss": "3.2500 at step 2, ast-cut masks",
+        "unigram": "6.5000",
+        "masks": "ast-cut, drop 0.1, relabel 0.25",
+        "objective": "plain",
+        "model": "llada",
+        "learning rate": "1 at most",
+        "samples per step": "16",
+        "epochs": "3",
+        "seed": "5",
+        "speed, median": "2,000 tokens/s",
+        "memory, peak": "1.0 GiB",
+        "data": "data",
+        "revision": "c" * 12,
+    }
 
 
 def test_traced_answers_are_replayed(tmp_path: Path) -> None:
@@ -201,9 +276,9 @@ def test_traced_answers_are_replayed(tmp_path: Path) -> None:
     shutil.rmtree(ckpt)
     page = page_of([tmp_path / "traced", tmp_path / "untraced"], tmp_path / "r.html")
     rows = samples_of(tmp_path / "traced")[:REPLAYED]
-    told = page.embedded()
-    assert len(told) == REPLAYED
-    for steps, row in zip(told, rows, strict=True):
+    embedded = page.embedded()
+    assert len(embedded) == REPLAYED
+    for steps, row in zip(embedded, rows, strict=True):
         assert steps == [[[place, visible(text), kind] for place, _, text, kind in step] for step in row["trace"]]
         assert f"{len(steps)} steps" in page.text
     assert "step by step" not in page_of([tmp_path / "untraced"], tmp_path / "u.html").text
@@ -328,7 +403,7 @@ def test_bad_input_is_one_line_and_leaves_the_old_page(run: Path, results: Path,
         ([], SettingsError, "name one or more"),
         ([tmp_path / "empty"], SourceError, "holds none of metrics.jsonl, results.json, reconstruction.json, syntax.json"),
         ([run, tmp_path / "empty"], SourceError, "holds none of"),
-        ([tmp_path / "nowhere"], SourceError, "is no folder"),
+        ([tmp_path / "nowhere"], SourceError, "is not a folder"),
         ([cut], SourceError, "cut off: run it again"),
         ([old], SourceError, "version 0, this syntaxdiff reads 1"),
         ([torn], SourceError, "cannot be read"),
@@ -345,7 +420,7 @@ def test_bad_input_is_one_line_and_leaves_the_old_page(run: Path, results: Path,
     assert not list(tmp_path.glob(".r.html*"))
 
 
-def test_an_unfinished_evaluation_beneath_a_run_is_told(run: Path, tmp_path: Path) -> None:
+def test_an_unfinished_evaluation_beneath_a_run_is_said(run: Path, tmp_path: Path) -> None:
     """It is no error of the folder that was named."""
     folder = run / "eval" / "begun"
     folder.mkdir(parents=True)

@@ -17,9 +17,9 @@ ALL, ONE = np.empty((0, 1, 1, 1, 1, 1, 1), dtype=object), np.empty(1, dtype=obje
 
 
 def is_right(
-    answer: Any, expected: Any, *, name: str = "f", oracle: str = "mbpp", tolerance: float = 0.0, arguments: Any = ()
+    answer: Any, expected: Any, *, name: str = "f", suite: str = "mbpp", tolerance: float = 0.0, arguments: Any = ()
 ) -> bool:
-    return agree({"oracle": oracle, "entry_point": name, "tolerance": tolerance}, answer, expected, arguments)
+    return agree({"suite": suite, "entry_point": name, "tolerance": tolerance}, answer, expected, arguments)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_near_answers_are_right_where_numbers_are_of_one_type_and_shape(
     answer: Any, expected: Any, tolerance: float, right: bool
 ) -> None:
     """Within the problem's tolerance, or 1e-6 where the reference gives floats."""
-    assert is_right(answer, expected, tolerance=tolerance, oracle="humaneval") is right
+    assert is_right(answer, expected, tolerance=tolerance, suite="humaneval") is right
 
 
 @pytest.mark.parametrize(
@@ -196,12 +196,12 @@ def test_rules_of_single_problems(name: str, arguments: Any, answer: Any, expect
 )
 def test_any_root_is_right(answer: Any, right: bool) -> None:
     """Of the polynomial, even far from the reference's; and near the reference's only if it is a root."""
-    assert is_right(answer, -9.0, name="find_zero", oracle="humaneval", tolerance=1e-4, arguments=([-1.0, 2.0],)) is right
-    assert not is_right(3.0, 3.0, name="find_zero", oracle="humaneval", tolerance=1e-4, arguments=([-1.0, 2.0],))
+    assert is_right(answer, -9.0, name="find_zero", suite="humaneval", tolerance=1e-4, arguments=([-1.0, 2.0],)) is right
+    assert not is_right(3.0, 3.0, name="find_zero", suite="humaneval", tolerance=1e-4, arguments=([-1.0, 2.0],))
 
 
 def test_what_an_iterator_raises_is_the_program_s_error() -> None:
-    """It is no wrong answer."""
+    """It does not count as a wrong answer."""
 
     def elements() -> Any:
         yield 1

@@ -1,4 +1,4 @@
-"""Plus problems, where the reference's answers decide: nothing that is no answer passes, whatever its comparison gives."""
+"""Plus problems, where the reference's answers decide: nothing passes that is not an answer, whatever its comparison gives."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from evil_answers import ANSWERS, PROBLEMS, program_of
 
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.sandbox.limits import Limits
 from syntaxdiff.eval.sandbox.sandbox import Sandbox, golden
 from syntaxdiff.eval.sandbox.verdict import Job, Status

@@ -43,7 +43,7 @@ ATOMS = (
     | st.decimals(allow_nan=False)
     | st.fractions()
     | st.dates()
-    | st.datetimes().map(lambda one: one.replace(fold=0))  # which of two equal hours is no part of equality
+    | st.datetimes().map(lambda moment: moment.replace(fold=0))  # which of two equal hours is no part of equality
     | st.timedeltas()
 )
 HASHABLE = st.recursive(ATOMS, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3), max_leaves=5)
@@ -55,7 +55,7 @@ PLAIN = st.recursive(
         | st.lists(inner, max_size=4).map(collections.deque)
         | st.dictionaries(HASHABLE, inner, max_size=4)
         | st.dictionaries(HASHABLE, inner, max_size=4).map(collections.OrderedDict)
-        | st.dictionaries(HASHABLE, inner, max_size=4).map(lambda one: collections.defaultdict(list, one))
+        | st.dictionaries(HASHABLE, inner, max_size=4).map(lambda items: collections.defaultdict(list, items))
         | st.sets(HASHABLE, max_size=4)
         | st.binary().map(bytearray)
     ),
@@ -64,7 +64,7 @@ PLAIN = st.recursive(
 
 
 def signature(value: Any) -> Any:
-    """What tells two values apart, with the exact types all the way down; nan is nan, and 0.0 is not -0.0."""
+    """What distinguishes two values, with the exact types all the way down; nan is nan, and 0.0 is not -0.0."""
     kind = type(value).__name__
     if isinstance(value, float):
         return kind, "nan" if math.isnan(value) else repr(value)
@@ -72,11 +72,11 @@ def signature(value: Any) -> Any:
         return kind, signature(value.real), signature(value.imag)
     if isinstance(value, dict):
         factory = getattr(value, "default_factory", None)
-        return kind, factory, [(signature(key), signature(one)) for key, one in value.items()]
+        return kind, factory, [(signature(key), signature(item)) for key, item in value.items()]
     if isinstance(value, set | frozenset):
-        return kind, sorted(repr(signature(one)) for one in value)
+        return kind, sorted(repr(signature(item)) for item in value)
     if isinstance(value, list | tuple | collections.deque):
-        return kind, getattr(value, "maxlen", None), [signature(one) for one in value]
+        return kind, getattr(value, "maxlen", None), [signature(item) for item in value]
     if isinstance(value, np.ndarray | np.generic):
         return kind, value.dtype.str, value.shape, signature(value.tolist())
     return kind, hex(value) if isinstance(value, int) else repr(value)
@@ -279,7 +279,7 @@ def test_an_object_of_a_subclass_arrives_as_the_plain_value_that_it_is_compared_
         [object()],
         {1: Number(2)},
         type("T", (), {}),
-        type("T", (collections.UserList,), {"__eq__": lambda one, other: True})([1]),
+        type("T", (collections.UserList,), {"__eq__": lambda self, other: True})([1]),
         Shade.DARK,
         types.SimpleNamespace(a=1),
         np.ma.array([1]),
@@ -287,7 +287,7 @@ def test_an_object_of_a_subclass_arrives_as_the_plain_value_that_it_is_compared_
         np.char.array(["a"]),
         np.datetime64("2020-01-01"),
         np.zeros(1, dtype=[("a", int)]),
-        np.ones(1).view(type("T", (np.ndarray,), {"__eq__": lambda one, other: True})),
+        np.ones(1).view(type("T", (np.ndarray,), {"__eq__": lambda self, other: True})),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -295,15 +295,15 @@ def test_what_is_not_plain_does_not_travel(value: Any) -> None:
     """An object of any other class, of a subclass with an `__eq__` of its own too, is refused or referred to, at any depth."""
     with pytest.raises(PlainDataError):
         encode(value, no_reference)
-    assert "reference" in json.dumps(encode(value, lambda one: Reference(7, "object", type(one).__name__, True)))
+    assert "reference" in json.dumps(encode(value, lambda value: Reference(7, "object", type(value).__name__, True)))
 
 
 def test_a_reference_is_to_the_object_itself() -> None:
     """Not to a plain view of it that cannot travel."""
     records, referred = np.zeros(1, dtype=[("a", int)]).view(np.recarray), []
 
-    def refer(one: Any) -> Reference:
-        referred.append(one)
+    def refer(value: Any) -> Reference:
+        referred.append(value)
         return Reference(7, "object", "", True)
 
     encode(records, refer)
@@ -311,8 +311,8 @@ def test_a_reference_is_to_the_object_itself() -> None:
 
 
 def test_a_reference_comes_back_to_its_owner() -> None:
-    """A reference is resolved by who receives it, and by nobody where data must be plain."""
-    data = encode([object()], lambda one: Reference(7, "object", "thing", True))
+    """A reference is resolved by who receives it, and refused where data must be plain."""
+    data = encode([object()], lambda value: Reference(7, "object", "thing", True))
     assert decode(data, lambda reference: reference.number) == [7]
     with pytest.raises(PlainDataError):
         decode(data)
@@ -387,7 +387,11 @@ def test_what_is_no_message_is_refused(pipes: Any, data: bytes) -> None:
         channel.receive()
 
 
-@pytest.mark.parametrize("value", [bytes(MAX_MESSAGE_BYTES // 2 + 1), bytearray(60 << 20), "a" * (MAX_MESSAGE_BYTES + 1)], ids=type)
+@pytest.mark.parametrize(
+    "value",
+    [bytes(MAX_MESSAGE_BYTES // 2 + 1), bytearray(60 << 20), "a" * (MAX_MESSAGE_BYTES + 1)],
+    ids=["bytes", "bytearray", "str"],
+)
 def test_what_cannot_fit_is_refused_before_it_is_encoded(value: Any) -> None:
     """Its size is enough to refuse it: encoding would cost a program's seconds and memory, and name the wrong limit."""
     tracemalloc.start()
@@ -399,7 +403,7 @@ def test_what_cannot_fit_is_refused_before_it_is_encoded(value: Any) -> None:
         tracemalloc.stop()
 
 
-def test_the_other_side_gone_is_told(pipes: Any) -> None:
+def test_a_closed_channel_is_reported(pipes: Any) -> None:
     """Also in the middle of a message."""
     channel, write = pipes
     os.write(write, struct.pack(">I", 10) + b"abc")

@@ -15,10 +15,11 @@ import psutil
 import pytest
 from execution_data import problem_of, verdict
 
-from syntaxdiff.eval.problems.problem import Problem, read_problems
+from syntaxdiff.eval.problems.problem import Problem
+from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.sandbox.jail import GUARANTEES, LAYERS
 from syntaxdiff.eval.sandbox.limits import Limits
-from syntaxdiff.eval.sandbox.sandbox import LEAST_CPU_SECONDS, Sandbox, _Quiet, golden, judge, limits_from
+from syntaxdiff.eval.sandbox.sandbox import LEAST_CPU_SECONDS, Sandbox, _SharedLock, golden, judge, limits_from
 from syntaxdiff.eval.sandbox.verdict import Job, Status, Verdict
 from syntaxdiff.pipeline.errors import SettingsError
 
@@ -101,7 +102,7 @@ def outcomes(sandbox: Sandbox, problems: list[Problem]) -> dict[str, list[tuple[
 
 
 def assert_none_passes(found: dict[str, list[tuple[str, Verdict]]]) -> None:
-    assert [one for verdicts in found.values() for one in verdicts if one[1].has_passed] == []
+    assert [pair for verdicts in found.values() for pair in verdicts if pair[1].has_passed] == []
     assert {verdict.status for _, verdict in found["broken"]} == {Status.SYNTAX_ERROR}
     assert {verdict.status for _, verdict in found["empty"]} == {Status.ERROR}
 
@@ -120,12 +121,12 @@ def test_no_program_that_solves_nothing_passes(sandbox: Sandbox, problems: list[
     """None of all problems, but one whose authors let any answer count."""
     found = outcomes(sandbox, [problem for problem in problems if problem.task_id not in KNOWN_FAILURES])
     for verdicts in found.values():
-        verdicts[:] = [one for one in verdicts if one[0] not in ANY_ANSWER]
+        verdicts[:] = [pair for pair in verdicts if pair[0] not in ANY_ANSWER]
     assert_none_passes(found)
 
 
 def test_helpers_of_the_prompt_are_the_benchmark_s(sandbox: Sandbox, shared_data: Path) -> None:
-    """A program that defines them anew, to its favour, gains nothing: the tests use their own."""
+    """A program that redefines them in its favour gains nothing: the tests use their own."""
     found = {p.task_id: p for p in read_problems("humaneval", file=shared_data / "problems" / "HumanEval.jsonl.gz")}
     cheat = "def poly(xs, x): return 0.0\ndef find_zero(xs): return 1.0\n"
     assert sandbox.run_tests(cheat, found["HumanEval/32"]).status is Status.WRONG
@@ -172,7 +173,7 @@ def test_limits_are_of_cpu_time() -> None:
 
 
 def test_limits_derive_from_the_reference() -> None:
-    """A slow reference gives more time, a large one more memory; nobody gets less than the least."""
+    """A slow reference gives more time, a large one more memory; none gets less than the least."""
     fast = Verdict(
         task_id="a",
         status=Status.PASSED,
@@ -212,34 +213,34 @@ def test_output_is_limited_where_it_says(sandbox: Sandbox) -> None:
     assert verdict(sandbox, program, "for _ in range(100): f(60000)", limits=limits).status is Status.OUTPUT_LIMIT
 
 
-def test_a_timeout_beside_others_is_tried_again_alone() -> None:
-    """While one runs alone no other does, and it waits for those that run."""
-    quiet = _Quiet()
+def test_a_timeout_next_to_others_is_tried_again_exclusively() -> None:
+    """While one holds it exclusively no other runs, and it waits for those that run."""
+    lock = _SharedLock()
     running: list[str] = []
     seen: list[list[str]] = []
 
-    def beside() -> None:
+    def share() -> None:
         for _ in range(20):
-            with quiet.beside_others():
-                running.append("beside")
+            with lock.shared():
+                running.append("shared")
                 time.sleep(0.001)
-                running.remove("beside")
+                running.remove("shared")
 
-    def alone() -> None:
+    def hold() -> None:
         for _ in range(5):
-            with quiet.alone():
-                running.append("alone")
+            with lock.exclusive():
+                running.append("exclusive")
                 seen.append(list(running))
                 time.sleep(0.002)
                 seen.append(list(running))
-                running.remove("alone")
+                running.remove("exclusive")
 
-    threads = [threading.Thread(target=target) for target in (beside, beside, beside, alone, alone)]
+    threads = [threading.Thread(target=target) for target in (share, share, share, hold, hold)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert seen == [["alone"]] * 20
+    assert seen == [["exclusive"]] * 20
 
 
 # ---------------------------------------------------------------------------------------------------------- many, and the end

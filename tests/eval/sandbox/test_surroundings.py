@@ -103,7 +103,7 @@ except ZeroDivisionError: texts.append(traceback.format_exc())
 def test_no_module_and_no_traceback_names_our_folders(sandbox: Sandbox, side: str) -> None:
     """Neither the source's, nor the folder that jails lie in, nor the virtual environment's interpreter."""
     named = [str(Path(jail.__file__).parent), str(sandbox._folder), sys.executable]
-    named = ["".join(reversed(one)) for one in named]  # the code itself must not name them
+    named = ["".join(reversed(name)) for name in named]  # the code itself must not name them
     code = WALK + f"found = [text for text in texts for one in {named} if one[::-1] in text]\nassert not found, found"
     found = seen_by(sandbox, side, code)
     assert found.has_passed, found

@@ -78,7 +78,7 @@ def sandbox() -> Iterator[Sandbox]:
     ],
     ids=range(34),
 )
-def test_a_program_behaves_as_if_it_stood_beside_its_tests(sandbox: Sandbox, program: str, tests: str) -> None:
+def test_a_program_behaves_as_if_it_shared_a_module_with_its_tests(sandbox: Sandbox, program: str, tests: str) -> None:
     """Arguments changed in place, functions handed over, the program's own classes, generators, exceptions, any numbers."""
     if "threading" in program and not sandbox.isolation.layers["user"].is_active:
         pytest.skip("threads cannot be bounded here")

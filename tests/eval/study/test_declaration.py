@@ -108,7 +108,7 @@ def test_a_declaration_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("seeds = [1, 2]", 'seeds = "0"', "seeds must be a list"),
         ("seeds = [1, 2]", "seeds = []", "seeds must be at least one"),
@@ -130,12 +130,12 @@ def test_a_declaration_is_read(tmp_path: Path) -> None:
         ("[little.train]", '[little.sweep]\narm = "no"\nlearning-rates = [1e-3]\n[little.train]', "sweep names no"),
     ],
 )
-def test_what_cannot_be_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_what_cannot_be_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     """A wrong declaration is refused in one line that names the place."""
     assert SMALL.count(old) == 1
     with pytest.raises(SettingsError) as caught:
         read(tmp_path, SMALL.replace(old, new))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -148,7 +148,7 @@ def test_the_estimate_follows_the_steps(tmp_path: Path, change: dict[str, str], 
     text = SMALL
     for old, new in change.items():
         text = text.replace(old, new)
-    before, after = (hours(read(tmp_path, one)["little"]).training for one in (SMALL, text))
+    before, after = (hours(read(tmp_path, declaration)["little"]).training for declaration in (SMALL, text))
     assert after == pytest.approx(factor * before)
 
 

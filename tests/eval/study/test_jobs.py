@@ -1,4 +1,4 @@
-"""Commands as jobs: their order, what is not run again, what ends with the time, and what is told of one that fails."""
+"""Commands as jobs: their order, what is not run again, what ends with the time, and what is reported of one that fails."""
 
 import json
 import sys
@@ -53,23 +53,23 @@ def test_slots_bound_what_runs_at_a_time(tmp_path: Path) -> None:
         "print(len(list(here.glob('*.running'))), os.environ['SLOT_TEST'], flush=True); mine.unlink()"
     )
     jobs = [writing(tmp_path, f"job{number}", code=counting) for number in range(6)]
-    told: list[tuple[int, int, int]] = []
+    reported: list[tuple[int, int, int]] = []
     made = Runner(
         folder=tmp_path / "jobs",
         root=tmp_path,
         slots=2,
         environment={"SLOT_TEST": "here"},
-        on_jobs=lambda done, total, running: told.append((done, total, len(running))),
+        on_jobs=lambda done, total, running: reported.append((done, total, len(running))),
     )
     assert made.run(jobs)
     lines = [(tmp_path / "jobs" / f"{job.name}.log").read_text().splitlines()[-1].split() for job in jobs]
     assert max(int(count) for count, _ in lines) == 2
     assert {word for _, word in lines} == {"here"}
-    assert told[-1] == (6, 6, 0)
-    assert max(running for *_, running in told) == 2
+    assert reported[-1] == (6, 6, 0)
+    assert max(running for *_, running in reported) == 2
 
 
-def test_a_failure_is_told_in_a_line_and_ends_the_others(tmp_path: Path) -> None:
+def test_a_failure_is_reported_in_a_line_and_ends_the_others(tmp_path: Path) -> None:
     """The error says the job, what it said itself, and where its output is; another that runs is ended, and goes on later."""
     slow = writing(tmp_path, "slow", code="import time; time.sleep(60)")
     bad = writing(tmp_path, "bad", code="import sys; print('error: no such thing', file=sys.stderr); sys.exit(2)")

@@ -100,13 +100,13 @@ def width_of(mean: Mean) -> float:
 @given(VALUES, st.floats(-10, 10), st.floats(0.1, 10))
 def test_intervals_follow_shift_and_scale(values: list[float], shift: float, scale: float) -> None:
     """Moving and stretching the values moves and stretches mean and interval; the mean lies in the middle."""
-    one, other = mean_over_seeds(values), mean_over_seeds([scale * value + shift for value in values])
-    assert one.low is not None
-    assert one.high is not None
-    for mine, theirs in ((one.value, other.value), (one.low, other.low), (one.high, other.high)):
+    mean, other = mean_over_seeds(values), mean_over_seeds([scale * value + shift for value in values])
+    assert mean.low is not None
+    assert mean.high is not None
+    for mine, theirs in ((mean.value, other.value), (mean.low, other.low), (mean.high, other.high)):
         assert theirs is not None
         assert scale * mine + shift == pytest.approx(theirs, abs=1e-6)
-    assert one.value == pytest.approx((one.low + one.high) / 2, abs=1e-9)
+    assert mean.value == pytest.approx((mean.low + mean.high) / 2, abs=1e-9)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 40])
@@ -187,7 +187,7 @@ def test_what_is_better(name: str, lower: bool) -> None:
     assert is_better(name, 1.0) != lower
 
 
-def test_tables_tell_every_arm() -> None:
+def test_tables_show_every_arm() -> None:
     """Each table of arms has a row an arm, each table is as wide as its head, and Markdown has them all."""
     results = results_of("cpu", {"ast-cut": 1.0}, noise=0.1)
     made = tables(results)
@@ -237,7 +237,7 @@ def test_a_start_that_was_not_validated_has_no_unigram_entropy(tmp_path: Path) -
 
 
 def test_differences_of_shares_are_in_points() -> None:
-    """A share's difference is told in percentage points, a loss's in nats, both with a sign."""
+    """A share's difference is shown in percentage points, a loss's in nats, both with a sign."""
     difference = Mean(value=0.021, low=-0.0004, high=0.05, seeds=3)
     assert difference_text("humaneval/parses", difference) == "+2.1 [-0.0, +5.0]"
     assert difference_text("loss/random", difference) == "+0.021 [-0.000, +0.050]"

@@ -111,13 +111,13 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def told_in(folder: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((folder / "study.json").read_text("utf-8"))
-    return told
+def results_in(folder: Path) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads((folder / "study.json").read_text("utf-8"))
+    return results
 
 
 def test_rows_under_other_names_become_chats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fields that a source names are put under prep's own; an optional source that is absent is told, another refused."""
+    """Fields that a source names are put under prep's own; an optional source that is absent is reported, another refused."""
     declare(tmp_path)
     monkeypatch.chdir(tmp_path)
     little = read_studies(tmp_path / "little.toml")["little"]
@@ -142,7 +142,7 @@ def test_a_study_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> No
     code, _, err = ended(whole)
     assert code == 0, err
     assert "learning rate" in err
-    told = told_in(tmp_path / "whole")
+    results = results_in(tmp_path / "whole")
 
     code, _, err = ended(begin(tmp_path, "cut", "--minutes", "0.2"))
     assert code == 3, err
@@ -161,19 +161,19 @@ def test_a_study_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> No
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
     # What it holds: the same samples and as many corrupted tokens under masks of equal amount, the chosen rate, the page.
-    arms = told["arms"]
+    arms = results["arms"]
     assert [run["corrupted_tokens"] for run in arms["ast-span"]["runs"]] == [
         run["corrupted_tokens"] for run in arms["random-matched"]["runs"]
     ]
-    assert told["sweep"]["chosen"] == float(min(told["sweep"]["loss"], key=lambda rate: told["sweep"]["loss"][rate]))
-    assert swept_loss(tmp_path / "whole" / "sweep" / "0.01") == told["sweep"]["loss"]["0.01"]
+    assert results["sweep"]["chosen"] == float(min(results["sweep"]["loss"], key=lambda rate: results["sweep"]["loss"][rate]))
+    assert swept_loss(tmp_path / "whole" / "sweep" / "0.01") == results["sweep"]["loss"]["0.01"]
     assert "humaneval/parses" in arms["ast-span"]["runs"][0]["measures"]
     assert "humaneval/parses" not in arms["ast-span"]["runs"][1]["measures"]
     for arm in ("random", "ast-span"):
         for run in arms[arm]["runs"]:
             lines = (tmp_path / "whole" / "runs" / f"{arm}-{run['seed']}" / "metrics.jsonl").read_text().splitlines()
             records = list(map(json.loads, lines))
-            own = [one["loss"] for one in records if one["kind"] == "validation" and one["strategy"] == arm][-1]
+            own = [record["loss"] for record in records if record["kind"] == "validation" and record["strategy"] == arm][-1]
             assert run["measures"]["loss/own"] == pytest.approx(own, abs=1e-3)  # the trainer's, in other batches
     page = Page((tmp_path / "whole" / "report.html").read_text("utf-8"))
     assert "does masking by syntax help?" in page.text
@@ -190,12 +190,12 @@ def test_what_is_not_declared_is_refused(tmp_path: Path) -> None:
     """A size that is not there, and a file that is none, are one line; nothing is written."""
     declare(tmp_path)
     command = [sys.executable, "-m", "syntaxdiff.eval.cli", "study"]
-    for arguments, told in (
+    for arguments, message in (
         (["huge"], "there is no study huge: choose from smoke, cpu, one-gpu, paper"),
         (["little", "--file", "rows.jsonl.gz"], "cannot be read as TOML"),
     ):
         done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        assert told in done.stderr
+        assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["little.toml", "rows.jsonl.gz"]

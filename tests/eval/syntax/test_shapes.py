@@ -60,8 +60,8 @@ def test_subtrees_end_where_their_last_node_does(tree: Tree) -> None:
 def test_numbers_are_equal_where_subtrees_are(tree: Tree) -> None:
     """Two subtrees of one tree, wherever they stand in it, have one number if and only if they are equal."""
     hashes = shapes_of(nodes_of(tree), PYTHON).hash_N.tolist()
-    for (one, node), (other, another) in itertools.combinations(zip(hashes, in_pre_order(tree), strict=True), 2):
-        assert (one == other) == (node == another)
+    for (number, node), (other, another) in itertools.combinations(zip(hashes, in_pre_order(tree), strict=True), 2):
+        assert (number == other) == (node == another)
 
 
 @settings(deadline=None)
@@ -86,8 +86,8 @@ PROGRAM = "def {0}({1}, *, {2}=1):\n    for {1} in {0}.{2}:\n        {0}[{1}] = 
 @given(st.lists(NAMES, min_size=3, max_size=3))
 def test_renaming_changes_no_shape(names: list[str]) -> None:
     """Every subtree keeps its number when names become others, of any length and in any script."""
-    one, other = (read_nodes(PROGRAM.format(*each).encode(), PYTHON)[0] for each in (("a", "b", "c"), names))
-    assert np.array_equal(shapes_of(one, PYTHON).hash_N, shapes_of(other, PYTHON).hash_N)
+    nodes, other = (read_nodes(PROGRAM.format(*each).encode(), PYTHON)[0] for each in (("a", "b", "c"), names))
+    assert np.array_equal(shapes_of(nodes, PYTHON).hash_N, shapes_of(other, PYTHON).hash_N)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_renaming_changes_no_shape(names: list[str]) -> None:
     ],
 )
 def test_another_kind_or_child_is_another_shape(code: str, other: str) -> None:
-    """What a parser tells apart, the number does."""
+    """Different parses have different numbers."""
     assert root_hash(code) != root_hash(other)
 
 
@@ -169,12 +169,12 @@ def test_training_shapes_are_those_of_all_samples(
     """However often they are merged on the way; each is there once, and what is there is not lacking."""
     monkeypatch.setattr(module, "HASHES_IN_MEMORY", in_memory)
     manifest, size = read_manifest(folder), Size(3, 9)
-    told: list[int] = []
-    seen = seen_shapes(folder, manifest, Codec(folder / TOKENIZER, "hf"), size, tmp_path, told.append)
+    samples_done: list[int] = []
+    seen = seen_shapes(folder, manifest, Codec(folder / TOKENIZER, "hf"), size, tmp_path, samples_done.append)
     expected = literal(folder, manifest, size)
     assert len(manifest.splits["train"]) > 2
     assert seen.hashes.tolist() == sorted(expected)
-    assert sum(told) == seen.num_samples == manifest.num_samples("train")
+    assert sum(samples_done) == seen.num_samples == manifest.num_samples("train")
     assert seen.lacks(np.array([min(expected), 12345], dtype=np.uint64)).tolist() == [False, True]
 
 

@@ -63,7 +63,9 @@ def compiler() -> Iterator[Compiler]:
         ("x\0", "null bytes", False),
     ],
 )
-def test_the_compiler_tells_wrong_from_unfinished(compiler: Compiler, program: str, fault: str | None, is_prefix: bool) -> None:
+def test_the_compiler_distinguishes_wrong_from_unfinished(
+    compiler: Compiler, program: str, fault: str | None, is_prefix: bool
+) -> None:
     """What is wrong stays wrong whatever follows; the class of an error names neither lines nor the program's own names."""
     compiled = compiler.compile(program.encode())
     assert (compiled.fault is None, compiled.is_prefix) == (fault is None, is_prefix)
@@ -120,7 +122,7 @@ def test_decided_lines_are_whole(text: bytes) -> None:
     assert lines == b"" or lines.endswith(b"\n")
     assert not lines.endswith((b"\\\n", b"\\\r\n"))
     longer = [text[: place + 1] for place, byte in enumerate(text) if byte == 10 and place + 1 > len(lines)]
-    assert all(one.endswith((b"\\\n", b"\\\r\n")) for one in longer)
+    assert all(part.endswith((b"\\\n", b"\\\r\n")) for part in longer)
 
 
 # ---------------------------------------------------------------------------------------------------------- tree errors
@@ -160,7 +162,7 @@ def test_tree_errors_are_the_parsers(code: str) -> None:
 
 
 def test_other_languages_are_not_compiled(compiler: Compiler) -> None:
-    """CPython judges Python alone."""
+    """CPython judges only Python."""
     assert check_program(b"int x;", "cpp", compiler).compiled is None
     assert check_program(b"int x;", "cpp", compiler).parses
 
@@ -206,7 +208,7 @@ def test_programs_are_read_from_json_lines(tmp_path: Path) -> None:
     (tmp_path / "packed").write_bytes(gzip.compress(text.encode()))
     for name in ("plain", "packed"):
         programs = read_programs(tmp_path / name)
-        assert [(one.code, one.language) for one in programs[:2]] == [(b"x = 1", "python"), (b"int x;", "cpp")]
+        assert [(program.code, program.language) for program in programs[:2]] == [(b"x = 1", "python"), (b"int x;", "cpp")]
         assert syntax(programs, {}).compiles.total == 1
 
 
@@ -246,7 +248,7 @@ def ids_of(text: str) -> list[int]:
 def test_the_decided_part_grows_line_by_line() -> None:
     """From left to right, after every token: the whole lines of the program so far."""
     answer = [*ids_of(ANSWER), IDS.eos]
-    trace = [Commit([len(PROMPT) + place], [one]) for place, one in enumerate(answer)]
+    trace = [Commit([len(PROMPT) + place], [token]) for place, token in enumerate(answer)]
     expected = []
     for end in range(1, len(answer) + 1):
         text = tokenizer().decode(answer[:end], skip_special_tokens=True)

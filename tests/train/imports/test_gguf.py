@@ -434,6 +434,7 @@ def shards(folder_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
     return root / "data"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", ["--shift", "--no-shift"])
 def test_training_starts_from_it(folder_of: Callable[[str], Path], shards: Path, tmp_path: Path, shift: str) -> None:
     """A run starts from the folder, with a row more for the mask token, and its export is a diffusion model for evaluation."""
