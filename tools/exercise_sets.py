@@ -11,15 +11,14 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from syntaxdiff.pipeline.exercises.compose import Style, program
+from syntaxdiff.pipeline.exercises.held_out import FILE, SETS, Call, HeldOut, read_set
 from syntaxdiff.pipeline.exercises.inputs import draw_inputs
 from syntaxdiff.pipeline.exercises.levels import LEVELS, Exercise, all_trees, draw_composition, written
-from syntaxdiff.pipeline.exercises.held_out import FILE, SETS, HeldOut, read_set
 
 TARGET = Path(__file__).resolve().parents[1] / "pipeline" / "exercises" / FILE
 SET_SIZE = 200
@@ -135,7 +134,9 @@ def chosen_calls(source: str, candidates: list[tuple[Any, ...]]) -> tuple[list[t
     kept: list[int] = [0]
     left = set(range(1, count + 1)) - killed_by[0]
     while len(kept) < CALLS:
-        best = max((place for place in range(len(candidates)) if place not in kept), key=lambda place: len(killed_by[place] & left))
+        best = max(
+            (place for place in range(len(candidates)) if place not in kept), key=lambda place: len(killed_by[place] & left)
+        )
         if not killed_by[best] & left and len(kept) >= FEWEST_CALLS:
             break
         kept.append(best)
@@ -190,7 +191,7 @@ def make_set(level: int, name: str, used_trees: set[str]) -> Iterator[HeldOut]:
             statement=exercise.statement,
             program=exercise.program,
             calls=tuple(
-                (f"({', '.join(map(repr, arguments))}{',' * (len(arguments) == 1)})", value if raised else repr(value), raised)
+                Call(repr(arguments), value if raised else repr(value), raised)
                 for arguments, (value, raised) in zip(calls, answers, strict=True)
             ),
             trees=trees,
@@ -204,7 +205,7 @@ def main() -> None:
         for level in LEVELS:
             used_trees: set[str] = set()
             for name in SETS:
-                lines += [json.dumps(asdict(problem), ensure_ascii=False) + "\n" for problem in make_set(level, name, used_trees)]
+                lines += [_line(problem) for problem in make_set(level, name, used_trees)]
                 print(f"level {level} {name}", flush=True)
         TARGET.write_text("".join(lines), encoding="utf-8")
     elif sys.argv[1:] == ["mutants"]:
@@ -216,11 +217,16 @@ def main() -> None:
         sys.exit(__doc__)
 
 
+def _line(problem: HeldOut) -> str:
+    row = {**asdict(problem), "calls": [astuple(call) for call in problem.calls]}
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
 def killed_mutants(level: int, name: str) -> tuple[int, int]:
     """How many mutants of a set's programs fail its tests, and how many there are."""
     killed = total = 0
     for problem in read_set(level, name):
-        calls = [ast.literal_eval(arguments) for arguments, _, _ in problem.calls]
+        calls = [ast.literal_eval(call.arguments) for call in problem.calls]
         right = results(problem.program, calls)
         for mutant in mutants(problem.program):
             total += 1

@@ -21,10 +21,14 @@ def folded(program: str) -> str:
         name
         for node in ast.walk(tree)
         for name in (
-            [node.id] if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
-            else [node.arg] if isinstance(node, ast.arg)
-            else [node.name] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            else [node.name] if isinstance(node, ast.ExceptHandler) and node.name
+            [node.id]
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+            else [node.arg]
+            if isinstance(node, ast.arg)
+            else [node.name]
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            else [node.name]
+            if isinstance(node, ast.ExceptHandler) and node.name
             else []
         )
     }
@@ -38,9 +42,7 @@ def folded(program: str) -> str:
             node.id = renamed(node.id)
         elif isinstance(node, ast.arg):
             node.arg = renamed(node.arg)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            node.name = renamed(node.name)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or (isinstance(node, ast.ExceptHandler) and node.name):
             node.name = renamed(node.name)
     return hashlib.blake2b(ast.dump(tree).encode(), digest_size=8).hexdigest()
 

@@ -12,6 +12,15 @@ SETS = ("unseen", "deeper")
 FILE = "held_out.jsonl"
 
 
+@dataclass(frozen=True)
+class Call:
+    """One call of the function: its arguments and result as Python source, the result an exception where it raises one."""
+
+    arguments: str
+    result: str
+    raises: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
     """One problem of a test set.
@@ -22,7 +31,7 @@ class HeldOut:
         depth: number of pieces besides the domain
         statement: what a model is shown
         program: the reference
-        calls: arguments as source, and the result as source, or the exception: ``ValueError('xs is empty')``
+        calls: that decide whether a program solves it
         trees: digests of the syntax trees of all ways in which the generator writes a solution (folding.py)
     """
 
@@ -33,7 +42,7 @@ class HeldOut:
     depth: int
     statement: str
     program: str
-    calls: tuple[tuple[str, str, bool], ...]
+    calls: tuple[Call, ...]
     trees: tuple[str, ...]
 
 
@@ -44,7 +53,7 @@ def read_sets() -> tuple[HeldOut, ...]:
     problems = []
     for line in text.splitlines():
         row = json.loads(line)
-        row["calls"] = tuple((arguments, result, raises) for arguments, result, raises in row["calls"])
+        row["calls"] = tuple(Call(*call) for call in row["calls"])
         row["trees"] = tuple(row["trees"])
         problems.append(HeldOut(**row))
     return tuple(problems)

@@ -14,14 +14,24 @@ NUMBERS = Domain(
 )
 
 FILTERS = (
-    Filter(name="even", kind="int", before=("even",), after=("divisible by two",), condition="x % 2 == 0", opposite="x % 2 != 0"),
-    Filter(name="odd", kind="int", before=("odd",), after=("not divisible by two",), condition="x % 2 == 1", opposite="x % 2 != 1"),
-    Filter(name="positive", kind="int", before=("positive",), after=("greater than zero",), condition="x > 0", opposite="x <= 0"),
+    Filter(
+        name="even", kind="int", before=("even",), after=("divisible by two",), condition="x % 2 == 0", opposite="x % 2 != 0"
+    ),
+    Filter(
+        name="odd", kind="int", before=("odd",), after=("not divisible by two",), condition="x % 2 == 1", opposite="x % 2 != 1"
+    ),
+    Filter(
+        name="positive", kind="int", before=("positive",), after=("greater than zero",), condition="x > 0", opposite="x <= 0"
+    ),
     Filter(name="negative", kind="int", before=("negative",), after=("less than zero",), condition="x < 0", opposite="x >= 0"),
     Filter(name="nonzero", kind="int", before=("nonzero",), after=("other than zero",), condition="x != 0", opposite="x == 0"),
-    Filter(name="above", kind="int", parameters=("n",), after=("greater than n", "above n"), condition="x > n", opposite="x <= n"),
+    Filter(
+        name="above", kind="int", parameters=("n",), after=("greater than n", "above n"), condition="x > n", opposite="x <= n"
+    ),
     Filter(name="below", kind="int", parameters=("n",), after=("less than n", "below n"), condition="x < n", opposite="x >= n"),
-    Filter(name="multiple", kind="int", parameters=("n",), after=("divisible by n",), condition="x % n == 0", opposite="x % n != 0"),
+    Filter(
+        name="multiple", kind="int", parameters=("n",), after=("divisible by n",), condition="x % n == 0", opposite="x % n != 0"
+    ),
     Filter(name="one-digit", kind="int", after=("with one digit",), condition="abs(x) < 10", opposite="abs(x) >= 10"),
 )
 

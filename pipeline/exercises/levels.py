@@ -10,8 +10,8 @@ from typing import TypeVar
 from syntaxdiff.pipeline.exercises import level1, level2
 from syntaxdiff.pipeline.exercises.compose import Composition, Style, program, shapes, statement
 from syntaxdiff.pipeline.exercises.folding import folded
-from syntaxdiff.pipeline.exercises.pieces import Filter, Guard, Map, Piece
 from syntaxdiff.pipeline.exercises.held_out import SETS, read_set
+from syntaxdiff.pipeline.exercises.pieces import Filter, Guard, Map, Piece
 
 P = TypeVar("P", bound=Piece)
 
