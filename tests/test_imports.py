@@ -29,7 +29,10 @@ class Rule:
 
 
 # Of prep, for whoever reads what it wrote.
-SHARED = "pipeline.lazy_names pipeline.errors pipeline.options pipeline.splits pipeline.shard pipeline.jsonlines"
+SHARED = (
+    "pipeline.lazy_names pipeline.errors pipeline.options pipeline.splits pipeline.shard pipeline.jsonlines "
+    "pipeline.json_records"
+)
 
 COMMAND_LINES = "*/command.py"
 # In every room.
@@ -44,6 +47,7 @@ TABLE = (
     Rule("pipeline/splits.py", own="", others=""),
     Rule("pipeline/options.py", own="pipeline.errors", others=""),
     Rule("pipeline/shard.py", own="pipeline.errors pipeline.splits", others="pyarrow"),
+    Rule("pipeline/json_records.py", own="pipeline.errors", others=""),
     Rule("pipeline/jsonlines.py", own="pipeline.errors pipeline.compression", others="pyarrow"),
     Rule(
         "pipeline/*",
@@ -97,7 +101,6 @@ TABLE = (
         only_in={"click": f"{COMMAND_LINES} eval/cli.py eval/options.py", "scipy": "eval/stats.py"},
     ),
     Rule("eval/stats.py", own=""),
-    Rule("eval/json_records.py", own="pipeline.errors"),
     Rule("eval/problems/*", own=f"eval.problems {SHARED}"),
     Rule("eval/sandbox/*", own="eval.sandbox eval.problems pipeline.errors", never="torch transformers"),
     Rule("eval/inference/*", own=f"eval.inference eval.problems train.model pipeline.syntax pipeline.tokens {SHARED}"),
@@ -108,34 +111,30 @@ TABLE = (
     ),
     Rule(
         "eval/syntax/*",
-        own=f"eval.syntax eval.prompting eval.inference eval.stats "
-        f"eval.json_records train.data pipeline.syntax pipeline.tokens "
+        own=f"eval.syntax eval.prompting eval.inference eval.stats train.data pipeline.syntax pipeline.tokens "
         f"pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/benchmarks/*",
         own=f"eval.benchmarks eval.prompting eval.sandbox eval.problems eval.inference eval.stats "
-        f"eval.json_records eval.outputs "
-        f"eval.progress train.model.export pipeline.inspection.display {SHARED}",
+        f"eval.outputs eval.progress train.model.export pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/reconstruction/*",
         own=f"eval.reconstruction eval.syntax eval.inference eval.stats "
-        f"eval.json_records eval.progress train.corruption train.data "
+        f"eval.progress train.corruption train.data "
         f"train.model train.monitor.validation train.step pipeline.syntax pipeline.tokens pipeline.inspection.display {SHARED}",
     ),
     Rule("eval/masks/*", own=f"eval.masks train.corruption train.data pipeline.tokens pipeline.inspection.display {SHARED}"),
     Rule(
         "eval/report/*",
         own=f"eval.report eval.masks eval.reconstruction eval.syntax eval.benchmarks eval.inference eval.stats "
-        f"eval.json_records "
         f"eval.outputs train.corruption train.model.export train.run_folder pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/study/*",
         own=f"eval.study eval.report eval.reconstruction eval.benchmarks eval.inference eval.stats "
-        f"eval.json_records eval.outputs "
-        f"train.corruption train.model.export train.run_folder train.settings {SHARED}",
+        f"eval.outputs train.corruption train.model.export train.run_folder train.settings {SHARED}",
     ),
 )
 

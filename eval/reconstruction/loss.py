@@ -7,7 +7,6 @@ Samples, rates and masks are fixed (train's validation.py), so that models of di
 from pathlib import Path
 
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
-from syntaxdiff.eval.json_records import json_text
 from syntaxdiff.eval.reconstruction.config import LossConfig
 from syntaxdiff.eval.reconstruction.outcome import (
     LOSS_VERSION,
@@ -19,6 +18,7 @@ from syntaxdiff.eval.reconstruction.outcome import (
 )
 from syntaxdiff.eval.reconstruction.reconstruct import check_fit, weights_sha256
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.json_records import json_text
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_shard, read_manifest, storage_errors, write_text
 from syntaxdiff.train.corruption.config import CorruptionConfig
 from syntaxdiff.train.data.batch import shape_multiple

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from syntaxdiff.eval.json_records import Json, RecordError, from_json, read_object
 from syntaxdiff.pipeline.errors import SourceError
+from syntaxdiff.pipeline.json_records import Json, RecordError, from_json, read_object
 from syntaxdiff.pipeline.jsonlines import read_json_lines
 
 _ADVICE = "train again"

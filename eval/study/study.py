@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 
 from syntaxdiff.eval.benchmarks.results import RESULTS
-from syntaxdiff.eval.json_records import json_text, to_json
 from syntaxdiff.eval.outputs import check_folder
 from syntaxdiff.eval.reconstruction.outcome import LOSSES, RECONSTRUCTION
 from syntaxdiff.eval.report.training_records import read_info, read_metrics
@@ -32,6 +31,7 @@ from syntaxdiff.eval.study.page import write_study_page
 from syntaxdiff.eval.study.sources import usable_sources
 from syntaxdiff.eval.study.tables import markdown
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.json_records import json_text, to_json
 from syntaxdiff.pipeline.shard import MANIFEST, read_manifest, storage_errors, write_text
 from syntaxdiff.train.model.export import INFO
 from syntaxdiff.train.run_folder import METRICS

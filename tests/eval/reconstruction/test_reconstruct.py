@@ -22,7 +22,6 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.denoising import DenoisingModel
-from syntaxdiff.eval.json_records import from_json, to_json
 from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.measures import LENGTH_BINS, length_label, measures
 from syntaxdiff.eval.reconstruction.outcome import Cell
@@ -46,6 +45,7 @@ from syntaxdiff.eval.syntax.tables import with_interval
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, StorageError, TokenizerError
+from syntaxdiff.pipeline.json_records import from_json, to_json
 from syntaxdiff.pipeline.rows.record import Record
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, Region, SampleRow, iter_shard, read_manifest
 from syntaxdiff.pipeline.syntax.grammar import load_grammar

@@ -21,7 +21,6 @@ from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.steps import steps_of
-from syntaxdiff.eval.json_records import json_text
 from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.reconstruct import reconstruct
 from syntaxdiff.eval.report import replay
@@ -33,6 +32,7 @@ from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, SourceError, StorageError
 from syntaxdiff.pipeline.inspection.display import visible
+from syntaxdiff.pipeline.json_records import json_text
 from syntaxdiff.pipeline.shard import read_manifest
 from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.model.export import export, network_weights

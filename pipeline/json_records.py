@@ -1,7 +1,7 @@
-"""Frozen dataclasses as the plain values of JSON, and back: what evaluations write to files is made and read here.
+"""Frozen dataclasses as the plain values of JSON, and back: manifests, records of runs and results are made and read here.
 
 A dataclass is an object with a key per field, in the order of the fields; a NamedTuple and a tuple are arrays. Other classes
-are refused. What a result is made of stands with each room, in its ``outcome.py``.
+are refused. What a record holds is declared in its own room.
 """
 
 import dataclasses
