@@ -31,7 +31,7 @@ class Rule:
 # Of prep, for whoever reads what it wrote.
 SHARED = (
     "pipeline.lazy_names pipeline.errors pipeline.options pipeline.splits pipeline.shard pipeline.jsonlines "
-    "pipeline.json_records"
+    "pipeline.json_records pipeline.progress_bar"
 )
 
 COMMAND_LINES = "*/command.py"
@@ -46,6 +46,7 @@ TABLE = (
     Rule("pipeline/compression.py", own="", others="pyarrow"),
     Rule("pipeline/splits.py", own="", others=""),
     Rule("pipeline/options.py", own="pipeline.errors", others=""),
+    Rule("pipeline/progress_bar.py", own="", others="tqdm"),
     Rule("pipeline/shard.py", own="pipeline.errors pipeline.splits", others="pyarrow"),
     Rule("pipeline/json_records.py", own="pipeline.errors", others=""),
     Rule("pipeline/jsonlines.py", own="pipeline.errors pipeline.compression", others="pyarrow"),

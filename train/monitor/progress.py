@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from syntaxdiff.pipeline.errors import RowError
 from syntaxdiff.pipeline.jsonlines import decode, read_json_lines, read_lines
+from syntaxdiff.pipeline.progress_bar import ProgressBar
 from syntaxdiff.pipeline.shard import storage_errors, write_text, written_whole
 from syntaxdiff.train.monitor.previews import Preview
 from syntaxdiff.train.monitor.validation import Validation
@@ -50,11 +51,11 @@ class Progress:
         self._peak_flops = peak_flops
         self._began = self._since = time.perf_counter()  # the former: when the first step was done
         self._first, self._total, self._log_every = first, total, log_every
-        self._bar: Any = None
+        self._bar = ProgressBar()
         self._warned: set[str] = set()
         if is_first:
             self._truncate(first)
-            self._bar = tqdm(total=total, initial=first, unit=" steps", desc="training", dynamic_ncols=True, disable=None)
+            self._bar.show(first, total, "training", unit="steps")
 
     def _truncate(self, step: int) -> None:
         """Drops the lines of steps that a resumed run takes again."""
@@ -102,10 +103,9 @@ class Progress:
             record["model_flops_utilisation"] = rate * self._flops_per_token / self._peak_flops
             told += f", MFU {record['model_flops_utilisation']:.0%}"
         told += f", {peak_memory_bytes / 2**30:.1f} GiB"
-        self._bar.set_postfix_str(told, refresh=False)
-        self._bar.update()
+        self._bar.show(step, self._total, "training", unit="steps", note=told)
         is_due = self._log_every and (step % self._log_every == 0 or step in (self._first + 1, self._total))
-        if self._bar.disable and is_due:
+        if not self._bar.is_drawn and is_due:
             taken = step - self._first - 1  # the first step warms up, and says nothing of the others
             left = (now - self._began) / taken * (self._total - step) if taken else None
             self.say(
@@ -156,8 +156,7 @@ class Progress:
 
     def close(self) -> None:
         """Ends the bar."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
     def _write(self, record: dict[str, Any]) -> None:
         with storage_errors(self._out / METRICS), (self._out / METRICS).open("a", encoding="utf-8") as file:
