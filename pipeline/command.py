@@ -77,7 +77,7 @@ def _print_build(folder: Path, manifest: "Manifest") -> None:
     click.echo(f"{'rejected':<10}  {rejects:>9,} of {manifest.rows_read:,} rows" + (f": {reasons}" if reasons else ""))
     for line in note_lines(manifest):
         click.echo(line)
-    click.echo(f"{folder / MANIFEST}  engine {manifest.tokenizer['engine']}  fingerprint {manifest.fingerprint[:12]}")
+    click.echo(f"{folder / MANIFEST}  engine {manifest.tokenizer.engine}  fingerprint {manifest.fingerprint[:12]}")
     samples = sum(map(manifest.num_samples, SPLITS))
     if manifest.samples_with_error > samples * ERROR_SHARE:
         click.echo(
@@ -87,5 +87,5 @@ def _print_build(folder: Path, manifest: "Manifest") -> None:
         )
     if manifest.rejected.get("solution-not-in-answer", 0) > samples * ERROR_SHARE:
         click.echo("note: --ignore-solution finds programs by their fences where `solution` holds another text", err=True)
-    if manifest.rejected.get("too-long", 0) > samples * ERROR_SHARE and manifest.settings["overlength"] == "drop":
+    if manifest.rejected.get("too-long", 0) > samples * ERROR_SHARE and manifest.settings.overlength == "drop":
         click.echo("note: --overlength trim-reasoning keeps rows that are too long, --max-length takes longer ones", err=True)

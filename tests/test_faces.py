@@ -44,7 +44,7 @@ def test_type_checkers_see_the_same_names(package: str) -> None:
     """Whatever the stub imports is public at run time, however its lines are written."""
     face = importlib.import_module(package)
     stub = ast.parse((ROOT / package.rpartition(".")[2] / "__init__.pyi").read_text())
-    imported = [alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    imported = [str(alias.asname) for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names]
     assert sorted([*imported, "__version__"]) == face.__all__
 
 

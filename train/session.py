@@ -18,7 +18,7 @@ from syntaxdiff.train.corruption.operators import LeafTables
 from syntaxdiff.train.data.batch import shape_multiple
 from syntaxdiff.train.data.loader import LoaderConfig, SampleStream, read_split
 from syntaxdiff.train.deepspeed_json.config import RunFacts, complete, decisive, read_json, with_schedule
-from syntaxdiff.train.deepspeed_json.schema import AUTO
+from syntaxdiff.train.deepspeed_json.engine_settings import engine_settings
 from syntaxdiff.train.engine import deepspeed_engine as ds
 from syntaxdiff.train.engine import memory
 from syntaxdiff.train.engine.checkpoints import FORMAT, Checkpoints, RunState, name_of
@@ -65,7 +65,7 @@ class Session:
         self.is_first = self.rank == 0
         self.data, self.out = Path(settings.data), Path(settings.out)
         self.manifest = read_manifest(self.data)
-        self.max_length = settings.max_length or int(self.manifest.settings["max_length"])
+        self.max_length = settings.max_length or self.manifest.settings.max_length
         self.model_name = settings.init_from or settings.model or start.default_model(self.manifest)
         option = "--init-from" if settings.init_from else "--model"
         self.network_config = start.read_config(self.model_name, self.manifest, self.max_length, option)
@@ -79,14 +79,15 @@ class Session:
             self.earlier = replace(self.earlier, settings=completed(self.earlier.settings))
             self.kept = settings.kept(self.earlier.settings)
         self.ds_config, self.notes = complete(read_json(ds_path), self._facts())
-        if self.device.type == "cpu" and self.ds_config.get("bf16", {}).get("enabled") and not ds.has_bf16():
+        self.engine_settings = engine_settings(self.ds_config)
+        if self.device.type == "cpu" and self.engine_settings.is_bf16 and not ds.has_bf16():
             self.notes.append(
                 'bf16.enabled is slow here: this CPU has no instructions for bfloat16, and float32 (false, or "auto") is faster'
             )
         self.loader = LoaderConfig(
             seed=settings.seed,
-            micro_batch=self.ds_config["train_micro_batch_size_per_gpu"],
-            accumulation=self.ds_config["gradient_accumulation_steps"],
+            micro_batch=self.engine_settings.micro_batch,
+            accumulation=self.engine_settings.accumulation,
             rank=self.rank,
             world=self.world,
             window_rows=settings.window_rows,
@@ -104,8 +105,8 @@ class Session:
         self.total_steps = self._total_steps()
         self.state = replace(self.state, total_steps=self.total_steps)
         is_of_old = self.state.format == 1
-        length = self.ds_config.get("scheduler", {}).get("params", {}).get("total_num_steps", AUTO)
-        if length not in (AUTO, self.total_steps, self.total_steps + 1):
+        length = self.engine_settings.scheduled_steps
+        if length not in (None, self.total_steps, self.total_steps + 1):
             self.notes.append(
                 f"scheduler.params.total_num_steps is {length:,} and the run has {self.total_steps:,} steps: the learning rate "
                 "follows the former"
@@ -231,7 +232,7 @@ class Session:
         needed = memory.estimate(
             self.num_parameters,
             self.network_config,
-            self.ds_config,
+            self.engine_settings,
             world=self.world,
             tokens=self.loader.micro_batch * self.max_length,
             lora=lora,
@@ -239,7 +240,6 @@ class Session:
         )
         available = torch.cuda.get_device_properties(self.device).total_memory
         if needed.total > available:
-            offload = self.ds_config["zero_optimization"].get("offload_optimizer", {})
             raise SettingsError(
                 memory.advice(
                     needed,
@@ -247,7 +247,7 @@ class Session:
                     world=self.world,
                     lora=lora,
                     checkpointing=settings.activation_checkpointing,
-                    offloads=offload.get("device", "none") != "none",
+                    offloads=self.engine_settings.offloads_optimizer,
                 )
             )
 
@@ -268,7 +268,7 @@ class Session:
         if not self.validation_rows:
             return None
         rows = islice(iter_rows(self.data), UNIGRAM_ROWS)
-        counts = token_counts(rows, self.manifest.tokenizer["vocab_size"])
+        counts = token_counts(rows, self.manifest.tokenizer.vocab_size)
         return unigram_nats(self.validation_rows, counts)
 
     def validator(self) -> Validator | None:

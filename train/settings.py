@@ -9,10 +9,10 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.options import check_options, flag_of, kind_of, option, options_of
+from syntaxdiff.pipeline.options import OptionValue, StoredOptions, check_options, flag_of, kind_of, option, options_of
 from syntaxdiff.train.corruption.config import (
     CURRICULA,
     OBJECTIVES,
@@ -26,6 +26,8 @@ from syntaxdiff.train.corruption.config import (
 from syntaxdiff.train.deepspeed_json.help import AUTO_HELP, STARTER
 from syntaxdiff.train.model.sizes import PRESETS
 
+# Values by the names of options or of argparse's parameters: each declares its type, which is checked where they are used.
+Given: TypeAlias = dict[str, Any]
 LAYOUTS = ("llama", "llada")
 BEST_BY = ("random", "strategy")
 DEFAULT = "default"
@@ -142,7 +144,7 @@ class Settings:
         self.corruption()
         self.noise_curriculum()
 
-    def settled(self, earlier: dict[str, Any] | None) -> "Settings":
+    def settled(self, earlier: StoredOptions | None) -> "Settings":
         """The settings with a value for each weight and choice of the loss that was not given.
 
         Args:
@@ -150,10 +152,10 @@ class Settings:
         """
         defaults = {"objective": default_objective(self.strategy), "validation_objective": DEFAULT, "best_by": BEST_BY[0]}
         values = defaults if earlier is None else defaults | completed(earlier)
-        unset: dict[str, Any] = {name: values[name] for name in defaults if getattr(self, name) is None}
+        unset: Given = {name: values[name] for name in defaults if getattr(self, name) is None}
         return dataclasses.replace(self, **unset)
 
-    def kept(self, earlier: dict[str, Any]) -> list[str]:
+    def kept(self, earlier: StoredOptions) -> list[str]:
         """Options that were not given, and have another value by the checkpoint than in a run that begins."""
         begun, resumed = self.settled(None), self.settled(earlier)
         entries = [entry for entry in dataclasses.fields(self) if getattr(begun, entry.name) != getattr(resumed, entry.name)]
@@ -185,9 +187,10 @@ class Settings:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
 
-def completed(stored: dict[str, Any]) -> dict[str, Any]:
+def completed(stored: StoredOptions) -> dict[str, OptionValue]:
     """Settings as a checkpoint stores them, with what held before an option was there: its default, or as _BEFORE says."""
-    return {entry.name: entry.default for entry in dataclasses.fields(Settings)} | _BEFORE | stored
+    defaults: Given = {entry.name: entry.default for entry in dataclasses.fields(Settings)}
+    return defaults | _BEFORE | dict(stored)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -209,14 +212,14 @@ def parser() -> argparse.ArgumentParser:
         "--config", metavar="FILE", help="YAML or TOML with the same names as these options; options go before it"
     )
     made.add_argument("--local_rank", type=int, default=-1, help=argparse.SUPPRESS)  # the launcher's
-    groups: dict[str, Any] = {}
+    groups: dict[str, argparse._ArgumentGroup] = {}
     for entry, declared in options_of(Settings):
         if declared.section not in groups:
             groups[declared.section] = made.add_argument_group(declared.section)
         group, kind = groups[declared.section], kind_of(entry.type)
         shown = declared.default_text or ("" if kind is bool or entry.default is None else str(entry.default))
         text = f"{declared.help} [{shown}]" if shown else declared.help
-        settings: dict[str, Any] = {"default": None, "help": text.replace("%", "%%")}
+        settings: Given = {"default": None, "help": text.replace("%", "%%")}
         if kind is bool:
             group.add_argument(flag_of(entry), action=argparse.BooleanOptionalAction, **settings)
             continue
@@ -232,13 +235,13 @@ def read_settings(given: argparse.Namespace) -> Settings:
     Raises:
         SettingsError: the file is none, or holds an unknown name or a value of another type
     """
-    values: dict[str, Any] = {} if given.config is None else _from_file(Path(given.config))
+    values: Given = {} if given.config is None else _from_file(Path(given.config))
     known = {entry.name for entry in dataclasses.fields(Settings)}
     values |= {name: value for name, value in vars(given).items() if name in known and value is not None}
     return Settings(**values)
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _from_file(path: Path) -> Given:
     import yaml  # --help does not wait for it
 
     try:
@@ -249,7 +252,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise SettingsError(f"--config {path} must hold names and values")
     kinds = {entry.name: entry.type for entry in dataclasses.fields(Settings)}
-    values = {}
+    values: Given = {}
     for key, value in loaded.items():
         name = str(key).replace("-", "_")
         if name not in kinds:

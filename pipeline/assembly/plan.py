@@ -3,14 +3,15 @@
 A row costs 18 bytes here and 9 for each of its further keys; samples themselves stay on the disk.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.manifest import GroupingCounts, KeyCounts
 from syntaxdiff.pipeline.rows.grouping import Grouping
 
 DEFAULT_VALIDATION = 1_000  # the paper's
@@ -70,7 +71,7 @@ class Plan:
 
     fate: npt.NDArray[np.uint8]
     shortfall: int
-    grouping: dict[str, Any] = field(default_factory=dict)
+    grouping: GroupingCounts
 
 
 def make_plan(keys: Keys, *, validation_size: int | None, limit: int | None, grouping: Grouping | None = None) -> Plan:
@@ -204,7 +205,7 @@ class _Groups:
         touched[self._row[np.isin(self._key, held_keys)]] = True
         return touched[rows]
 
-    def summary(self, fate: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    def summary(self, fate: npt.NDArray[np.uint8]) -> GroupingCounts:
         """Number of groups, samples by kind of key, and kinds that were ignored; siblings of validation count."""
         counts = np.zeros(len(self._keys.is_sample), bool)
         counts[: len(fate)] = np.isin(fate, (Fate.TRAIN, Fate.VALIDATION, Fate.SIBLING))
@@ -215,12 +216,12 @@ class _Groups:
             values = self._key[of_samples & (self._kind == kind)]
             if len(values):
                 _, times = np.unique(values, return_counts=True)
-                keys[name] = {"samples": len(values), "shared": int(times[times > 1].sum())}
-        return {
-            "groups": len(np.unique(label[counts[: len(fate)]])),
-            "keys": keys,
-            "ignored": [self._grouping.kinds[kind] for kind in self._ignored],
-        }
+                keys[name] = KeyCounts(samples=len(values), shared=int(times[times > 1].sum()))
+        return GroupingCounts(
+            groups=len(np.unique(label[counts[: len(fate)]])),
+            keys=keys,
+            ignored=tuple(self._grouping.kinds[kind] for kind in self._ignored),
+        )
 
     def described(self) -> str:
         """What an error says of the grouping."""

@@ -149,8 +149,8 @@ class Checker:
         self._manifest = contract.manifest
         self._codec = codec or Codec(contract.tokenizer_folder, contract.engine, proven=True)
         self._readback = Readback(self._codec, contract.template)
-        self._max_length = self._manifest.settings["max_length"]
-        self._trims = self._manifest.settings["overlength"] != "drop"
+        self._max_length = self._manifest.settings.max_length
+        self._trims = self._manifest.settings.overlength != "drop"
         self._same_grammar = {
             language: kinds.grammar == load_grammar(language).origin for language, kinds in self._manifest.languages.items()
         }

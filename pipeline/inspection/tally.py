@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from syntaxdiff.pipeline.json_records import JsonObject
 from syntaxdiff.pipeline.shard import Manifest, Region, Role
 
 Counts: TypeAlias = npt.NDArray[np.int64]  # entry v: how often the value v occurred
@@ -126,7 +127,7 @@ class Tally:
                 total[: len(theirs)] += theirs
                 setattr(self, column.name, total)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values for JSON; the keys are described at Summary.to_dict."""
         code, samples = self.region(Region.CODE), self.samples
         return {

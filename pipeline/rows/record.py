@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from syntaxdiff.pipeline.errors import RowError
+from syntaxdiff.pipeline.json_records import Row
 from syntaxdiff.pipeline.rows.fields import (
     ID_FIELDS,
     KNOWN_SHAPES,
@@ -22,7 +23,6 @@ from syntaxdiff.pipeline.rows.fields import (
     REASONING_FIELDS,
     SOLUTION,
     Fields,
-    Row,
     unused_fields,
 )
 from syntaxdiff.pipeline.rows.grouping import Grouping, Key, place_key

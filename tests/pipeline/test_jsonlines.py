@@ -15,7 +15,6 @@ from syntaxdiff.eval.benchmarks.evaluate import humaneval
 from syntaxdiff.eval.benchmarks.results import read_results
 from syntaxdiff.eval.problems.problem import read_problems
 from syntaxdiff.eval.prompting.programs import read_program, read_prompts
-from syntaxdiff.eval.report.training_records import ValidationRecord, read_metrics
 from syntaxdiff.eval.study.declaration import Source
 from syntaxdiff.eval.study.sources import _rename
 from syntaxdiff.eval.syntax.check import read_programs
@@ -24,8 +23,8 @@ from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.jsonlines import bounded_lines, read_json_lines, read_rows
 from syntaxdiff.pipeline.sources.hub import HubOptions
 from syntaxdiff.pipeline.sources.source import open_source
+from syntaxdiff.train.monitor.metrics import ValidationRecord, read_metrics
 from syntaxdiff.train.monitor.progress import Progress
-from syntaxdiff.train.monitor.progress import read_metrics as read_own_metrics
 from syntaxdiff.train.run_folder import METRICS
 
 IN_STRINGS = "a\u2028b\u2029c\x85d\x7fe"  # as JSON may have them in a string, unescaped
@@ -175,11 +174,11 @@ def test_metrics_of_a_run(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"kind": "st')
     first = ValidationRecord(step=3, strategy=NASTY, loss=1.0)
-    assert read_metrics(path).validations == [first, replace(first, step=9)]
+    assert read_metrics(path, advice="train again").validations == [first, replace(first, step=9)]
     before = path.read_bytes().split(b"\n")[0]
-    Progress(tmp_path, None, first=5, total=9, is_first=True, flops_per_token=1.0, peak_flops=None).close()
+    Progress(tmp_path, None, first=5, total=9, is_first=True, flops=None).close()
     assert path.read_bytes() == before + b"\n"  # what is taken again, and what was torn, is dropped
-    assert read_own_metrics(tmp_path) == [validation]
+    assert read_metrics(path, advice="train again").validations == [first]
 
 
 def test_prep_reads_the_same_rows(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def save_state(stage: int, folder: Path) -> Trace:
     from syntaxdiff.train.engine import deepspeed_engine as ds
 
     config = deepspeed_json(stage, "float32", 1.0)
-    trace, _ = trained(config, 0, 2, save=lambda engine: ds.save_state(engine, folder, "step", {}))
+    trace, _ = trained(config, 0, 2, save=lambda engine: ds.save_state(engine, folder, "step"))
     return trace
 
 

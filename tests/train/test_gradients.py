@@ -65,7 +65,7 @@ def manifest(root: Path) -> Manifest:
 def denoiser(manifest: Manifest) -> Denoiser:
     """A small model whose every part has a say, the timestep embedding too."""
     config = LlamaConfig(
-        vocab_size=manifest.tokenizer["vocab_size"],
+        vocab_size=manifest.tokenizer.vocab_size,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,

@@ -122,7 +122,7 @@ def wrong_type(root: Path, folder: Path) -> list[str]:
 
 
 def vocabulary_of(root: Path) -> int:
-    return int(read_manifest(root / "data").tokenizer["vocab_size"])
+    return int(read_manifest(root / "data").tokenizer.vocab_size)
 
 
 @pytest.mark.parametrize(

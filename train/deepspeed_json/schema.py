@@ -7,12 +7,13 @@ Whether a section is used at all is sections.py's; optimizers and schedulers are
 import difflib
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.deepspeed_json.kinds import (
     REQUIRED,
+    DeepSpeedJson,
     Kind,
     choice,
     flag,
@@ -45,7 +46,7 @@ def known_keys() -> Mapping[str, Kind]:
         "tensorboard": TensorBoardConfig, "wandb": WandbConfig, "csv_monitor": CSVConfig, "comet": CometConfig,
         "comms_logger": CommsLoggerConfig,
     }  # fmt: skip
-    return {name: section(of_model(one)) for name, one in model.items()} | {
+    return {name: section(of_model(declared)) for name, declared in model.items()} | {
         "train_batch_size": whole(least=1),
         "train_micro_batch_size_per_gpu": whole(least=1),
         "gradient_accumulation_steps": whole(least=1),
@@ -100,7 +101,7 @@ def known_keys() -> Mapping[str, Kind]:
     }
 
 
-def checked(given: Mapping[str, Any], keys: Mapping[str, Kind], notes: list[str], prefix: str = "") -> dict[str, Any]:
+def checked(given: DeepSpeedJson, keys: Mapping[str, Kind], notes: list[str], prefix: str = "") -> DeepSpeedJson:
     """A section with its values checked: 5e8 becomes a whole number where one is due, "auto" stays, unknown keys are left out.
 
     Args:
@@ -128,7 +129,7 @@ def checked(given: Mapping[str, Any], keys: Mapping[str, Kind], notes: list[str]
     return kept
 
 
-def unread(name: str, key: str, keys: Mapping[str, Any], notes: list[str]) -> None:
+def unread(name: str, key: str, keys: Collection[str], notes: list[str]) -> None:
     """Notes a key that is not read. Raises SettingsError where it looks like a misspelt one."""
     if not is_remark(key):
         near = difflib.get_close_matches(key, keys, 1, SIMILAR)
@@ -144,7 +145,7 @@ def is_remark(key: str) -> bool:
     return key.startswith(("_", "#", "//")) or key.lower() in REMARKS
 
 
-def fill_defaults(config: dict[str, Any], keys: Mapping[str, Kind], prefix: str = "") -> None:
+def fill_defaults(config: DeepSpeedJson, keys: Mapping[str, Kind], prefix: str = "") -> None:
     """Replaces what is still "auto" by the default, in place; a default of None leaves the key out.
 
     Raises:
@@ -163,7 +164,7 @@ def fill_defaults(config: dict[str, Any], keys: Mapping[str, Kind], prefix: str 
                 config[key] = kind.default
 
 
-def autos(config: Mapping[str, Any], prefix: str = "") -> list[str]:
+def autos(config: DeepSpeedJson, prefix: str = "") -> list[str]:
     """Dotted names of the values that are "auto"."""
     found = []
     for key, value in config.items():

@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from syntaxdiff.pipeline.shard import write_text
 from syntaxdiff.train.deepspeed_json.help import STARTER
+from syntaxdiff.train.deepspeed_json.kinds import DeepSpeedJson
 
-RECIPE: dict[str, Any] = {
+RECIPE: DeepSpeedJson = {
     "train_micro_batch_size_per_gpu": 1,
     "gradient_accumulation_steps": 16,
     "gradient_clipping": 1.0,

@@ -8,11 +8,12 @@ import json
 import re
 import shutil
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.json_records import JsonObject, from_json, to_json
+from syntaxdiff.pipeline.options import StoredOptions
 from syntaxdiff.pipeline.shard import storage_errors, write_text
 
 FOLDER = "checkpoints"
@@ -51,8 +52,8 @@ class RunState:
     bad_validations: int
     world: int
     data: str
-    settings: dict[str, Any]
-    json: dict[str, Any]
+    settings: StoredOptions
+    json: JsonObject
     format: int = 1
 
 
@@ -80,7 +81,7 @@ class Checkpoints:
         path = self.folder / self.partial(state.step)
         sizes = {str(file.relative_to(path)): file.stat().st_size for file in sorted(path.rglob("*")) if file.is_file()}
         write_text(path / FILES, json.dumps(sizes, indent=1) + "\n")
-        write_text(path / INFO, json.dumps(asdict(state), indent=1) + "\n")
+        write_text(path / INFO, json.dumps(to_json(state), indent=1) + "\n")
         target = self.folder / name_of(state.step)
         with storage_errors(target):
             if target.exists():
@@ -118,7 +119,7 @@ class Checkpoints:
             raise SettingsError(f"{path} is damaged ({error}): bring back a copy, or remove {path.parent}") from error
 
     def _state(self, step: int) -> RunState:
-        return RunState(**json.loads((self.folder / name_of(step) / INFO).read_text("utf-8")))
+        return from_json(RunState, json.loads((self.folder / name_of(step) / INFO).read_text("utf-8")))
 
     def num_bytes(self, step: int) -> int:
         """Size of a checkpoint."""

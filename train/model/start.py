@@ -36,7 +36,7 @@ PRETRAINED_LEARNING_RATE = 5e-5  # the paper's, the best of 5e-6, 2e-5 and 5e-5
 
 def default_model(manifest: Manifest) -> str:
     """What to start from where nothing is asked for: LLaDA where the shards bear its tokenizer, else `tiny`."""
-    name = str(manifest.tokenizer["name"])
+    name = str(manifest.tokenizer.name)
     return LLADA_REPOSITORY if "llada" in name.lower() else "tiny"
 
 
@@ -52,7 +52,7 @@ def read_config(model: str, manifest: Manifest, max_length: int, option: str = "
         SettingsError: the model is unknown, cannot be read, or does not know so many tokens or positions
     """
     if model in PRESETS:
-        config: Any = preset_config(PRESETS[model], manifest.tokenizer["vocab_size"], max_length)
+        config: Any = preset_config(PRESETS[model], manifest.tokenizer.vocab_size, max_length)
     else:
         config = folder_config(model_folder(model, option))
     asked = f"{option} {model}"
@@ -276,7 +276,7 @@ def fit_vocabulary(network: Any, manifest: Manifest, model: str) -> None:
     Raises:
         SettingsError: the shards need more new ids than special tokens explain: they were made for another tokenizer
     """
-    have, need = network.config.vocab_size, manifest.tokenizer["vocab_size"]
+    have, need = network.config.vocab_size, manifest.tokenizer.vocab_size
     if need <= have:
         return
     if need - have > MAX_NEW_TOKENS:

@@ -123,9 +123,11 @@ class Validator:
         """Losses of every strategy at the samples' own rates; all ranks must call it."""
         return [self._measure(stepper, config, None) for config in self._configs]
 
-    def grid(self, stepper: Stepper) -> dict[str, dict[float, float | None]]:
+    def grid(self, stepper: Stepper) -> dict[str, dict[str, float | None]]:
         """Loss of every strategy at each rate of GRID, all samples at that rate."""
-        return {config.strategy: {rate: self._measure(stepper, config, rate).loss for rate in GRID} for config in self._configs}
+        return {
+            config.strategy: {str(rate): self._measure(stepper, config, rate).loss for rate in GRID} for config in self._configs
+        }
 
     def _measure(self, stepper: Stepper, config: CorruptionConfig, rate: float | None) -> Validation:
         bins, regions = len(RATE_BINS), len(REGIONS)

@@ -43,7 +43,8 @@ def test_exports_are_loaded_as_they_were_trained(tmp_path: Path, layout: str, op
     """Weights, ids, shift and timestep embedding of an export come back in either layout: the same logits, and it generates."""
     folder = export_tiny(tmp_path, layout=layout, **options)
     checkpoint = load_checkpoint(str(folder))
-    assert (checkpoint.kind, checkpoint.token_ids, checkpoint.info["step"]) == ("diffusion", token_ids(), 7)
+    assert checkpoint.info is not None
+    assert (checkpoint.kind, checkpoint.token_ids, checkpoint.info.step) == ("diffusion", token_ids(), 7)
     assert checkpoint.shift == checkpoint.model.shift == options.get("shift", False)
     expected = Denoiser(network(), **options)
     if expected.timestep is not None:
@@ -72,7 +73,7 @@ def test_official_llada_files(tmp_path: Path) -> None:
     (folder / "modeling_llada.py").write_text("raise SystemExit('remote code ran')", "utf-8")
     (folder / "configuration_llada.py").write_text("raise SystemExit('remote code ran')", "utf-8")
     checkpoint = load_checkpoint(str(folder))
-    assert (checkpoint.kind, checkpoint.shift, checkpoint.info) == ("diffusion", False, {})
+    assert (checkpoint.kind, checkpoint.shift, checkpoint.info) == ("diffusion", False, None)
     assert checkpoint.token_ids == token_ids()
     assert torch.equal(checkpoint.model(Inputs(IDS)), diffusion_in_float32()(Inputs(IDS)))
 

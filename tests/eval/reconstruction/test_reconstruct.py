@@ -112,13 +112,13 @@ def checkpoint_of(denoiser: Denoiser, folder: Path, manifest: Manifest, name: st
         tokenizer=made.from_pretrained(folder / TOKENIZER),
         token_ids=manifest.token_ids,
         shift=False,
-        info={},
+        info=None,
     )
 
 
 def network(manifest: Manifest, max_positions: int = 512) -> Any:
     config = LlamaConfig(
-        vocab_size=manifest.tokenizer["vocab_size"],
+        vocab_size=manifest.tokenizer.vocab_size,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
@@ -204,7 +204,7 @@ def test_a_useless_model_restores_nothing(folder: Path, useless: DenoisingModel,
     for cell in result.cells:
         assert cell.all.token_accuracy.value is not None
         assert cell.all.token_accuracy.value < 0.1
-        assert cell.all.cross_entropy.value == pytest.approx(math.log(manifest.tokenizer["vocab_size"]), rel=0.15)
+        assert cell.all.cross_entropy.value == pytest.approx(math.log(manifest.tokenizer.vocab_size), rel=0.15)
         assert cell.all.exact_programs.value == cell.all.equal_trees.value == 0
         assert cell.all.originals_parse.value == 1
 

@@ -36,6 +36,7 @@ from syntaxdiff.pipeline.json_records import json_text
 from syntaxdiff.pipeline.shard import read_manifest
 from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.model.export import export, network_weights
+from syntaxdiff.train.model.export_info import TrainingInfo
 
 HOSTILE = (
     f'</script></pre><script>alert("DATA")</script><img src=x onerror=alert(1)> {PLACE} <!-- & &amp; '
@@ -74,7 +75,7 @@ def run(shards: Path) -> Path:
     out = shards.parent / "out"
     manifest = read_manifest(shards)
     config = LlamaConfig(
-        vocab_size=manifest.tokenizer["vocab_size"],
+        vocab_size=manifest.tokenizer.vocab_size,
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=1,
@@ -89,7 +90,7 @@ def run(shards: Path) -> Path:
     made: Any = LlamaForCausalLM(config)
     weights = network_weights(Denoiser(made), lambda parameters: contextlib.nullcontext(), keeps=True)
     grid = {"ast-cut": {"0.1": 2.125, "0.9": 4.5}}
-    info = {"step": STEPS, "validation_loss": 3.25, "unigram_nats": 6.4375, "validation_grid": grid, "git_revision": "abc"}
+    info = TrainingInfo(step=STEPS, validation_loss=3.25, unigram_nats=6.4375, validation_grid=grid, git_revision="abc")
     export(out, weights, config, manifest, shards, info, "llama")
     (out / "settings.json").write_text(json.dumps({"data": str(shards), "strategy": "ast-cut", "seed": 3}))
     records: list[dict[str, Any]] = []

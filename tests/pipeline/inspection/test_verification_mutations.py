@@ -68,7 +68,7 @@ def sound(prepared: Callable[[str], Prepared], tmp_path_factory: pytest.TempPath
                 workers=1,
             )
             manifest = build_shards(config)
-            assert manifest.tokenizer["inexact_samples"] == 0
+            assert manifest.tokenizer.inexact_samples == 0
             codec = Codec(folder / "data" / "tokenizer", "auto")
             template = read_template(load_tokenizer(str(folder / "data" / "tokenizer")))
             checker = Checker(contract_of(folder / "data", manifest, codec, template), codec)
@@ -217,7 +217,7 @@ def test_ids_that_do_not_spell_their_text_are_counted(prepared: Callable[[str], 
         validation_size=0,
         workers=1,
     )
-    assert build_shards(config).tokenizer["inexact_samples"] == 1
+    assert build_shards(config).tokenizer.inexact_samples == 1
     report = examine(tmp_path / "data")
     assert report.fault is None
     assert any("1 samples whose ids do not spell their text" in phrase for phrase in report.not_checked)
@@ -241,4 +241,4 @@ def test_ids_that_do_not_spell_their_text_are_counted(prepared: Callable[[str], 
     del told["tokenizer"]["inexact_samples"]  # as an older build has it
     manifest.write_text(json.dumps(told))
     assert examine(tmp_path / "data").fault is None
-    assert read_manifest(tmp_path / "data").tokenizer.get("inexact_samples") is None
+    assert read_manifest(tmp_path / "data").tokenizer.inexact_samples is None

@@ -659,7 +659,7 @@ def test_a_new_mask_token_of_smollm2_is_improbable(smollm2: Path, shards: Path) 
     """Tied to its embedding, the mean of all, the logit of the mask token takes less than 1e-5 of the probability."""
     model, tokenizer = loaded(smollm2, dtype=torch.float32), tokenizer_in(smollm2)
     mask_id, manifest = len(tokenizer), read_manifest(shards)
-    wanted = dataclasses.replace(manifest, tokenizer={**manifest.tokenizer, "vocab_size": mask_id + 1})
+    wanted = dataclasses.replace(manifest, tokenizer=dataclasses.replace(manifest.tokenizer, vocab_size=mask_id + 1))
     fit_vocabulary(model, wanted, str(smollm2))
     denoiser = Denoiser(model, shift=True)
     ids_BL = tokenizer(PROGRAM, return_tensors="pt").input_ids

@@ -11,14 +11,17 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from stored import SETTINGS
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.manifest import StoredTokenizer
 from syntaxdiff.pipeline.shard import Manifest, ShardFile, TokenIds
 from syntaxdiff.train.model import export, llada, start
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
+from syntaxdiff.train.model.export_info import TrainingInfo
 
 VOCABULARY, WIDTH, INNER, HEADS, LAYERS = 37, 32, 48, 4, 3
 LLADA_CONFIG: dict[str, Any] = {
@@ -52,10 +55,10 @@ LAYOUTS = ("llama", "llada")
 def manifest_of(vocabulary: int = VOCABULARY) -> Manifest:
     """A manifest of shards whose mask token is the last id."""
     return Manifest(
-        settings={"max_length": 32},
+        settings=replace(SETTINGS, max_length=32),
         rows_read=0,
         rejected={},
-        tokenizer={"name": "made", "vocab_size": vocabulary, "sha256": "0" * 64, "engine": "hf"},
+        tokenizer=StoredTokenizer(name="made", vocab_size=vocabulary, sha256="0" * 64, engine="hf"),
         token_ids=TokenIds(mask=vocabulary - 1, pad=1, eos=2, bos=None, end_of_turn=(2,), assistant_header=(3, 4)),
         languages={},
         splits={"train": (), "validation": ()},
@@ -147,11 +150,11 @@ def weights_of(denoiser: nn.Module, **options: Any) -> dict[str, Tensor]:
 
 
 def exported(folder: Path, denoiser: Denoiser, layout: str, *, manifest: Manifest | None = None, **options: Any) -> str:
-    """A denoiser, exported beside made shards."""
+    """A denoiser, exported next to made shards."""
     tokenizer = folder / "data" / "tokenizer"
     tokenizer.mkdir(parents=True, exist_ok=True)
     (tokenizer / "tokenizer.json").write_text('{"made": true}', "utf-8")
-    weights, info = weights_of(denoiser, **options), {"step": 7, "shift": False}
+    weights, info = weights_of(denoiser, **options), TrainingInfo(step=7)
     export.export(folder / "out", weights, denoiser.network.config, manifest or manifest_of(), folder / "data", info, layout)
     return str(folder / "out")
 
@@ -329,17 +332,11 @@ def test_large_models_are_split_into_files(tmp_path: Path, monkeypatch: pytest.M
 def test_info_and_tokenizer_travel_along(tmp_path: Path) -> None:
     """The folder tells ids, data, layout and what the caller adds, and holds the shards' tokenizer."""
     folder = Path(exported(tmp_path, Denoiser(small_network()), "llada"))
-    told = export.read_info(folder)
-    assert told["token_ids"] == {
-        "mask": VOCABULARY - 1,
-        "pad": 1,
-        "eos": 2,
-        "bos": None,
-        "end_of_turn": [2],
-        "assistant_header": [3, 4],
-    }
-    assert (told["step"], told["shift"], told["layout"]) == (7, False, "llada")
-    assert told["data_fingerprint"] == "f" * 64
+    info = export.read_info(folder)
+    assert info.token_ids == manifest_of().token_ids
+    assert info.tokenizer == manifest_of().tokenizer
+    assert (info.step, info.shift, info.layout) == (7, False, "llada")
+    assert info.data_fingerprint == "f" * 64
     assert (folder / "tokenizer.json").read_text("utf-8") == '{"made": true}'
     with pytest.raises(SettingsError, match=r"syntaxdiff\.json"):
         export.read_info(tmp_path)
@@ -351,8 +348,9 @@ def test_the_share_of_programs_alone_travels_along(tmp_path: Path) -> None:
     splits = {"train": tuple(shards[:2]), "validation": (shards[2],)}
     manifest = replace(manifest_of(), splits=splits, programs_alone=6)
     folder = exported(tmp_path, Denoiser(small_network()), "llama", manifest=manifest)
-    assert export.read_info(Path(folder))["programs_alone"] == 0.6
-    assert "programs_alone" not in export.read_info(Path(exported(tmp_path, Denoiser(small_network()), "llama")))
+    assert export.read_info(Path(folder)).programs_alone == 0.6
+    folder = exported(tmp_path, Denoiser(small_network()), "llama")
+    assert "programs_alone" not in json.loads((Path(folder) / export.INFO).read_text())
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -40,7 +40,7 @@ def test_few_effective_samples_are_named() -> None:
 
 def test_the_warning_is_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Masks are fixed, so that a run's validations all stand on the same samples: once is enough, for each strategy."""
-    progress = Progress(tmp_path, None, first=0, total=9, is_first=True, flops_per_token=1.0, peak_flops=None)
+    progress = Progress(tmp_path, None, first=0, total=9, is_first=True, flops=None)
     for step in (3, 6, 9):
         progress.validation(step, [validation("ast-span", 2.5), validation("random", 150)], None)
     progress.close()
