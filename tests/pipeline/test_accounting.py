@@ -65,8 +65,8 @@ def test_fields_with_text_that_were_not_used_are_counted(tmp_path: Path) -> None
         assert result.exit_code == 0, result.output
         assert "notes (3)" in " ".join(result.output.split())
         assert "tests (6)" in " ".join(result.output.split())
-    told = json.loads(CliRunner().invoke(main, ["stats", str(out), "--json"]).stdout)
-    assert told["unused_fields"] == {"notes": 3, "tests": 6}
+    shown = json.loads(CliRunner().invoke(main, ["stats", str(out), "--json"]).stdout)
+    assert shown["unused_fields"] == {"notes": 3, "tests": 6}
 
 
 def test_answers_to_one_problem_are_on_one_side(tmp_path: Path) -> None:

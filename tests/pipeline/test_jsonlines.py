@@ -36,7 +36,7 @@ ARGUMENTS: Any = {"what": "a row", "advice": "name another file"}
 
 def write(path: Path, rows: list[dict[str, Any]], *, compression: str | None = None, blank: str = " ") -> Path:
     """Rows as JSON lines, their strings raw wherever JSON allows it."""
-    text = "".join(json.dumps(one, ensure_ascii=False, separators=(f",{blank}", ":")) + "\n" for one in rows)
+    text = "".join(json.dumps(item, ensure_ascii=False, separators=(f",{blank}", ":")) + "\n" for item in rows)
     data = text.encode()
     path.write_bytes(data if compression is None else pa.compress(data, codec=compression, asbytes=True))
     return path
@@ -48,8 +48,8 @@ def test_lines_end_at_line_feeds_alone(compression: str | None, blank: str, tmp_
     """What ends a line for ``str.splitlines`` does not in a string, nor does a carriage return between two values."""
     rows = [{"text": NASTY + str(number), "other": NASTY} for number in range(3)]
     path = write(tmp_path / "rows", rows, compression=compression, blank=blank)
-    assert [one.row for one in read_json_lines(path, **ARGUMENTS)] == rows
-    assert [one.place for one in read_rows(path, **ARGUMENTS)] == ["line 1", "line 2", "line 3"]
+    assert [placed.row for placed in read_json_lines(path, **ARGUMENTS)] == rows
+    assert [placed.place for placed in read_rows(path, **ARGUMENTS)] == ["line 1", "line 2", "line 3"]
 
 
 def test_an_array_is_rows_too(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_what_is_being_written_is_left_out_where_a_file_grows(tmp_path: Path) ->
     """A torn last line is left out of a growing file, is an error in another; a whole one is a row in the latter."""
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n{"a": 2')
-    assert [one.row for one in read_json_lines(path, **ARGUMENTS, is_growing=True)] == [{"a": 1}]
+    assert [placed.row for placed in read_json_lines(path, **ARGUMENTS, is_growing=True)] == [{"a": 1}]
     with pytest.raises(SourceError, match="line 2"):
         read_json_lines(path, **ARGUMENTS)
     path.write_text('{"a": 1}\n{"a": 2}')
@@ -123,7 +123,7 @@ def test_problems_and_samples(tmp_path: Path) -> None:
     """A problem whose prompt holds such characters is read, solved, stored and read again."""
     problem = row(54) | {"prompt": f'def add(x):\n    """Add 54. {NASTY.replace(chr(13), "")}"""\n'}
     path = write(tmp_path / "problems.jsonl", [problem])
-    assert [one.prompt for one in read_problems("humaneval", file=path)] == [problem["prompt"]]
+    assert [read.prompt for read in read_problems("humaneval", file=path)] == [problem["prompt"]]
     assert humaneval(config(path), tmp_path / "out").pass_at_1.count == 1
     rows = samples_of(tmp_path / "out")
     write(tmp_path / "out" / "samples.jsonl", rows)  # raw, as another writer of JSON may have put them
@@ -186,4 +186,4 @@ def test_prep_reads_the_same_rows(tmp_path: Path) -> None:
     rows = [{"text": NASTY}, {"text": "b"}]
     path = write(tmp_path / "rows.jsonl", rows, blank="\r")
     (unit,) = open_source(str(path), HubOptions()).units()
-    assert list(unit.rows()) == [(one.place, one.row) for one in read_json_lines(path, **ARGUMENTS)]
+    assert list(unit.rows()) == [(placed.place, placed.row) for placed in read_json_lines(path, **ARGUMENTS)]

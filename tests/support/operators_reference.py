@@ -277,13 +277,13 @@ def operated(
     def padded(rows: list[list[Any]], columns: int, dtype: torch.dtype) -> torch.Tensor:
         return torch.tensor([[*row, *[0] * (columns - len(row))] for row in rows], dtype=dtype)
 
-    every = [one for _, one in drawn]
-    span_BS = padded([one.unit_spans for one in every], num_spans, torch.bool)
-    token_BC = padded([one.unit_tokens for one in every], width, torch.bool)
+    every = [draws for _, draws in drawn]
+    span_BS = padded([draws.unit_spans for draws in every], num_spans, torch.bool)
+    token_BC = padded([draws.unit_tokens for draws in every], width, torch.bool)
     draws = OperatorDraws(
-        span_BS=padded([one.span_uniforms for one in every], num_spans, torch.float64),
-        leaf_BC=padded([one.leaf_uniforms for one in every], width, torch.float64),
-        siblings_BS=padded([one.sibling_keys for one in every], num_spans, torch.int64),
+        span_BS=padded([draws.span_uniforms for draws in every], num_spans, torch.float64),
+        leaf_BC=padded([draws.leaf_uniforms for draws in every], width, torch.float64),
+        siblings_BS=padded([draws.sibling_keys for draws in every], num_spans, torch.int64),
         donor_B=torch.full((len(drawn),), donor),
     )
     ids_BC = padded([program.ids for program, _ in drawn], width, torch.int64)

@@ -128,9 +128,9 @@ def groups_of(rows: list[Row]) -> list[int]:
     changed = True
     while changed:
         changed = False
-        for i, one in enumerate(rows):
+        for i, row in enumerate(rows):
             for j, other in enumerate(rows[:i]):
-                shares = any(a == b and a is not None for a, b in zip(one[1:], other[1:], strict=True))
+                shares = any(a == b and a is not None for a, b in zip(row[1:], other[1:], strict=True))
                 if shares and group[i] != group[j]:
                     smaller, larger = sorted((group[i], group[j]))
                     group = [smaller if number == larger else number for number in group]

@@ -169,10 +169,10 @@ def saved(tmp_path: Path) -> Path:
 
     datasets.disable_progress_bars()
     try:
-        one = datasets.Dataset.from_list(rows("a-", 300))
-        one.save_to_disk(str(tmp_path / "one"), num_shards=3)
-        one.select([5, 3, 299, 7]).save_to_disk(str(tmp_path / "chosen"))
-        both = {"train": one, "python": datasets.Dataset.from_list(rows("b-", 70))}
+        dataset = datasets.Dataset.from_list(rows("a-", 300))
+        dataset.save_to_disk(str(tmp_path / "one"), num_shards=3)
+        dataset.select([5, 3, 299, 7]).save_to_disk(str(tmp_path / "chosen"))
+        both = {"train": dataset, "python": datasets.Dataset.from_list(rows("b-", 70))}
         datasets.DatasetDict(both).save_to_disk(str(tmp_path / "dict"))
     finally:
         datasets.enable_progress_bars()

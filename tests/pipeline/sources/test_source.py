@@ -9,7 +9,7 @@ import os
 import pickle
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,7 +29,7 @@ from syntaxdiff.pipeline.sources.hub import HubOptions
 from syntaxdiff.pipeline.sources.source import open_source
 from syntaxdiff.pipeline.sources.units import Source, Unit
 
-Rows: TypeAlias = list[Row]
+Rows: TypeAlias = Sequence[Row]
 NUM_ROWS = 300
 ROWS: Rows = [
     {"id": f"row-{i}", "text": 'x,]}[{"\\é\n' * (i % 7), "nested": {"list": [f"{i}]", None]}} for i in range(NUM_ROWS)

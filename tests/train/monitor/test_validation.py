@@ -33,9 +33,9 @@ def test_rates_are_stratified(num_samples: int) -> None:
 def test_few_effective_samples_are_named() -> None:
     """Below the threshold there is a warning with the figure, the masks and the weights; from it on there is none."""
     assert validation("random", LEAST_EFFECTIVE).warning is None
-    told = validation("ast-span", 2.53).warning
-    assert told is not None
-    assert all(words in told for words in ("under ast-span masks", "region-share", "2.5 effective samples"))
+    warning = validation("ast-span", 2.53).warning
+    assert warning is not None
+    assert all(words in warning for words in ("under ast-span masks", "region-share", "2.5 effective samples"))
 
 
 def test_the_warning_is_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
