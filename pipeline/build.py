@@ -1,7 +1,7 @@
 """The build: sources in, verified shards out. ``build_shards`` reads from top to bottom as the pipeline does.
 
-Killed at any moment and started again with the same settings it goes on, and ends with the bytes of an undisturbed run: the
-units of the sources, what each becomes, and the assembly of the parts are functions of the settings and the rows alone.
+Killed at any moment and started again with the same settings it resumes, and ends with the bytes of an undisturbed run: the
+units of the sources, what each becomes, and the assembly of the parts are functions only of the settings and the rows.
 """
 
 import fcntl
@@ -58,7 +58,7 @@ def build_shards(
     on_progress: OnProgress = lambda progress: None,
     on_note: OnNote = lambda note: None,
 ) -> Manifest:
-    """Builds a folder of shards, or goes on with one that was cut off; a complete one is left as it is.
+    """Builds a folder of shards, or resumes a build that was cut off; a complete one is left as it is.
 
     Args:
         config: settings
@@ -69,7 +69,7 @@ def build_shards(
         the manifest, as written to ``config.out``
 
     Raises:
-        SyntaxdiffError: settings, sources, tokenizer, or disk; what was done is kept, and the same call goes on
+        SyntaxdiffError: settings, sources, tokenizer, or disk; what was done is kept, and the same call resumes
     """
     hub = HubOptions(subset=config.subset, split=config.split, revision=config.revision)
     sources = [open_source(spec, hub, config.out) for spec in config.src]
@@ -190,7 +190,7 @@ def _sweep(out: Path) -> None:
 
 
 def _made_by(config: BuildConfig) -> dict[str, str]:
-    """What parts depend on beside the settings: a build that was cut off is not gone on with by other versions."""
+    """What parts depend on besides the settings: a build that was cut off is not resumed by other versions."""
     packages = ("syntaxdiff", "tokenizers", "transformers", "tree-sitter")
     grammars = {f"grammar of {language}": load_grammar(language).origin for language in config.languages}
     return {name: version(name) for name in packages} | grammars
@@ -326,7 +326,7 @@ HINTS = {
     "too-long": "see --max-length and --overlength",
     "other-language": "see --languages",
     "no-code": "see --response-field and --code-field",
-    "solution-not-in-answer": "--ignore-solution finds programs by their fences alone",
+    "solution-not-in-answer": "--ignore-solution finds programs only by their fences",
     "missing-field": "see --prompt-field, --response-field, --reasoning-field and --code-field",
 }
 

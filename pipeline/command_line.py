@@ -39,7 +39,7 @@ class OneLineErrors(click.Group):
         except OSError as error:  # of a path that the system does not take
             self.refuse(error)
         except KeyboardInterrupt:
-            click.echo("stopped: the same command goes on where this one was", err=True)
+            click.echo("stopped: the same command resumes", err=True)
             sys.exit(130)
 
 

@@ -53,20 +53,20 @@ class StoredTokenizer:
     """The tokenizer of the samples.
 
     Attributes:
-        name: as the build was given it
-        vocab_size: ids that a model needs
-        sha256: of tokenizer.json
-        engine: name and version of what encoded the samples
         byte_level: whether tokens are pieces of the text's bytes; None where an older build did not say
+        engine: name and version of what encoded the samples
         inexact_samples: samples whose ids do not spell their text, 0 with a byte-level vocabulary; None likewise
+        name: as the build was given it
+        sha256: of tokenizer.json
+        vocab_size: ids that a model needs
     """
 
-    name: str
-    vocab_size: int
-    sha256: str
-    engine: str
     byte_level: bool | None = field(default=None, metadata=ABSENT)
+    engine: str
     inexact_samples: int | None = field(default=None, metadata=ABSENT)
+    name: str
+    sha256: str
+    vocab_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,7 @@ def read_manifest(folder: Path | str) -> Manifest:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         unfinished = (folder / WORK_FOLDER).is_dir()
-        hint = "the build was cut off: run it again, it goes on" if unfinished else "run `syntaxdiff-prep build` first"
+        hint = "the build was cut off: run it again, it resumes" if unfinished else "run `syntaxdiff-prep build` first"
         raise ShardError(f"{folder} holds no complete shards (no {MANIFEST}): {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ShardError(f"{path} cannot be read: {error}") from error

@@ -190,13 +190,13 @@ def storage_errors(path: Path) -> Iterator[None]:
             raise
         reason = getattr(error, "strerror", None) or str(error)
         is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "os error" in reason
-        advice = "free or allow some space and run the same command again, it goes on" if is_full else "choose another place"
+        advice = "free or allow some space and run the same command again, it resumes" if is_full else "choose another place"
         raise StorageError(f"{path} cannot be written ({reason}): {advice}") from error
 
 
 @contextlib.contextmanager
 def written_whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its name when the block ends; else it is removed.
+    """A temporary path next to ``path`` that takes its name when the block ends; else it is removed.
 
     Args:
         durable: flush to the disk first, so that a power cut leaves no torn file either
@@ -244,7 +244,7 @@ def folder_whole(folder: Path) -> Iterator[Path]:
 class TableWriter(contextlib.AbstractContextManager["TableWriter"]):
     """Writes tables into one Parquet file, in row groups of at most ROWS_PER_GROUP.
 
-    zstd-1 with BYTE_STREAM_SPLIT for the ids: 1.57 bytes a token, against 1.74 with snappy and dictionaries.
+    zstd-1 with BYTE_STREAM_SPLIT for the ids: 1.57 bytes per token, against 1.74 with snappy and dictionaries.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:

@@ -1,4 +1,4 @@
-"""Puts the outcome of a study into docs/study.md: its tables between two marks, and the figures behind them beside it.
+"""Puts the outcome of a study into docs/study.md: its tables between two marks, and the figures behind them next to it.
 
     python tools/study_document.py studies/cpu
 

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,15 +28,15 @@ from syntaxdiff.train.model import export, start
 from syntaxdiff.train.model.adapters import add_adapters, num_adapter_parameters
 from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.model.llada_layout import check_llada_layout
-from syntaxdiff.train.monitor.validation import Validator, token_counts, unigram_nats
+from syntaxdiff.train.monitor.validation import RankBatches, Validator, token_counts, unigram_nats
 from syntaxdiff.train.settings import Settings, completed
 from syntaxdiff.train.step import Stepper
 
 UNIGRAM_ROWS = 4096
-TOLD_BYTES = 4 * 2**30  # of a checkpoint that takes long enough to read that a person should know
+REPORTED_BYTES = 4 * 2**30  # of a checkpoint that takes so long to read that it is said
 VALIDATION_SAMPLES, MIN_VALIDATION_SAMPLES = 1000, 64  # the paper's, on 128 samples a step; and at least
 VALIDATION_SHARE = 0.1  # of the cost of the training between two validations
-# Settings that may change when a run is resumed. Of them the length alone decides numbers: schedule and curriculum follow it.
+# Settings that may change when a run is resumed. Of them only the length decides numbers: schedule and curriculum follow it.
 # The batch and the learning rate are compared as the completed JSON has them.
 FREE = frozenset(
     ("data", "out", "resume", "keep", "save_every", "sample_every", "export_layout", "max_steps", "epochs", "patience")
@@ -54,7 +55,7 @@ class Session:
         total_steps: the schedule's end
         engine: DeepSpeed's, with weights and optimizer of ``state``
         stepper: corrupts and scores a micro-batch
-        unigram: nats per token of a model that knows token frequencies alone; None without validation samples
+        unigram: nats per token of a model that knows only token frequencies; None without validation samples
         notes: what was adapted, for a person to read
     """
 
@@ -84,18 +85,7 @@ class Session:
             self.notes.append(
                 'bf16.enabled is slow here: this CPU has no instructions for bfloat16, and float32 (false, or "auto") is faster'
             )
-        self.loader = LoaderConfig(
-            seed=settings.seed,
-            micro_batch=self.engine_settings.micro_batch,
-            accumulation=self.engine_settings.accumulation,
-            rank=self.rank,
-            world=self.world,
-            window_rows=settings.window_rows,
-            max_length=self.max_length,
-            eos_pad=settings.eos_pad,
-            group_by_length=settings.group_by_length,
-            pad_to_multiple=shape_multiple(self.device),
-        )
+        self.loader = self._loader_config()
         self.stream = SampleStream(self.data, self.manifest, self.loader)
         self.settings = settings = settings.settled(None if self.earlier is None else self.earlier.settings)
         fresh = self._fresh()
@@ -115,23 +105,45 @@ class Session:
         ds.check_config(self.ds_config)
         self.num_parameters = start.count_parameters(self.network_config)
         self._check_memory()
-        denoiser = self._denoiser()
-        block = None if settings.lora_rank else type(denoiser.network.model.layers[0])
-        self.engine = ds.make_engine(denoiser, self.ds_config, block, decays_all=is_of_old)
+        self.engine = self._engine(is_of_old=is_of_old)
         if self.earlier is not None:
             self.load(self.earlier.step)
-        self.stepper = Stepper(
+        self.stepper = self._stepper()
+        self.curriculum = settings.noise_curriculum()
+        self.validation_rows = read_split(self.data, self.manifest, "validation", self._num_validation_samples())
+        self.unigram = self._unigram()
+
+    def _loader_config(self) -> LoaderConfig:
+        settings = self.settings
+        return LoaderConfig(
+            seed=settings.seed,
+            micro_batch=self.engine_settings.micro_batch,
+            accumulation=self.engine_settings.accumulation,
+            rank=self.rank,
+            world=self.world,
+            window_rows=settings.window_rows,
+            max_length=self.max_length,
+            eos_pad=settings.eos_pad,
+            group_by_length=settings.group_by_length,
+            pad_to_multiple=shape_multiple(self.device),
+        )
+
+    def _engine(self, *, is_of_old: bool) -> Any:
+        """DeepSpeed's engine around the model with its starting weights."""
+        denoiser = self._denoiser()
+        block = None if self.settings.lora_rank else type(denoiser.network.model.layers[0])
+        return ds.make_engine(denoiser, self.ds_config, block, decays_all=is_of_old)
+
+    def _stepper(self) -> Stepper:
+        return Stepper(
             engine=self.engine,
             device=self.device,
             token_ids=self.manifest.token_ids,
             tables=LeafTables(*(table.to(self.device) for table in leaf_tables(self.data, self.manifest))),
-            config=settings.corruption(),
-            pack=settings.pack,
+            config=self.settings.corruption(),
+            pack=self.settings.pack,
             capacity=self.max_length,
         )
-        self.curriculum = settings.noise_curriculum()
-        self.validation_rows = read_split(self.data, self.manifest, "validation", self._num_validation_samples())
-        self.unigram = self._unigram()
 
     def _facts(self) -> RunFacts:
         settings = self.settings
@@ -165,7 +177,7 @@ class Session:
 
     def _fault(self, step: int) -> str | None:
         """What is damaged in a checkpoint, on every rank; each reads its share of the files. All ranks must call it."""
-        if self.is_first and (size := self.checkpoints.num_bytes(step)) > TOLD_BYTES:
+        if self.is_first and (size := self.checkpoints.num_bytes(step)) > REPORTED_BYTES:
             print(f"checking {name_of(step)}, {size / 2**30:,.0f} GiB", flush=True)
         found = ds.of_every_rank(self.checkpoints.fault(step, self.rank, self.world))
         return next((fault for fault in found if fault is not None), None)
@@ -281,10 +293,7 @@ class Session:
             self.settings.corruption(),
             (self.settings.strategy, "random"),
             objective=self.settings.validation_weights,
-            micro_batch=self.loader.micro_batch,
-            rank=self.rank,
-            world=self.world,
-            pad_to_multiple=self.loader.pad_to_multiple,
+            batches=RankBatches(self.loader.micro_batch, self.rank, self.world, self.loader.pad_to_multiple),
             total=ds.sum_over_ranks,
         )
 

@@ -40,7 +40,9 @@ class Settings:
 
     data: str = option("folder of shards", "data", section="data")
     out: str = option("folder that receives checkpoints, metrics and the model", "out", section="data")
-    max_length: int | None = option("most tokens of a sample", None, section="data", minimum=1, default_text="the shards' own")
+    max_length: int | None = option(
+        "maximum number of tokens of a sample", None, section="data", minimum=1, default_text="the shards' own"
+    )
     window_rows: int = option("rows that are shuffled among each other", 2048, section="data", minimum=1)
     group_by_length: bool = option("put samples of like length into one micro-batch", False, section="data")
     pack: bool = option(
@@ -126,7 +128,7 @@ class Settings:
     save_every: int = option("steps between checkpoints; 0: only at the end", 200, section="checkpoints", minimum=0)
     keep: int = option("newest checkpoints that are kept, besides the best", 2, section="checkpoints", minimum=1)
     resume: str = option(
-        "`auto`: go on from the newest whole checkpoint; `never`; or a checkpoint's folder", "auto", section="checkpoints"
+        "`auto`: resume from the newest whole checkpoint; `never`; or a checkpoint's folder", "auto", section="checkpoints"
     )
     export_layout: str = option("names of the exported tensors", "llama", section="checkpoints", choices=LAYOUTS)
 
@@ -233,7 +235,7 @@ def read_settings(given: argparse.Namespace) -> Settings:
     """Settings of a parsed command line and the file that it names.
 
     Raises:
-        SettingsError: the file is none, or holds an unknown name or a value of another type
+        SettingsError: it is not a file, or it holds an unknown name or a value of another type
     """
     values: Given = {} if given.config is None else _from_file(Path(given.config))
     known = {entry.name for entry in dataclasses.fields(Settings)}
@@ -256,7 +258,7 @@ def _from_file(path: Path) -> Given:
     for key, value in loaded.items():
         name = str(key).replace("-", "_")
         if name not in kinds:
-            raise SettingsError(f"--config {path} has {key!r}, which is no option: see --help")
+            raise SettingsError(f"--config {path} has {key!r}, which is not an option: see --help")
         kind = kind_of(kinds[name])
         whole = float(value) if kind is float and isinstance(value, int) and not isinstance(value, bool) else value
         if whole is not None and type(whole) is not kind:

@@ -108,8 +108,8 @@ def _train(run: Session, interruption: Interruption) -> RunState:
     batches.close()
     if is_stopped:
         if run.is_first:
-            write_text(run.out / PREEMPTED, f"stopped by a signal after step {state.step}; --resume auto goes on\n")
-        progress.say(f"stopped by a signal after step {state.step}: the same command goes on from there")
+            write_text(run.out / PREEMPTED, f"stopped by a signal after step {state.step}; --resume auto resumes\n")
+        progress.say(f"stopped by a signal after step {state.step}: the same command resumes from there")
     else:
         if _is_stuck(state, settings):
             progress.say(f"no improvement in {settings.patience} validations: stopped, the best was step {state.best_step}")
@@ -122,7 +122,7 @@ def optimize(run: Session, batch: GlobalBatch, state: RunState) -> StepValues:
     """One optimizer step.
 
     Raises:
-        LossNotFiniteError: loss or gradient is no number; the message names the samples
+        LossNotFiniteError: loss or gradient is not finite; the message names the samples
     """
     ceiling_at = state.step / max(1, run.total_steps - 1)
     sums = torch.zeros(5, dtype=torch.float64, device=run.device)  # loss, corrupted, corruptible; nats, scored
@@ -145,7 +145,7 @@ def optimize(run: Session, batch: GlobalBatch, state: RunState) -> StepValues:
         sums[3] += (losses.nats_N * is_scored_N).sum()
         sums[4] += is_scored_N.sum()
     gradient_norm = ds.gradient_norm(run.engine)
-    # Under fp16, DeepSpeed scales the loss and skips steps that overflow, which is no fault and leaves no norm.
+    # Under fp16, DeepSpeed scales the loss and skips steps that overflow, which is not a fault and leaves no norm.
     is_finite = bool(torch.isfinite(sums[0])) and (gradient_norm is None or math.isfinite(gradient_norm))
     if ds.any_rank(not is_finite, run.device):
         ids = [sample_id for micro in batch.micro_batches for sample_id in micro.batch.sample_ids]
@@ -168,7 +168,7 @@ def optimize(run: Session, batch: GlobalBatch, state: RunState) -> StepValues:
 
 
 def judged(state: RunState, loss: float | None) -> RunState:
-    """The state after a validation; one that scored nothing is no improvement."""
+    """The state after a validation; one that scored nothing is not an improvement."""
     if loss is not None and (state.best_loss is None or loss < state.best_loss):
         return replace(state, best_loss=loss, best_step=state.step, bad_validations=0)
     return replace(state, bad_validations=state.bad_validations + 1)
@@ -264,7 +264,7 @@ def _announce(run: Session, progress: Progress, moved: str) -> None:
         )
     if run.earlier is not None:
         why = "a signal stopped it" if (run.out / PREEMPTED).exists() else "an earlier run was"
-        progress.say(f"going on from {name_of(run.state.step)}, where {why}")
+        progress.say(f"resuming from {name_of(run.state.step)}, where {why}")
         if run.kept:
             progress.say(f"the run keeps what it began with: {', '.join(run.kept)}")
         if run.earlier.format == 1:

@@ -1,7 +1,7 @@
 """Parts: what one unit of a source became, one row for each of its rows, sample or reject, in their order.
 
 Workers write parts; the assembly (assemble.py) reads them in order. A part that exists is whole; its metadata say where the
-source goes on after it. Parts live in ``.build/`` until the manifest is written.
+source continues after it. Parts live in ``.build/`` until the manifest is written.
 """
 
 import gc
@@ -74,7 +74,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Resume:
-    """Where the sources go on after a part.
+    """Where the sources continue after a part.
 
     Attributes:
         source: index of the source that the part is of
@@ -107,7 +107,7 @@ class PartCounts(NamedTuple):
 
 @dataclass
 class Worker:
-    """Turns units into part files; one a process."""
+    """Turns units into part files; one per process."""
 
     recipe: Recipe
     codec: Codec = field(init=False)
@@ -130,7 +130,7 @@ class Worker:
 
         Args:
             path: of the part
-            resume: stored with the part: where the sources go on after it
+            resume: stored with the part: where the sources continue after it
 
         Raises:
             TokenizerError: the engine and the tokenizers library disagree on a text of the unit
@@ -149,7 +149,7 @@ class Worker:
         return counts_of(table)
 
     def _outcomes(self, unit: Unit) -> tuple[list[str], list[Record | RowError]]:
-        """Own id or place of each row of a unit, and the record that it is or the reason why it is none."""
+        """Own id or place of each row of a unit, and the record that it is or why it was rejected."""
         ids: list[str] = []
         outcomes: list[Record | RowError] = []
         for place, row in unit.rows():
@@ -235,7 +235,7 @@ def counts_of(table: pa.Table) -> PartCounts:
 
 
 def read_part(path: Path, columns: tuple[str, ...] = tuple(PART_SCHEMA.names)) -> tuple[pa.Table, Resume]:
-    """Columns of a part, and where the sources go on after it.
+    """Columns of a part, and where the sources continue after it.
 
     Raises:
         ShardError: the part is torn or damaged

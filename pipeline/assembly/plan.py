@@ -16,13 +16,13 @@ from syntaxdiff.pipeline.rows.grouping import Grouping
 
 DEFAULT_VALIDATION = 1_000  # the paper's
 DEFAULT_SHARE = 20  # at most one problem in so many is held out where no size is asked for
-COMMON_SAMPLES = 20  # a guessed id that more samples, and more than half of all, have in common is none
+COMMON_SAMPLES = 20  # a guessed id that more samples, and more than half of all, have in common is not a problem's
 
 
 class Fate(IntEnum):
     """What becomes of a row."""
 
-    REJECT = 0  # it is none, for a reason of its own
+    REJECT = 0  # it is not a sample, for a reason of its own
     TRAIN = 1
     VALIDATION = 2
     DUPLICATE = 3  # its prompt, reasoning and code were there before
@@ -64,7 +64,7 @@ class Plan:
     """Fate of every row that counts.
 
     Attributes:
-        fate: one a row; rows after the one that filled the limit are left out
+        fate: one per row; rows after the one that filled the limit are left out
         shortfall: samples that are missing to the limit, 0 where it is reached or none was set
         grouping: what the samples that count were grouped by, as shard.Manifest has it
     """
@@ -120,7 +120,20 @@ def make_plan(keys: Keys, *, validation_size: int | None, limit: int | None, gro
         fate[validation] = Fate.VALIDATION
         return Plan(fate, 0, groups.summary(fate))
 
-    num_rows, missing = len(pool), 0
+    return _limited(groups, fate, unique, validation, limit)
+
+
+def _limited(
+    groups: "_Groups", fate: npt.NDArray[np.uint8], unique: npt.NDArray[np.int64], validation: npt.NDArray[np.int64], limit: int
+) -> Plan:
+    """The plan with as many rows as fill the limit.
+
+    Args:
+        fate: of all rows, so far that of duplicates and rejects
+        unique: rows that may become samples
+        validation: of these, the rows that are held out
+    """
+    num_rows, missing = len(unique[:limit]), 0
     while True:  # rows after the pool may connect groups: whatever is connected with validation does not train
         end = int(unique[num_rows - 1]) + 1 if num_rows else 0
         label, _ = groups.labels(end)

@@ -53,7 +53,7 @@ class Parts:
         return self.folder / f"{index:07d}.arrow"
 
     def restore(self) -> Resume | None:
-        """Takes the parts that an earlier run left, up to the first gap; where the sources go on after them."""
+        """Takes the parts that an earlier run left, up to the first gap; where the sources continue after them."""
         for path in self.folder.glob("*.arrow"):
             try:
                 read_part(path, KEY_COLUMNS)
@@ -143,7 +143,7 @@ def make_parts(
 
 
 def _made(pool: ProcessPoolExecutor, units: Iterator[tuple[Unit, Resume]], parts: Parts, ahead: int) -> Iterator[Resume]:
-    """Has the units' parts made, up to ``ahead`` at a time; where to go on after each, in order, once its part is there."""
+    """Has the units' parts made, up to ``ahead`` at a time; where to continue after each, in order, once its part is there."""
     pending: deque[tuple[Future[PartCounts] | None, Resume]] = deque()
     for index, (unit, after) in enumerate(units, len(parts)):
         path = parts.path(index)
@@ -161,7 +161,7 @@ def _done(part: Future[PartCounts] | None, after: Resume) -> Resume:
 
 
 def _units(sources: list[Source], resume: Resume | None) -> Iterator[tuple[Unit, Resume]]:
-    """The units of all sources in order, each with where to go on after it and the work done by then."""
+    """The units of all sources in order, each with where to continue after it and the work done by then."""
     start, cursor, done = (resume.source, resume.cursor, resume.done) if resume else (0, None, 0)
     for index in range(start, len(sources)):
         for unit in sources[index].units(cursor):
@@ -205,7 +205,7 @@ def worker_pool(
 
 def _pool(config: BuildConfig, recipe: Recipe) -> AbstractContextManager[ProcessPoolExecutor]:
     advice = (
-        "If it was for want of memory, run the same command again with fewer --workers, it goes on; a script that calls "
+        "If it was for want of memory, run the same command again with fewer --workers, it resumes; a script that calls "
         "build_shards() must do so under `if __name__ == '__main__':`"
     )
     return worker_pool(config.workers, start_worker, (recipe,), advice)

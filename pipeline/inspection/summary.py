@@ -32,9 +32,9 @@ READING_TEXTS = {
     "solution-text": "where the text of `solution` stands",
 }
 DISTRIBUTIONS = {
-    "tokens a sample": "lengths",
-    "spans a sample": "spans_per_sample",
-    "tokens a span": "span_lengths",
+    "tokens per sample": "lengths",
+    "spans per sample": "spans_per_sample",
+    "tokens per span": "span_lengths",
     "depth of a span": "span_depths",
     "depth of a sample": "sample_depths",
 }

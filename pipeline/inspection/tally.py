@@ -63,9 +63,9 @@ class Tally:
     """Counts over some samples. Arrays are counts by value; ``region_tokens`` and ``role_tokens`` by Region and Role.
 
     Attributes:
-        lengths: tokens a sample
-        spans_per_sample: candidate spans a sample
-        span_lengths: tokens a span
+        lengths: tokens per sample
+        spans_per_sample: candidate spans per sample
+        span_lengths: tokens per span
         span_depths: nesting depth of a span, 1 for one that lies in no other
         sample_depths: deepest nesting in a sample
         covered: code tokens in a span, by COVERAGE

@@ -122,7 +122,7 @@ class _Seen:
 
 
 def _codec_of(folder: Path, manifest: Manifest) -> Codec:
-    """The folder's tokenizer. Its engine is proven anew where the build's was another, or of another version."""
+    """The folder's tokenizer. Its engine is proven again where the build's was another, or of another version."""
     codec = Codec(folder / TOKENIZER, "auto", proven=True)
     is_proven = codec.engine_name == manifest.tokenizer.engine and codec.sha256 == manifest.tokenizer.sha256
     is_proven = is_proven and manifest.versions.get("tokenizers") == version("tokenizers")

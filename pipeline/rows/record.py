@@ -256,7 +256,7 @@ def _conversation(messages: Any) -> tuple[str, str, dict[str, str]]:
     if not isinstance(messages, list) or not all(
         isinstance(m, Mapping) and isinstance(m.get("content"), str) for m in messages
     ):
-        raise RowError("wrong-type", "field 'messages' is no list of role and content")
+        raise RowError("wrong-type", "field 'messages' is not a list of role and content")
     roles = [str(message.get("role")) for message in messages]
     if roles.count("assistant") != 1 or roles[-1] != "assistant":
         raise RowError("multi-turn", f"turns: {', '.join(roles)}; a sample is one question and one answer")

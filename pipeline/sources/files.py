@@ -78,7 +78,7 @@ class PythonFiles:
 
 
 def _start(cursor: Cursor | None) -> FileCursor:
-    """Where to go on, or the beginning."""
+    """Where to continue, or the beginning."""
     if cursor is None:
         return FileCursor(file=0)
     assert isinstance(cursor, FileCursor)  # a build's sources do not change
@@ -237,7 +237,7 @@ _REST_OF_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 def _bounded_elements(stream: io.BufferedReader) -> Iterator[bytes | None]:
     """Elements of a JSON array, undecoded; None for one over MAX_ROW_BYTES, which is read past in pieces.
 
-    Cuts at the commas of the outermost level and looks at nothing else, so that an element that is no JSON costs itself alone.
+    Cuts at the commas of the outermost level and looks at nothing else, so that an element that is not JSON costs only itself.
     """
     element = bytearray()
     num_bytes = depth = 0

@@ -48,7 +48,7 @@ class HubDataset:
             raise SourceError(f"--src {self.path}: {_one_line(error)}") from error
         known = list(streams)
         self._subset = builder.config.name
-        self._hash = builder.hash  # of the commit on the hub, so that a data set that changed is not gone on with
+        self._hash = builder.hash  # of the commit on the hub, so that a build over a data set that changed is not resumed
         self._splits = choose_splits(self.path, known, self.options.split)
         self._streams = {split: streams[split] for split in self._splits}
         counts = [(builder.info.splits or {}).get(split) for split in self._splits]
@@ -91,7 +91,7 @@ class HubDataset:
             except Exception as error:  # whatever fsspec, the hub or pyarrow make of a broken stream
                 raise SourceError(
                     f"--src {self.path}: the stream broke after {first_row} rows of {split} ({_one_line(error)}): "
-                    "run the same command again, it goes on"
+                    "run the same command again, it resumes"
                 ) from error
 
 
@@ -118,7 +118,7 @@ def _one_line(error: Exception) -> str:
 
 @dataclass
 class SavedDataset:
-    """A folder that ``datasets`` wrote with ``save_to_disk``: one data set, or one a split."""
+    """A folder that ``datasets`` wrote with ``save_to_disk``: one data set, or one per split."""
 
     name: str
     folder: Path

@@ -140,7 +140,7 @@ class SplitCursor:
 
     Attributes:
         rows: of the split that are done
-        state: what ``datasets`` gives to go on with a stream, of a form of its own; None where rows can be counted off
+        state: what ``datasets`` gives to resume a stream, in a form of its own; None where rows can be counted off
     """
 
     split: str
@@ -161,7 +161,7 @@ class Unit:
         rows: decodes them
         advance: what the unit adds to the source's ``size``
         default_language: of the rows, where the source knows it
-        cursor: where to go on after this unit, for ``Source.units``
+        cursor: where to continue after this unit, for ``Source.units``
     """
 
     source: str

@@ -56,7 +56,7 @@ class Grammar:
     origin: str
 
     def parse(self, code_bytes: bytes) -> tree_sitter.Tree:
-        """Syntax tree of UTF-8 code; code that is wrong has nodes of kind ERROR, and is no exception."""
+        """Syntax tree of UTF-8 code; code that is wrong has nodes of kind ERROR and raises nothing."""
         tree: tree_sitter.Tree = _parser(self.name).parse(code_bytes)
         return tree
 
@@ -107,7 +107,7 @@ def _is_word(kind: str) -> bool:
 
 @cache
 def _parser(name: str) -> Any:
-    """Parser of a language, one a process."""
+    """Parser of a language, one per process."""
     language, _ = _language(name)
     if not _uses_legacy_package():
         return tree_sitter.Parser(language)

@@ -90,7 +90,7 @@ class Codec:
 
         Args:
             texts: as ``normalize`` leaves them; special tokens spelled in them stay text
-            opens_sequence: the texts stand at the start of their sequence (SentencePiece adds a space there alone)
+            opens_sequence: the texts stand at the start of their sequence (SentencePiece adds a space only there)
         """
         if self.is_byte_level:
             return [self._by_byte_lengths(ids, text) for ids, text in zip(self._engine.encode_batch(texts), texts, strict=True)]
@@ -206,7 +206,7 @@ def _bytes_by_id(vocabulary: dict[str, int], added: dict[int, str], size: int) -
 
 
 def _without_first_prefix(spec: TokenizerSpec) -> Tokenizer:
-    """The tokenizer as it acts inside a sequence: what is added at the start of the first piece alone is not added."""
+    """The tokenizer as it acts inside a sequence: what is added only at the start of the first piece is not added."""
     pre_tokenizer = spec["pre_tokenizer"] or {}
     for step in pre_tokenizer.get("pretokenizers", [pre_tokenizer]):
         if step.get("prepend_scheme") == "first":

@@ -18,7 +18,7 @@ from syntaxdiff.pipeline.shard import Region, SampleRow, TokenIds
 from syntaxdiff.train.corruption.config import CorruptionConfig, OperatorShares
 from syntaxdiff.train.corruption.corrupt import Corrupted, corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.operators import LeafTables, Operator, OperatorDraws, leaves_of, operate
+from syntaxdiff.train.corruption.operators import LeafTables, Operator, OperatorDraws, SpanLabels, leaves_of, operate
 from syntaxdiff.train.corruption.strategies import Units, code_of
 from syntaxdiff.train.data.batch import collate
 from syntaxdiff.train.randomness import Stream, draw, order_key, uniform
@@ -298,13 +298,11 @@ def operated(
     result = operate(
         Units(span_BS, token_BC, torch.zeros(len(drawn), width)),
         leaves_of(ids_BC, samples.leaf_kind_BC, samples.language_B, TABLES),
-        samples.span_kind_BS,
-        samples.span_arity_BS,
+        SpanLabels(samples.span_kind_BS, samples.span_arity_BS),
         code,
         draws,
         shares,
-        mask_id=MASK,
-        pad_id=PAD,
+        TokenIds(mask=MASK, pad=PAD, eos=PAD, bos=None, end_of_turn=(), assistant_header=()),
     )
     pairs = zip(drawn, result.ids_BC.tolist(), result.operator_BC.tolist(), strict=True)
     return [(ids[: len(program.ids)], operators[: len(program.ids)]) for (program, _), ids, operators in pairs]

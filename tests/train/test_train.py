@@ -100,7 +100,7 @@ def test_a_resumed_run_is_the_run(folder: Path, whole: Path) -> None:
     kill(process)
     assert not (out / "config.json").exists()
     output = run(folder, out, "--max-steps", "8", "--save-every", "2", *QUIET)
-    assert "going on from step-" in output
+    assert "resuming from step-" in output
     assert steps(out) == steps(whole)
     assert same(weights(out), weights(whole))
 

@@ -81,7 +81,7 @@ def has_come(moment: str, out: Path) -> Callable[[], bool]:
 
 
 def test_killed_at_twenty_moments_it_ends_with_the_same_weights(folder: Path, undisturbed: Undisturbed, tmp_path: Path) -> None:
-    """SIGKILL to the launcher and both ranks while they start, step, save and export, each time going on from the last.
+    """SIGKILL to the launcher and both ranks while they start, step, save and export, each time resuming from the last.
 
     No kill loses a checkpoint or leaves a torn model; the end is the undisturbed run's, bit for bit, with nothing left over.
     """
@@ -116,7 +116,7 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_weights(folder: Path, un
     assert kills.keys() == longest.keys()
     assert torn >= 3
     output = run(folder, out, *LENGTH, "--save-every", "1", ranks=2)
-    assert f"going on from step-{STEPS:06d}" in output
+    assert f"resuming from step-{STEPS:06d}" in output
     assert steps(out) == steps(undisturbed.out)
     assert same(weights(out), weights(undisturbed.out))
     assert not list(out.glob("checkpoints/.*"))
@@ -190,12 +190,12 @@ def test_a_full_disk_while_saving(folder: Path, alone: Path, small_disk: Callabl
     before = digests(out / "checkpoints" / "step-000002")
     code, output = run_forked(*command(folder, out), log=tmp_path / "log")  # still no room
     assert code == 2, output
-    assert "going on from step-000002" in output
+    assert "resuming from step-000002" in output
     assert digests(out / "checkpoints" / "step-000002") == before
     small_disk(200)
     code, output = run_forked(*command(folder, out), log=tmp_path / "log")
     assert code == 0, output
-    assert "going on from step-000002" in output
+    assert "resuming from step-000002" in output
     assert steps(out) == steps(alone)
     assert same(weights(out), weights(alone))
     assert not list(out.glob("**/.partial-*"))

@@ -153,7 +153,7 @@ def test_bad_files_are_one_line(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", ["ds.json is no JSON"]),
+        ("{", ["ds.json is not JSON"]),
         ("[1, 2]", ["must hold a JSON object"]),
         ('{"gradient_acumulation_steps": 2}', ["'gradient_acumulation_steps'", "did you mean 'gradient_accumulation_steps'"]),
         ('{"gradient_accumulation_steps": 100}', ["51 train samples and a step takes 100", "lower the batch"]),
@@ -218,7 +218,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_taken(root: 
     code, output = run_forked(*command(root, out), log=tmp_path / "log")
     assert code == 0, output
     assert "checkpoint step-000002 cannot be used: " in output
-    assert "going on from step-000001" in output
+    assert "resuming from step-000001" in output
     assert (out / "checkpoints" / "set-aside-1" / "step-000002").is_dir()
     assert same(weights(out), weights(root / "out"))
     assert Checkpoints(out).steps() == [1, 2]
@@ -261,7 +261,7 @@ def test_another_branch_sets_the_abandoned_one_aside(root: Path, tmp_path: Path)
     shutil.rmtree(out / "checkpoints" / "step-000003")
     code, output = run_forked(*command(root, out), *options, log=tmp_path / "log")
     assert code == 0, output
-    assert "going on from step-000002" in output
+    assert "resuming from step-000002" in output
     assert [record["step"] for record in steps(out)] == [1, 2, 3]
 
 
@@ -301,7 +301,7 @@ def test_a_loss_that_is_no_number_stops_the_run(root: Path, tmp_path: Path) -> N
     before = digests(tmp_path / "out" / "checkpoints" / last)
     code, again = run_forked(*arguments, log=tmp_path / "log")
     assert code == 2
-    assert f"going on from {last}" in again
+    assert f"resuming from {last}" in again
     assert line in again.splitlines()
     assert digests(tmp_path / "out" / "checkpoints" / last) == before
 

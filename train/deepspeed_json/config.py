@@ -67,7 +67,7 @@ def read_json(path: Path) -> DeepSpeedJson:
     except OSError as error:
         raise SettingsError(f"--ds-config {path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise SettingsError(f"--ds-config {path} is no JSON: {error}") from error
+        raise SettingsError(f"--ds-config {path} is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise SettingsError(f"--ds-config {path} must hold a JSON object")
     return config

@@ -22,9 +22,9 @@ _REFUSED = {
     "onebitadam": "DeepSpeed 0.19 no longer has 1-bit optimizers: use AdamW",
     "zerooneadam": "DeepSpeed 0.19 no longer has 1-bit optimizers: use AdamW",
     "onebitlamb": "DeepSpeed 0.19 no longer has 1-bit optimizers: use AdamW",
-    "fusedadam": "it is no name of DeepSpeed's, whose Adam and AdamW are fused: use AdamW",
-    "deepspeedcpuadam": "it is no name of DeepSpeed's, which takes it where offload_optimizer says so: use AdamW",
-    "lbfgs": "it evaluates the loss several times a step: use AdamW",
+    "fusedadam": "it is not a name of DeepSpeed's, whose Adam and AdamW are fused: use AdamW",
+    "deepspeedcpuadam": "it is not a name of DeepSpeed's, which takes it where offload_optimizer says so: use AdamW",
+    "lbfgs": "it evaluates the loss several times per step: use AdamW",
     "sparseadam": "the model's gradients are dense: use AdamW",
 }
 

@@ -39,49 +39,62 @@ def known_keys() -> Mapping[str, Kind]:
     from deepspeed.monitor.config import CometConfig, CSVConfig, TensorBoardConfig, WandbConfig
     from deepspeed.runtime.precision_config import DeepSpeedBF16Config, DeepSpeedFP16Config
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
-    from deepspeed.utils.config import DeepSpeedThroughputTimerConfig
 
     model = {
         "bf16": DeepSpeedBF16Config, "fp16": DeepSpeedFP16Config, "zero_optimization": DeepSpeedZeroConfig,
         "tensorboard": TensorBoardConfig, "wandb": WandbConfig, "csv_monitor": CSVConfig, "comet": CometConfig,
         "comms_logger": CommsLoggerConfig,
     }  # fmt: skip
-    return {name: section(of_model(declared)) for name, declared in model.items()} | {
-        "train_batch_size": whole(least=1),
-        "train_micro_batch_size_per_gpu": whole(least=1),
-        "gradient_accumulation_steps": whole(least=1),
-        "gradient_clipping": number(1.0, least=0),
-        "optimizer": section({"type": text("AdamW"), "params": section({}), "legacy_fusion": flag(False)}),
-        "scheduler": section({"type": text("WarmupCosineLR"), "params": section({})}),
-        "steps_per_print": optional(whole(None, least=1)),
-        "prescale_gradients": flag(False),
-        "gradient_predivide_factor": number(1.0, least=0),
-        "gradient_allreduce_op": choice("mean", default="mean"),
-        "communication_data_type": optional(choice("fp32", "fp16", "bf16")),
-        "disable_allgather": flag(False),
-        "disable_python_gc": flag(False),
-        "dump_state": flag(False),
-        "wall_clock_breakdown": flag(False),
-        "memory_breakdown": flag(False),
-        "zero_allow_untested_optimizer": flag(False),
-        "zero_force_ds_cpu_optimizer": flag(True),
-        "log_level": optional(text()),
-        "checkpoint": section({"tag_validation": choice("Warn", "Ignore", "Fail", "WARN", "IGNORE", "FAIL", default="Warn")}),
-        "data_types": section(
-            {
-                "grad_accum_dtype": optional(choice(*DTYPES)),
-                "param_dtype": optional(choice(*DTYPES)),
-                "buffer_dtype": optional(choice(*DTYPES)),
-                "keep_in_fp32_modules": listed(str, "a list of strings", default=AUTO),
-            }
-        ),
-        "torch_autocast": section(
-            {
-                "enabled": flag(False),
-                "dtype": optional(choice(*DTYPES)),
-                "lower_precision_safe_modules": optional(listed(str, "a list of strings")),
-            }
-        ),
+    return (
+        {name: section(of_model(declared)) for name, declared in model.items()}
+        | {
+            "train_batch_size": whole(least=1),
+            "train_micro_batch_size_per_gpu": whole(least=1),
+            "gradient_accumulation_steps": whole(least=1),
+            "gradient_clipping": number(1.0, least=0),
+            "optimizer": section({"type": text("AdamW"), "params": section({}), "legacy_fusion": flag(False)}),
+            "scheduler": section({"type": text("WarmupCosineLR"), "params": section({})}),
+            "steps_per_print": optional(whole(None, least=1)),
+            "prescale_gradients": flag(False),
+            "gradient_predivide_factor": number(1.0, least=0),
+            "gradient_allreduce_op": choice("mean", default="mean"),
+            "communication_data_type": optional(choice("fp32", "fp16", "bf16")),
+            "disable_allgather": flag(False),
+            "disable_python_gc": flag(False),
+            "dump_state": flag(False),
+            "wall_clock_breakdown": flag(False),
+            "memory_breakdown": flag(False),
+            "zero_allow_untested_optimizer": flag(False),
+            "zero_force_ds_cpu_optimizer": flag(True),
+            "log_level": optional(text()),
+            "checkpoint": section(
+                {"tag_validation": choice("Warn", "Ignore", "Fail", "WARN", "IGNORE", "FAIL", default="Warn")}
+            ),
+            "data_types": section(
+                {
+                    "grad_accum_dtype": optional(choice(*DTYPES)),
+                    "param_dtype": optional(choice(*DTYPES)),
+                    "buffer_dtype": optional(choice(*DTYPES)),
+                    "keep_in_fp32_modules": listed(str, "a list of strings", default=AUTO),
+                }
+            ),
+            "torch_autocast": section(
+                {
+                    "enabled": flag(False),
+                    "dtype": optional(choice(*DTYPES)),
+                    "lower_precision_safe_modules": optional(listed(str, "a list of strings")),
+                }
+            ),
+        }
+        | _diagnostics()
+    )
+
+
+def _diagnostics() -> dict[str, Kind]:
+    """Keys of what is measured on the way, and of asynchronous input and output."""
+    from deepspeed.utils.config import DeepSpeedThroughputTimerConfig
+
+    return {
         "flops_profiler": section(
             {
                 "enabled": flag(False),

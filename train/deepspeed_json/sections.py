@@ -1,6 +1,6 @@
 """Sections of the DeepSpeed JSON that this trainer does not use: which are named and left out, and which are refused.
 
-A section is left out where the run is the same without it, and refused where it asks for another training than this one.
+A section is left out where the run is the same without it, and refused where it asks for a training other than this one.
 """
 
 from typing import Any

@@ -30,7 +30,7 @@ RECIPE: DeepSpeedJson = {
 
 
 def starter_json(folder: Path) -> Path:
-    """The folder's ``ds_zero3.json``, written where there is none. For one rank alone to call.
+    """The folder's ``ds_zero3.json``, written where there is none. For only one rank to call.
 
     Raises:
         StorageError: it is missing and cannot be written

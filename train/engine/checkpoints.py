@@ -77,7 +77,7 @@ class Checkpoints:
         return f"{_PARTIAL}universal-{name_of(step)}"
 
     def finish(self, state: RunState) -> None:
-        """Gives a checkpoint that all ranks have written its name. For one rank alone to call."""
+        """Gives a checkpoint that all ranks have written its name. For only one rank to call."""
         path = self.folder / self.partial(state.step)
         sizes = {str(file.relative_to(path)): file.stat().st_size for file in sorted(path.rglob("*")) if file.is_file()}
         write_text(path / FILES, json.dumps(sizes, indent=1) + "\n")
@@ -93,10 +93,10 @@ class Checkpoints:
         shutil.rmtree(self.folder / self.partial(step), ignore_errors=True)
 
     def prepare(self, keep: int, state: RunState) -> None:
-        """Makes the folder, and removes what was never finished, or not yet rotated. For one rank alone to call.
+        """Makes the folder, and removes what was never finished, or not yet rotated. For only one rank to call.
 
         Args:
-            state: where the run goes on. Where that is not the newest checkpoint, none is removed.
+            state: where the run resumes. Where that is not the newest checkpoint, none is removed.
         """
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ class Checkpoints:
         return None
 
     def set_aside(self, steps: list[int], *records: Path) -> Path:
-        """Moves checkpoints, and copies files, into a folder of their own, which nothing reads. For one rank alone to call."""
+        """Moves checkpoints, and copies files, into a folder of their own, which nothing reads. For only one rank to call."""
         number = 1
         while (target := self.folder / f"{_ASIDE}{number}").exists():
             number += 1
@@ -165,7 +165,7 @@ class Checkpoints:
         return target
 
     def rotate(self, keep: int, best: int | None) -> None:
-        """Removes all but the newest, and the best. For one rank alone to call."""
+        """Removes all but the newest, and the best. For only one rank to call."""
         for step in self.steps()[:-keep]:
             if step != best:
                 self._remove(self.folder / name_of(step))

@@ -73,7 +73,7 @@ def _join() -> None:
 
 
 def _check_gpus() -> None:
-    """Where a scheduler shows each process its own GPU alone, that one is device 0 to all. Raises where there are too few."""
+    """Where a scheduler shows each process only its own GPU, that one is device 0 to all. Raises where there are too few."""
     visible, local_rank = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
     if visible == 1 and "CUDA_VISIBLE_DEVICES" in os.environ:
         os.environ["LOCAL_RANK"], local_rank = "0", 0
@@ -227,7 +227,7 @@ def load_state(engine: Any, folder: Path, tag: str, *, is_universal: bool = Fals
         path, _ = engine.load_checkpoint(str(folder), tag=tag)
     except (OSError, RuntimeError, AssertionError, ValueError, KeyError) as error:
         raise SettingsError(
-            f"{folder / tag} cannot be loaded ({' '.join(str(error).split())[:200]}): remove it to go on from the one before"
+            f"{folder / tag} cannot be loaded ({' '.join(str(error).split())[:200]}): remove it to resume from the one before"
         ) from error
     finally:
         engine._config.load_universal_checkpoint = False
@@ -240,7 +240,7 @@ def load_state(engine: Any, folder: Path, tag: str, *, is_universal: bool = Fals
 
 
 def write_universal(source: Path, target: Path) -> None:
-    """Converts a state to DeepSpeed's universal form, which any number of ranks can load. For one rank alone to call.
+    """Converts a state to DeepSpeed's universal form, which any number of ranks can load. For only one rank to call.
 
     Raises:
         StorageError: the converter failed, as it does on a full disk

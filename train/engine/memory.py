@@ -55,7 +55,7 @@ def estimate(
         weights = 0.1 * weights
     if engine.offloads_optimizer:
         optimizer = gradients = 0
-    # A layer keeps about 34 bytes a token and width in bf16 with flash attention, with checkpointing its input alone.
+    # A layer keeps about 34 bytes per token and width in bf16 with flash attention, with checkpointing only its input.
     layer = tokens * network.hidden_size * width
     activations = network.num_hidden_layers * layer + 17 * layer if checkpointing else 17 * network.num_hidden_layers * layer
     return Estimate(int(weights + gradients + optimizer), int(activations))
@@ -70,9 +70,9 @@ def advice(needed: Estimate, available: int, *, world: int, lora: int, checkpoin
         ways.append("--activation-checkpointing")
     if not offloads:
         ways.append('"offload_optimizer": {"device": "cpu"} in the JSON')
-    room = available - GIB - 1.1 * needed.activations
-    if room > 0:
-        ways.append(f"{int(-(-1.1 * needed.states * world // room))} GPUs instead of {world}")
+    free = available - GIB - 1.1 * needed.activations
+    if free > 0:
+        ways.append(f"{int(-(-1.1 * needed.states * world // free))} GPUs instead of {world}")
     return (
         f"the run needs about {needed.total / GIB:.0f} GiB on each GPU ({needed.states / GIB:.0f} for weights, gradients and "
         f"optimizer, {needed.activations / GIB:.0f} for activations) and has {available / GIB:.0f}: use {', or '.join(ways)}"

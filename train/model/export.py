@@ -142,7 +142,7 @@ def _name_plain_class(path: Path) -> None:
 
 
 def clear_unfinished(out: Path) -> None:
-    """Makes the folder, and removes what an export that was killed left half written. For one rank alone to call."""
+    """Makes the folder, and removes what an export that was killed left half written. For only one rank to call."""
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         for path in out.glob(".*.tmp"):
@@ -174,7 +174,7 @@ def _save(tensors: dict[str, Tensor], target: Path) -> None:
     with written_whole(target) as path:
         try:
             save_file(tensors, path, metadata={"format": "pt"})
-            path.chmod(0o644)  # safetensors leaves it to its owner alone
+            path.chmod(0o644)  # safetensors leaves it to its owner only
         except SafetensorError as error:  # its own kind for a full disk too
             raise StorageError(f"{target} cannot be written ({error}): free some space and start again") from error
 

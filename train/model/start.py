@@ -218,7 +218,7 @@ def _mapped(folder: Path) -> dict[str, torch.Tensor]:
     for file in files:
         try:
             with safe_open(file, framework="pt") as opened:
-                for name in opened.keys():  # noqa: SIM118, it is no dict
+                for name in opened.keys():  # noqa: SIM118, it is not a dict
                     tensors[name] = opened.get_tensor(name)
         except (OSError, SafetensorError) as error:
             raise SettingsError(f"{file} is damaged ({error}): fetch it again") from error
@@ -246,19 +246,19 @@ def _assign(network: Any, tensors: dict[str, torch.Tensor], asked: str) -> None:
 
 
 def _fill_buffers(network: Any, asked: str) -> None:
-    """Computes what a class keeps beside its weights and no file holds, as transformers does when it loads a model.
+    """Computes what a class keeps besides its weights and no file holds, as transformers does when it loads a model.
 
     Rotations are left out: the denoiser makes them again (model.FloatRotation).
     """
     rotation = network.model.rotary_emb
     for path, module in network.named_modules():
-        missing = {name: one for name, one in module.named_buffers(recurse=False) if one.is_meta}
+        missing = {name: buffer for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta}
         if module is rotation or not missing:
             continue
-        for name, one in missing.items():
-            if not one.dtype.is_floating_point:
+        for name, buffer in missing.items():
+            if not buffer.dtype.is_floating_point:
                 raise SettingsError(f"{asked}: nothing says what {path}.{name} is, which no file of the model holds")
-            module._buffers[name] = torch.full_like(one, math.nan, device="cpu")
+            module._buffers[name] = torch.full_like(buffer, math.nan, device="cpu")
         for parameter in module.parameters():
             parameter._is_hf_initialized = True
         versions = [parameter._version for parameter in module.parameters()]
