@@ -15,7 +15,7 @@ from transformers import LlamaForCausalLM
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.description import NO_MASK
-from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError, TokenizerError
+from syntaxdiff.pipeline.errors import SyntaxdiffError, TokenizerError
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
 
 IDS = torch.tensor([[7, 9, 30, token_ids().mask, 12, 101]])
@@ -144,7 +144,8 @@ def test_tokenizers_without_what_is_needed_are_refused(tmp_path: Path, causal: P
     change_json(folder / "syntaxdiff.json", token_ids=told["token_ids"] | {"mask": 305})
     assert "lacks the mask token 305" in str(refusal(folder))
     change_json(folder / "syntaxdiff.json", token_ids={"mask": 2})
-    assert isinstance(refusal(folder), SettingsError)
+    assert "token_ids.pad is missing" in str(refusal(folder))
+    change_json(folder / "syntaxdiff.json", token_ids=told["token_ids"])
     (folder / "tokenizer.json").unlink()
     assert "holds no fast tokenizer" in str(refusal(folder))
 
