@@ -36,7 +36,6 @@ def test_nothing_is_drawn_into_a_log(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_state_is_shown_with_its_note() -> None:
     """Description, unit, and what came out so far, also where no further unit is done."""
     with terminal() as screen, ProgressBar() as bar:
-        assert not bar.is_drawn
         bar.show(2, 4, "study", unit="commands", note="first")
         assert bar.is_drawn
         bar.show(2, 4, "study", unit="commands", note="second")

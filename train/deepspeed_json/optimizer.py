@@ -234,7 +234,7 @@ def _pair(default: tuple[Any, ...], most: float = math.inf) -> Kind:
         if not isinstance(value, list) or len(value) != len(default):
             return False
         pairs = zip(value, default, strict=True)
-        return all((number is None and usual is None) or (is_number(number) and abs(number) < most) for number, usual in pairs)
+        return all((given is None and usual is None) or (is_number(given) and abs(given) < most) for given, usual in pairs)
 
     words = f"a list of {len(default)} numbers" + (f" below {most:g}" if most < math.inf else "")
     return Kind(words=words, accepts=accepts, default=default)
