@@ -32,7 +32,7 @@ from syntaxdiff.eval.report.findings import Training, read_findings
 from syntaxdiff.eval.report.replay import REPLAY
 from syntaxdiff.eval.report.report import TEMPLATES, write_report
 from syntaxdiff.eval.report.training_chapter import TrainingChapter, training_chapter
-from syntaxdiff.eval.report.training_records import DeepSpeedInfo, Metrics, RunInfo, RunSettings, Scheduler, StepRecord
+from syntaxdiff.eval.report.training_records import DeepSpeedInfo, RunInfo, RunSettings, Scheduler
 from syntaxdiff.eval.stats import Interval
 from syntaxdiff.eval.syntax.check import WrittenProgram, syntax
 from syntaxdiff.pipeline.build import build_shards
@@ -44,6 +44,7 @@ from syntaxdiff.pipeline.shard import read_manifest
 from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.model.export import export, network_weights
 from syntaxdiff.train.model.export_info import TrainingInfo
+from syntaxdiff.train.monitor.metrics import Metrics, StepRecord
 
 HOSTILE = (
     '</script></pre><script>alert("DATA")</script><img src=x onerror=alert(1)> {{ 1 + 1 }} {% raw %} <!-- & &amp; '
