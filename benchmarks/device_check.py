@@ -52,6 +52,7 @@ from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.language_model import LanguageModel
 from syntaxdiff.pipeline.shard import read_manifest
 from syntaxdiff.train.deepspeed_json.config import read_json
+from syntaxdiff.train.deepspeed_json.engine_settings import engine_settings
 from syntaxdiff.train.engine.memory import GIB, estimate
 from syntaxdiff.train.model.denoiser import Inputs
 from syntaxdiff.train.model.sizes import PRESETS
@@ -145,7 +146,7 @@ def check_training(runs: Runs, preset: str) -> Found:
     needed = estimate(
         num_parameters,
         network,
-        read_json(DEEPSPEED_JSON),
+        engine_settings(read_json(DEEPSPEED_JSON)),
         world=1,
         tokens=scale.micro_batch * scale.length,
         lora=0,

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -19,6 +18,7 @@ from safetensors.torch import load_file
 from step_variants import DEEPSPEED_JSON
 from train_step import built_shards
 
+from syntaxdiff.pipeline.json_records import Row
 from syntaxdiff.pipeline.jsonlines import read_json_lines
 from syntaxdiff.train.engine.checkpoints import PREEMPTED
 
@@ -179,14 +179,14 @@ def family(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
     return children
 
 
-def records(out: Path) -> list[dict[str, Any]]:
+def records(out: Path) -> list[Row]:
     """What a run has noted so far. A line that is just being written has no end yet."""
     path = out / "metrics.jsonl"
     rows = read_json_lines(path, what="a record", advice="run again", is_growing=True) if path.exists() else []
     return [row for _, row in rows]
 
 
-def step_records(out: Path) -> list[dict[str, Any]]:
+def step_records(out: Path) -> list[Row]:
     """What a run has noted of its steps so far."""
     return [record for record in records(out) if record["kind"] == "step"]
 

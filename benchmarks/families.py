@@ -20,7 +20,9 @@ import transformers
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.manifest import StoredTokenizer
 from syntaxdiff.pipeline.shard import Manifest, TokenIds
+from syntaxdiff.pipeline.stored_settings import StoredSettings
 from syntaxdiff.train.model import start
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
 from syntaxdiff.train.model.small_copy import random_network
@@ -144,10 +146,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 def tiny_manifest() -> Manifest:
     """Of shards whose ids fit all of the models."""
     return Manifest(
-        settings={"max_length": LENGTH},
+        settings=StoredSettings(tokenizer="made", languages=(), max_length=LENGTH, overlength="drop", shard_rows=4096),
         rows_read=0,
         rejected={},
-        tokenizer={"name": "made", "vocab_size": 200, "sha256": "0" * 64, "engine": "hf"},
+        tokenizer=StoredTokenizer(name="made", vocab_size=200, sha256="0" * 64, engine="hf"),
         token_ids=TokenIds(mask=199, pad=1, eos=2, bos=None, end_of_turn=(2,), assistant_header=(3, 4)),
         languages={},
         splits={"train": (), "validation": ()},

@@ -32,7 +32,7 @@ import psutil
 from report import machine, plain, print_machine, print_table, verdict
 from tokenizers import Tokenizer
 
-from syntaxdiff.pipeline.assembly.part import PartCounts, Recipe, Worker
+from syntaxdiff.pipeline.assembly.part import PartCounts, Recipe, Resume, Worker
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SyntaxdiffError
@@ -59,6 +59,11 @@ LEAST_OF_TWO_WORKERS = 1.85
 MOST_GROWTH = 1.1  # of peak memory, from 1x to 10x the rows: what we call flat
 
 T = TypeVar("T")
+
+
+def resume_after(unit: Unit) -> Resume:
+    """What a part of the first source stores with it."""
+    return Resume(source=0, cursor=unit.cursor, done=unit.advance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +175,7 @@ def batches_of(worker: Worker, units: Sequence[Unit], folder: Path) -> list[list
     with patch.object(worker.codec, "encode_batch", recorded):
         for unit in units:
             batches.append([])
-            worker.write_part(unit, folder / "recorded.arrow", {})
+            worker.write_part(unit, folder / "recorded.arrow", resume_after(unit))
     return batches
 
 
@@ -198,7 +203,7 @@ class Lane:
                     self.engine.encode_batch(batch)
 
             def worker(unit: Unit = unit) -> None:
-                counts.append(self.worker.write_part(unit, path, unit.cursor))
+                counts.append(self.worker.write_part(unit, path, resume_after(unit)))
 
             if (index + round_index) % 2:
                 floor.append(Seconds.of(engine_alone))

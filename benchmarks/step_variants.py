@@ -59,11 +59,11 @@ class Setup:
             ShardError: there are no shards
         """
         manifest = read_manifest(self.data)
-        if manifest.tokenizer["vocab_size"] > self.vocabulary:
-            raise SettingsError(f"{self.data} has {manifest.tokenizer['vocab_size']} token ids: raise --vocabulary")
-        if manifest.settings["max_length"] > self.length:
-            raise SettingsError(f"{self.data} has samples of up to {manifest.settings['max_length']} tokens: raise --length")
-        return replace(manifest, tokenizer=manifest.tokenizer | {"vocab_size": self.vocabulary})
+        if manifest.tokenizer.vocab_size > self.vocabulary:
+            raise SettingsError(f"{self.data} has {manifest.tokenizer.vocab_size} token ids: raise --vocabulary")
+        if manifest.settings.max_length > self.length:
+            raise SettingsError(f"{self.data} has samples of up to {manifest.settings.max_length} tokens: raise --length")
+        return replace(manifest, tokenizer=replace(manifest.tokenizer, vocab_size=self.vocabulary))
 
     def stream(self, manifest: Manifest, micro_batch: int | None = None) -> SampleStream:
         """The training samples; a step is one micro-batch."""

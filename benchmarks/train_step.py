@@ -541,7 +541,7 @@ def main() -> int:
 
                 stack.enter_context(processes())
             if options.data and not options.length:
-                chosen["length"] = int(read_manifest(options.data).settings["max_length"])
+                chosen["length"] = int(read_manifest(options.data).settings.max_length)
             setup = Setup(
                 data=options.data or built_shards(Path(folder) / "shards", chosen["length"], num_samples),
                 vocabulary=options.vocabulary or vocabulary,

@@ -1,7 +1,7 @@
 """The build: sources in, verified shards out. ``build_shards`` reads from top to bottom as the pipeline does.
 
-Killed at any moment and started again with the same settings it goes on, and ends with the bytes of an undisturbed run: the
-units of the sources, what each becomes, and the assembly of the parts are functions of the settings and the rows alone.
+Killed at any moment and started again with the same settings it resumes, and ends with the bytes of an undisturbed run: the
+units of the sources, what each becomes, and the assembly of the parts are functions only of the settings and the rows.
 """
 
 import fcntl
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from syntaxdiff.pipeline.assembly.assemble import Assembled, assemble
 from syntaxdiff.pipeline.assembly.facts import node_kinds_of, token_ids_of
@@ -19,6 +19,8 @@ from syntaxdiff.pipeline.assembly.part import FORMAT, Recipe
 from syntaxdiff.pipeline.assembly.pool import OnProgress, make_parts
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import RowError, SettingsError, SourceError
+from syntaxdiff.pipeline.json_records import Json, JsonObject, to_json
+from syntaxdiff.pipeline.manifest import GroupingCounts, StoredTokenizer
 from syntaxdiff.pipeline.rows.grouping import NONE
 from syntaxdiff.pipeline.rows.record import RecordReader
 from syntaxdiff.pipeline.shard import (
@@ -37,6 +39,7 @@ from syntaxdiff.pipeline.sources.questions import QuestionBook
 from syntaxdiff.pipeline.sources.source import open_source
 from syntaxdiff.pipeline.sources.units import Source
 from syntaxdiff.pipeline.splits import SPLITS
+from syntaxdiff.pipeline.stored_settings import StoredSettings
 from syntaxdiff.pipeline.syntax.grammar import load_grammar
 from syntaxdiff.pipeline.tokens.codec import Codec
 from syntaxdiff.pipeline.tokens.names import trained_size
@@ -55,7 +58,7 @@ def build_shards(
     on_progress: OnProgress = lambda progress: None,
     on_note: OnNote = lambda note: None,
 ) -> Manifest:
-    """Builds a folder of shards, or goes on with one that was cut off; a complete one is left as it is.
+    """Builds a folder of shards, or resumes a build that was cut off; a complete one is left as it is.
 
     Args:
         config: settings
@@ -66,7 +69,7 @@ def build_shards(
         the manifest, as written to ``config.out``
 
     Raises:
-        SyntaxdiffError: settings, sources, tokenizer, or disk; what was done is kept, and the same call goes on
+        SyntaxdiffError: settings, sources, tokenizer, or disk; what was done is kept, and the same call resumes
     """
     hub = HubOptions(subset=config.subset, split=config.split, revision=config.revision)
     sources = [open_source(spec, hub, config.out) for spec in config.src]
@@ -78,12 +81,12 @@ def build_shards(
         settings = _settings(config, sources)
         if (config.out / MANIFEST).exists():
             manifest = read_manifest(config.out)
-            _refuse_others(config.out, manifest.settings, settings)
+            _refuse_others(config.out, to_json(manifest.settings), to_json(settings))
             shutil.rmtree(work_folder, ignore_errors=True)
             return manifest
         _sweep(config.out)
         _check_fields(config, sources)
-        _claim(work_folder, config.out, settings | {"made_by": _made_by(config), "format": FORMAT}, on_note)
+        _claim(work_folder, config.out, to_json(settings) | {"made_by": _made_by(config), "format": FORMAT}, on_note)
         tokenizer = _tokenizer(config, sources, work_folder / TOKENIZER)
         codec = Codec(work_folder / TOKENIZER, config.engine)
         template = read_template(tokenizer)
@@ -131,29 +134,29 @@ def _locked(out: Path) -> Iterator[Path]:
                 shutil.rmtree(work_folder, ignore_errors=True)  # nothing was begun
 
 
-def _settings(config: BuildConfig, sources: list[Source]) -> dict[str, Any]:
+def _settings(config: BuildConfig, sources: list[Source]) -> StoredSettings:
     """What decides the bytes of the shards, as it is stored and compared."""
-    return {
-        "sources": [source.identity() for source in sources],
-        "fields": vars(config.fields),
-        "questions": config.questions,
-        "allow_missing_prompt": config.allow_missing_prompt,
-        "tokenizer": config.tokenizer,
-        "tokenizer_sha256": _local_sha256(config.tokenizer),
-        "mask_token": config.mask_token,
-        "engine": config.engine,
-        "languages": list(config.languages),
-        "max_length": config.max_length,
-        "overlength": config.overlength,
-        "limit": config.limit,
-        "validation_size": config.validation_size,
-        "shard_rows": config.shard_rows,
-        "seed": config.seed,
-        # Null where they are not used: what was built before they came has none, and is gone on with.
-        "group_fields": list(config.group_fields) or None,
-        "group_by_folder": config.group_by_folder or None,
-        "ignore_solution": config.ignore_solution or None,
-    }
+    return StoredSettings(
+        sources=tuple(source.identity() for source in sources),
+        fields=vars(config.fields),
+        questions=config.questions,
+        allow_missing_prompt=config.allow_missing_prompt,
+        tokenizer=config.tokenizer,
+        tokenizer_sha256=_local_sha256(config.tokenizer),
+        mask_token=config.mask_token,
+        engine=config.engine,
+        languages=config.languages,
+        max_length=config.max_length,
+        overlength=config.overlength,
+        limit=config.limit,
+        validation_size=config.validation_size,
+        shard_rows=config.shard_rows,
+        seed=config.seed,
+        # None where they are not used, as in what was built before they came: that is resumed, too.
+        group_fields=config.group_fields or None,
+        group_by_folder=config.group_by_folder or None,
+        ignore_solution=config.ignore_solution or None,
+    )
 
 
 def _local_sha256(tokenizer: str) -> str | None:
@@ -162,10 +165,9 @@ def _local_sha256(tokenizer: str) -> str | None:
     return file_sha256(file) if trained_size(tokenizer) is None and len(tokenizer) < 200 and file.is_file() else None
 
 
-def _refuse_others(folder: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+def _refuse_others(folder: Path, theirs: JsonObject, ours: JsonObject) -> None:
     """Raises SettingsError where a folder was begun with other settings, and names them."""
-    ours = json.loads(json.dumps(ours))
-    names = [name for name in sorted(ours | theirs) if ours.get(name) != theirs.get(name)]
+    names = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
     if names:
         shown = "; ".join(
             f"{name.replace('_', '-')}: {_short(theirs.get(name))} there, {_short(ours.get(name))} now" for name in names
@@ -173,7 +175,7 @@ def _refuse_others(folder: Path, theirs: dict[str, Any], ours: dict[str, Any]) -
         raise SettingsError(f"{folder} was built with other settings ({shown}): choose another --out, or remove the folder")
 
 
-def _short(value: Any) -> str:
+def _short(value: Json) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -188,13 +190,13 @@ def _sweep(out: Path) -> None:
 
 
 def _made_by(config: BuildConfig) -> dict[str, str]:
-    """What parts depend on beside the settings: a build that was cut off is not gone on with by other versions."""
+    """What parts depend on besides the settings: a build that was cut off is not resumed by other versions."""
     packages = ("syntaxdiff", "tokenizers", "transformers", "tree-sitter")
     grammars = {f"grammar of {language}": load_grammar(language).origin for language in config.languages}
     return {name: version(name) for name in packages} | grammars
 
 
-def _claim(work_folder: Path, out: Path, settings: dict[str, Any], on_note: OnNote) -> None:
+def _claim(work_folder: Path, out: Path, settings: JsonObject, on_note: OnNote) -> None:
     """Marks a folder as this build's, or finds that it is already. Raises SettingsError where it is something else's."""
     stored = work_folder / "settings.json"
     if stored.exists():
@@ -287,25 +289,25 @@ def _training_texts(config: BuildConfig, sources: list[Source]) -> Iterator[str]
 
 
 def _manifest(
-    settings: dict[str, Any],
+    settings: StoredSettings,
     codec: Codec,
     tokenizer: HubTokenizer,
     template: Template,
     assembled: Assembled,
-    grouping: dict[str, Any],
+    grouping: GroupingCounts,
 ) -> Manifest:
     return Manifest(
         settings=settings,
         rows_read=assembled.rows_read,
         rejected=assembled.rejected,
-        tokenizer={
-            "name": settings["tokenizer"],
-            "vocab_size": codec.vocab_size,
-            "sha256": codec.sha256,
-            "engine": codec.engine_name,
-            "byte_level": codec.is_byte_level,
-            "inexact_samples": assembled.inexact_samples,
-        },
+        tokenizer=StoredTokenizer(
+            name=settings.tokenizer,
+            vocab_size=codec.vocab_size,
+            sha256=codec.sha256,
+            engine=codec.engine_name,
+            byte_level=codec.is_byte_level,
+            inexact_samples=assembled.inexact_samples,
+        ),
         token_ids=token_ids_of(tokenizer, template, codec),
         languages={name: node_kinds_of(name) for name in assembled.languages},
         splits=assembled.splits,
@@ -324,7 +326,7 @@ HINTS = {
     "too-long": "see --max-length and --overlength",
     "other-language": "see --languages",
     "no-code": "see --response-field and --code-field",
-    "solution-not-in-answer": "--ignore-solution finds programs by their fences alone",
+    "solution-not-in-answer": "--ignore-solution finds programs only by their fences",
     "missing-field": "see --prompt-field, --response-field, --reasoning-field and --code-field",
 }
 

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from syntaxdiff.pipeline.errors import SyntaxdiffError
-from syntaxdiff.pipeline.parameters import DescribedArgument, Fields, Part
+from syntaxdiff.pipeline.parameters import DescribedArgument, Fields, Part, Values
 
 HELP_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -39,7 +39,7 @@ class OneLineErrors(click.Group):
         except OSError as error:  # of a path that the system does not take
             self.refuse(error)
         except KeyboardInterrupt:
-            click.echo("stopped: the same command goes on where this one was", err=True)
+            click.echo("stopped: the same command resumes", err=True)
             sys.exit(130)
 
 
@@ -84,7 +84,7 @@ class SettingsCommand(click.Command):
         super().__init__(name, params=parameters, callback=partial(self._call, call), **settings)
         self.parts = parts
 
-    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+    def arguments(self, values: Values) -> list[Any]:
         """What the function receives for values of the command line. Raises SettingsError for what cannot be."""
         left = dict(values)
         return [part.taken(left) for part in self.parts]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 BUFFER_BYTES = 1 << 16
-DAMAGE = (EOFError, zlib.error)  # what reading a damaged file raises, beside OSError
+DAMAGE = (EOFError, zlib.error)  # what reading a damaged file raises, besides OSError
 CODEC_OF_SUFFIX = {".gz": "gzip", ".zst": "zstd"}
 _CODEC_OF_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # no JSON begins with these
 

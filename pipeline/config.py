@@ -109,7 +109,7 @@ class BuildConfig:
         if self.limit is not None and self.validation_size is not None and self.validation_size >= self.limit:
             raise SettingsError(f"--validation-size {self.validation_size} leaves nothing of --limit {self.limit} to train on")
         if self.fields.given and not (self.fields.response or self.fields.code):
-            raise SettingsError("--prompt-field and --reasoning-field need --response-field or --code-field beside them")
+            raise SettingsError("--prompt-field and --reasoning-field also need --response-field or --code-field")
         if not all(name and _is_utf8(name) for name in self.group_fields):
             raise SettingsError("--group-field is empty or not UTF-8: give the name of a field")
         trained_size(self.tokenizer)

@@ -10,12 +10,11 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from syntaxdiff.pipeline.compression import CODEC_OF_SUFFIX, DAMAGE, codec_of_content, decompressed
 from syntaxdiff.pipeline.errors import RowError, SourceError
-
-Row: TypeAlias = dict[str, Any]
+from syntaxdiff.pipeline.json_records import Row
 
 _SKIPPED_AT_ONCE = 1 << 20
 

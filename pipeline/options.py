@@ -8,13 +8,16 @@ import dataclasses
 import numbers
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from syntaxdiff.pipeline.errors import SettingsError
 
 INFINITY = float("inf")
+
+OptionValue: TypeAlias = bool | int | float | str | None
+StoredOptions: TypeAlias = Mapping[str, OptionValue]  # by name, as some version of the program stored them
 
 
 @dataclass(frozen=True, kw_only=True)

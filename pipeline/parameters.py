@@ -5,11 +5,14 @@ import typing
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import click
 
 from syntaxdiff.pipeline.options import Option, check_options, flag_of, kind_of, options_of
+
+# What click makes of a command line, by the names of its parameters: each option decides the type of its value.
+Values: TypeAlias = dict[str, Any]
 
 if TYPE_CHECKING:
     _Choice = click.Choice[str]
@@ -40,7 +43,7 @@ class Part(Protocol):
         """The options, in the order of help."""
         ...
 
-    def taken(self, values: dict[str, Any]) -> Any:
+    def taken(self, values: Values) -> Any:
         """The value; its options are removed from ``values``. Raises SettingsError."""
         ...
 
@@ -74,7 +77,7 @@ class Fields:
                 made.append(_parameter(entry, entry.metadata["option"], default, is_undecided=entry.name in self.undecided))
         return made
 
-    def values(self, values: dict[str, Any]) -> dict[str, Any]:
+    def values(self, values: Values) -> Values:
         """Takes the fields' values out of a command's; a field that the command line leaves to the class is left out."""
         chosen = {name: part.taken(values) for name, part in self.parts.items()}
         for entry, declared in options_of(self.settings):
@@ -85,7 +88,7 @@ class Fields:
                 chosen[entry.name] = value
         return chosen
 
-    def taken(self, values: dict[str, Any]) -> Any:
+    def taken(self, values: Values) -> Any:
         """See Part."""
         settings = self.settings(**self.values(values))
         check_options(settings)
@@ -98,7 +101,7 @@ def _parameter(entry: "dataclasses.Field[Any]", declared: Option, default: Any, 
     is_tuple = typing.get_origin(entry.type) is tuple and declared.parse is None
     is_many = is_tuple and Ellipsis in typing.get_args(entry.type)
     is_required = is_missing and entry.default_factory is dataclasses.MISSING
-    settings: dict[str, Any] = {"metavar": declared.metavar, "type": _click_type(kind, declared)}
+    settings: Values = {"metavar": declared.metavar, "type": _click_type(kind, declared)}
     if declared.is_argument:
         settings |= {"nargs": -1 if is_many else 1, "required": is_required and not is_many}
         if is_missing:

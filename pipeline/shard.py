@@ -1,6 +1,7 @@
-"""The contract between prep, train and eval: schema, regions, manifest, and how shards are written and read.
+"""The contract between prep, train and eval: schema, regions, and how shards are written and read; the manifest with them.
 
-Imports the standard library and pyarrow alone, so that a reader costs a trainer nothing else.
+Imports the standard library and pyarrow alone, so that a reader costs a trainer nothing else. What the manifest holds is
+declared in manifest.py; its names are here too, as whoever reads shards needs both.
 How samples are made is not here (see sample.py), nor what holds between the columns (see verification.py).
 
 A folder of shards holds ``manifest.json`` (written last: its presence means complete), ``train/shard-00000.parquet`` …,
@@ -10,12 +11,10 @@ A folder of shards holds ``manifest.json`` (written last: its presence means com
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from itertools import pairwise
 from pathlib import Path
@@ -25,13 +24,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from syntaxdiff.pipeline.errors import SettingsError, ShardError, StorageError
+from syntaxdiff.pipeline.manifest import MANIFEST as MANIFEST
+from syntaxdiff.pipeline.manifest import SCHEMA_VERSION as SCHEMA_VERSION
+from syntaxdiff.pipeline.manifest import WORK_FOLDER as WORK_FOLDER
+from syntaxdiff.pipeline.manifest import LanguageKinds as LanguageKinds
+from syntaxdiff.pipeline.manifest import Manifest as Manifest
+from syntaxdiff.pipeline.manifest import ShardFile as ShardFile
+from syntaxdiff.pipeline.manifest import TokenIds as TokenIds
+from syntaxdiff.pipeline.manifest import read_manifest as read_manifest
 from syntaxdiff.pipeline.splits import SPLITS as SPLITS
 
-SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
 REJECTS = "rejects.parquet"
 TOKENIZER = "tokenizer"
-WORK_FOLDER = ".build"  # of a build that is not complete
 ROWS_PER_GROUP = 128  # 64 to 256 rows cost nothing against one large group, and make shuffling fine
 
 
@@ -78,138 +82,6 @@ SAMPLE_SCHEMA = pa.schema(
 REJECT_SCHEMA = pa.schema(
     [("source", pa.string()), ("source_id", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardFile:
-    """One Parquet file: path relative to the folder, number of rows, tokens and bytes, and its SHA-256."""
-
-    file: str
-    rows: int
-    tokens: int
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageKinds:
-    """Node kinds of one language: what span_kind and leaf_kind index. Entry 0 is 'no node'."""
-
-    node_kinds: tuple[str, ...]
-    named: tuple[bool, ...]
-    grammar: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenIds:
-    """Special ids that travel from the data to the checkpoint. ``assistant_header`` opens the answer."""
-
-    mask: int
-    pad: int
-    eos: int
-    bos: int | None
-    end_of_turn: tuple[int, ...]
-    assistant_header: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a folder of shards holds and how it was made.
-
-    Attributes:
-        settings: the build's configuration, as far as it decides bytes
-        rows_read: rows of the sources, all of them accounted for: samples of both splits and rejects
-        rejected: number of rows by reason
-        tokenizer: name, vocab_size (ids that the model needs), sha256 of tokenizer.json, engine, byte_level, and
-            inexact_samples: samples whose ids do not spell their text (0 with a byte-level vocabulary; not in older builds)
-        samples_with_error: samples of both splits whose program's tree holds an error
-        programs_alone: samples of both splits that have neither problem nor reasoning; None where an older build did not count
-        readings: samples of both splits by how the program was found in a response; None where an older build did not count
-        unused_fields: samples of both splits by fields of their row that hold text and were not used; likewise
-        grouping: by what samples are of one problem: ``groups``, their number; ``keys``, by kind: ``samples`` that have one and
-            ``shared``, those whose key another sample has (siblings of validation count); ``ignored``, kinds one value of which
-            most samples have; likewise
-        fingerprint: SHA-256 over the shards' own; equal data has an equal fingerprint
-    """
-
-    settings: dict[str, Any]
-    rows_read: int
-    rejected: dict[str, int]
-    tokenizer: dict[str, Any]
-    token_ids: TokenIds
-    languages: dict[str, LanguageKinds]
-    splits: dict[str, tuple[ShardFile, ...]]
-    samples_with_error: int
-    fingerprint: str
-    programs_alone: int | None = None
-    readings: dict[str, int] | None = None
-    unused_fields: dict[str, int] | None = None
-    grouping: dict[str, Any] | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
-
-    def num_samples(self, split: str) -> int:
-        """Number of samples in a split."""
-        return sum(shard.rows for shard in self.splits[split])
-
-    def num_tokens(self, split: str) -> int:
-        """Number of tokens in a split."""
-        return sum(shard.tokens for shard in self.splits[split])
-
-    def to_json(self) -> str:
-        """The manifest as it is stored: sorted keys, so that equal manifests are equal bytes."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> "Manifest":
-        """The inverse of ``to_json``. Raises ShardError for another schema version or a damaged text."""
-        try:
-            data = json.loads(text)
-            version = data["schema_version"]
-            if version != SCHEMA_VERSION:
-                raise ShardError(
-                    f"the shards have schema version {version}, this syntaxdiff reads {SCHEMA_VERSION}: build them again"
-                )
-            ids = data.pop("token_ids")
-            return cls(
-                token_ids=TokenIds(
-                    mask=ids["mask"],
-                    pad=ids["pad"],
-                    eos=ids["eos"],
-                    bos=ids["bos"],
-                    end_of_turn=tuple(ids["end_of_turn"]),
-                    assistant_header=tuple(ids["assistant_header"]),
-                ),
-                languages={
-                    name: LanguageKinds(
-                        node_kinds=tuple(kinds["node_kinds"]), named=tuple(kinds["named"]), grammar=kinds["grammar"]
-                    )
-                    for name, kinds in data.pop("languages").items()
-                },
-                splits={split: tuple(ShardFile(**shard) for shard in shards) for split, shards in data.pop("splits").items()},
-                **data,
-            )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ShardError(f"{MANIFEST} is damaged ({type(error).__name__}: {error}): build the shards again") from error
-
-
-def read_manifest(folder: Path | str) -> Manifest:
-    """The manifest of a complete folder of shards.
-
-    Raises:
-        ShardError: no manifest (the build never ended), another schema version, or a damaged file
-    """
-    folder = Path(folder)
-    path = folder / MANIFEST
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        unfinished = (folder / WORK_FOLDER).is_dir()
-        hint = "the build was cut off: run it again, it goes on" if unfinished else "run `syntaxdiff-prep build` first"
-        raise ShardError(f"{folder} holds no complete shards (no {MANIFEST}): {hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ShardError(f"{path} cannot be read: {error}") from error
-    return Manifest.from_json(text)
 
 
 def iter_row_groups(folder: Path, shard: ShardFile) -> Iterator[pa.Table]:
@@ -318,13 +190,13 @@ def storage_errors(path: Path) -> Iterator[None]:
             raise
         reason = getattr(error, "strerror", None) or str(error)
         is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "os error" in reason
-        advice = "free or allow some space and run the same command again, it goes on" if is_full else "choose another place"
+        advice = "free or allow some space and run the same command again, it resumes" if is_full else "choose another place"
         raise StorageError(f"{path} cannot be written ({reason}): {advice}") from error
 
 
 @contextlib.contextmanager
 def written_whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its name when the block ends; else it is removed.
+    """A temporary path next to ``path`` that takes its name when the block ends; else it is removed.
 
     Args:
         durable: flush to the disk first, so that a power cut leaves no torn file either
@@ -372,7 +244,7 @@ def folder_whole(folder: Path) -> Iterator[Path]:
 class TableWriter(contextlib.AbstractContextManager["TableWriter"]):
     """Writes tables into one Parquet file, in row groups of at most ROWS_PER_GROUP.
 
-    zstd-1 with BYTE_STREAM_SPLIT for the ids: 1.57 bytes a token, against 1.74 with snappy and dictionaries.
+    zstd-1 with BYTE_STREAM_SPLIT for the ids: 1.57 bytes per token, against 1.74 with snappy and dictionaries.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:

@@ -1,5 +1,6 @@
 """What the packages show of themselves from Python: lazy, documented, and what the notebook does with it."""
 
+import ast
 import importlib
 import inspect
 import json
@@ -36,6 +37,15 @@ def test_every_public_name_is_there_documented_and_no_module(package: str) -> No
         assert getattr(face, name) is value
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = face.nothing
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_type_checkers_see_the_same_names(package: str) -> None:
+    """Whatever the stub imports is public at run time, however its lines are written."""
+    face = importlib.import_module(package)
+    stub = ast.parse((ROOT / package.rpartition(".")[2] / "__init__.pyi").read_text())
+    imported = [str(alias.asname) for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted([*imported, "__version__"]) == face.__all__
 
 
 def test_the_version_is_that_of_the_project() -> None:

@@ -29,7 +29,10 @@ class Rule:
 
 
 # Of prep, for whoever reads what it wrote.
-SHARED = "pipeline.lazy_names pipeline.errors pipeline.options pipeline.splits pipeline.shard pipeline.jsonlines"
+SHARED = (
+    "pipeline.lazy_names pipeline.errors pipeline.options pipeline.splits pipeline.shard pipeline.jsonlines "
+    "pipeline.json_records pipeline.progress_bar pipeline.manifest pipeline.stored_settings"
+)
 
 COMMAND_LINES = "*/command.py"
 # In every room.
@@ -43,8 +46,12 @@ TABLE = (
     Rule("pipeline/compression.py", own="", others="pyarrow"),
     Rule("pipeline/splits.py", own="", others=""),
     Rule("pipeline/options.py", own="pipeline.errors", others=""),
-    Rule("pipeline/shard.py", own="pipeline.errors pipeline.splits", others="pyarrow"),
-    Rule("pipeline/jsonlines.py", own="pipeline.errors pipeline.compression", others="pyarrow"),
+    Rule("pipeline/progress_bar.py", own="", others="tqdm"),
+    Rule("pipeline/stored_settings.py", own="pipeline.json_records", others=""),
+    Rule("pipeline/manifest.py", own="pipeline.errors pipeline.json_records pipeline.stored_settings", others=""),
+    Rule("pipeline/shard.py", own="pipeline.errors pipeline.splits pipeline.manifest", others="pyarrow"),
+    Rule("pipeline/json_records.py", own="pipeline.errors", others=""),
+    Rule("pipeline/jsonlines.py", own="pipeline.errors pipeline.compression pipeline.json_records", others="pyarrow"),
     Rule(
         "pipeline/*",
         never="torch deepspeed peft",
@@ -54,9 +61,9 @@ TABLE = (
             "tree_sitter*": "pipeline/syntax/grammar.py",
         },
     ),
-    Rule("pipeline/syntax/*", own="pipeline.syntax pipeline.errors"),
+    Rule("pipeline/syntax/*", own="pipeline.syntax pipeline.errors pipeline.json_records"),
     Rule("pipeline/sources/*", own=f"pipeline.sources pipeline.syntax pipeline.compression {SHARED}"),
-    Rule("pipeline/rows/*", own="pipeline.rows pipeline.syntax pipeline.errors pipeline.options"),
+    Rule("pipeline/rows/*", own="pipeline.rows pipeline.syntax pipeline.errors pipeline.options pipeline.json_records"),
     Rule("pipeline/tokens/*", own="pipeline.tokens pipeline.syntax pipeline.errors pipeline.shard"),
     Rule("pipeline/config.py", own="pipeline.rows pipeline.syntax pipeline.tokens pipeline.errors pipeline.options"),
     Rule(
@@ -82,22 +89,23 @@ TABLE = (
     Rule("train/corruption/*", own=f"train.corruption train.data train.randomness {SHARED}"),
     Rule("train/model/*", own=f"train.model train.data {SHARED}"),
     Rule("train/imports/*", own=f"train.imports train.model {SHARED}"),
-    Rule("train/engine/*", own=f"train.engine {SHARED}"),
+    Rule("train/engine/*", own=f"train.engine train.deepspeed_json {SHARED}"),
     Rule("train/deepspeed_json/*", own=f"train.deepspeed_json {SHARED}"),
     Rule("train/step.py", own=f"train.corruption train.data train.model {SHARED}"),
+    Rule("train/monitor/metrics.py", own=SHARED, never="torch transformers"),
     Rule("train/monitor/*", own=f"train.monitor train.run_folder train.step train.corruption train.data train.model {SHARED}"),
     Rule("train/settings.py", own=f"train.corruption train.deepspeed_json train.model {SHARED}"),
     Rule(
         "eval/*",
         never="deepspeed tree_sitter*",
-        own=f"eval.* train.corruption train.data train.model train.monitor.validation train.settings train.step "
+        own=f"eval.* train.corruption train.data train.model train.monitor.metrics "
+        f"train.monitor.validation train.settings train.step "
         f"train.run_folder {SHARED} "
         "pipeline.syntax pipeline.tokens pipeline.rows.response pipeline.assembly.sample pipeline.inspection.display "
         "pipeline.command_line pipeline.parameters",
         only_in={"click": f"{COMMAND_LINES} eval/cli.py eval/options.py", "scipy": "eval/stats.py"},
     ),
     Rule("eval/stats.py", own=""),
-    Rule("eval/json_records.py", own="pipeline.errors"),
     Rule("eval/pages.py", own="pipeline.inspection.display"),
     Rule("eval/problems/*", own=f"eval.problems {SHARED}"),
     Rule("eval/sandbox/*", own="eval.sandbox eval.problems pipeline.errors", never="torch transformers"),
@@ -109,20 +117,18 @@ TABLE = (
     ),
     Rule(
         "eval/syntax/*",
-        own=f"eval.syntax eval.prompting eval.inference eval.stats "
-        f"eval.json_records train.data pipeline.syntax pipeline.tokens "
+        own=f"eval.syntax eval.prompting eval.inference eval.stats train.data pipeline.syntax pipeline.tokens "
         f"pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/benchmarks/*",
         own=f"eval.benchmarks eval.prompting eval.sandbox eval.problems eval.inference eval.stats "
-        f"eval.json_records eval.outputs "
-        f"eval.progress train.model.export pipeline.inspection.display {SHARED}",
+        f"eval.outputs eval.progress train.model.export pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/reconstruction/*",
         own=f"eval.reconstruction eval.syntax eval.inference eval.stats "
-        f"eval.json_records eval.progress train.corruption train.data "
+        f"eval.progress train.corruption train.data "
         f"train.model train.monitor.validation train.step pipeline.syntax pipeline.tokens pipeline.inspection.display {SHARED}",
     ),
     Rule(
@@ -132,14 +138,14 @@ TABLE = (
     Rule(
         "eval/report/*",
         own=f"eval.report eval.masks eval.reconstruction eval.syntax eval.benchmarks eval.inference eval.stats "
-        f"eval.json_records eval.pages "
-        f"eval.outputs train.corruption train.model.export train.run_folder pipeline.inspection.display {SHARED}",
+        f"eval.outputs eval.pages train.corruption train.model.export train.monitor.metrics train.run_folder "
+        f"pipeline.inspection.display {SHARED}",
     ),
     Rule(
         "eval/study/*",
         own=f"eval.study eval.report eval.reconstruction eval.benchmarks eval.inference eval.stats "
-        f"eval.json_records eval.outputs eval.pages "
-        f"train.corruption train.model.export train.run_folder train.settings {SHARED}",
+        f"eval.outputs eval.pages train.corruption train.model.export train.monitor.metrics train.run_folder train.settings "
+        f"{SHARED}",
     ),
 )
 

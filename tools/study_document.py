@@ -1,4 +1,4 @@
-"""Puts the outcome of a study into docs/study.md: its tables between two marks, and the figures behind them beside it.
+"""Puts the outcome of a study into docs/study.md: its tables between two marks, and the figures behind them next to it.
 
     python tools/study_document.py studies/cpu
 
@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from syntaxdiff.eval.json_records import json_text, to_json
 from syntaxdiff.eval.study.measures import runs_of, summarized
 from syntaxdiff.eval.study.outcome import StudyResults, read_study
 from syntaxdiff.eval.study.study import RESULT
 from syntaxdiff.eval.study.tables import GROUPS, markdown, masks_restored, middle_rate
+from syntaxdiff.pipeline.json_records import json_text, to_json
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 COMPUTED = ("means", "differences")

@@ -1,7 +1,7 @@
 """Counter-based random numbers: every draw is a function of (seed, epoch, sample id, use, index), of nothing else.
 
 A sample's keys, one for each use, come from a cryptographic hash on the host. On the device, splitmix64 turns a key and an
-index into 64 bits with integer arithmetic alone, so that CPU and GPU agree in every bit, and a sample's draws do not depend
+index into 64 bits with integer arithmetic only, so that CPU and GPU agree in every bit, and a sample's draws do not depend
 on the batch, the rank, or what was drawn before.
 
 Shapes: B batch, K streams, N draws.
@@ -45,7 +45,7 @@ def stream_keys(seed: int, epoch: int | Sequence[int], sample_ids: Sequence[str]
     """Keys [B, K] of every stream of some samples: SHAKE-256 of seed, epoch (one, or each sample's) and sample id."""
     size = 8 * len(Stream)
     epochs = [epoch] * len(sample_ids) if isinstance(epoch, int) else epoch
-    texts = [f"{seed}\0{one}\0{sample_id}" for one, sample_id in zip(epochs, sample_ids, strict=True)]
+    texts = [f"{seed}\0{sample_epoch}\0{sample_id}" for sample_epoch, sample_id in zip(epochs, sample_ids, strict=True)]
     digests = [hashlib.shake_256(text.encode()).digest(size) for text in texts]
     return np.frombuffer(b"".join(digests), dtype="<i8").reshape(len(sample_ids), len(Stream)).astype(np.int64)
 

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ from syntaxdiff.train.corruption.operators import LeafTables
 from syntaxdiff.train.data.batch import shape_multiple
 from syntaxdiff.train.data.loader import LoaderConfig, SampleStream, read_split
 from syntaxdiff.train.deepspeed_json.config import RunFacts, complete, decisive, read_json, with_schedule
-from syntaxdiff.train.deepspeed_json.schema import AUTO
+from syntaxdiff.train.deepspeed_json.engine_settings import engine_settings
 from syntaxdiff.train.engine import deepspeed_engine as ds
 from syntaxdiff.train.engine import memory
 from syntaxdiff.train.engine.checkpoints import FORMAT, Checkpoints, RunState, name_of
@@ -27,15 +28,15 @@ from syntaxdiff.train.model import export, start
 from syntaxdiff.train.model.adapters import add_adapters, num_adapter_parameters
 from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.model.llada_layout import check_llada_layout
-from syntaxdiff.train.monitor.validation import Validator, token_counts, unigram_nats
+from syntaxdiff.train.monitor.validation import RankBatches, Validator, token_counts, unigram_nats
 from syntaxdiff.train.settings import Settings, completed
 from syntaxdiff.train.step import Stepper
 
 UNIGRAM_ROWS = 4096
-TOLD_BYTES = 4 * 2**30  # of a checkpoint that takes long enough to read that a person should know
+REPORTED_BYTES = 4 * 2**30  # of a checkpoint that takes so long to read that it is said
 VALIDATION_SAMPLES, MIN_VALIDATION_SAMPLES = 1000, 64  # the paper's, on 128 samples a step; and at least
 VALIDATION_SHARE = 0.1  # of the cost of the training between two validations
-# Settings that may change when a run is resumed. Of them the length alone decides numbers: schedule and curriculum follow it.
+# Settings that may change when a run is resumed. Of them only the length decides numbers: schedule and curriculum follow it.
 # The batch and the learning rate are compared as the completed JSON has them.
 FREE = frozenset(
     ("data", "out", "resume", "keep", "save_every", "sample_every", "export_layout", "max_steps", "epochs", "patience")
@@ -54,7 +55,7 @@ class Session:
         total_steps: the schedule's end
         engine: DeepSpeed's, with weights and optimizer of ``state``
         stepper: corrupts and scores a micro-batch
-        unigram: nats per token of a model that knows token frequencies alone; None without validation samples
+        unigram: nats per token of a model that knows only token frequencies; None without validation samples
         notes: what was adapted, for a person to read
     """
 
@@ -65,7 +66,7 @@ class Session:
         self.is_first = self.rank == 0
         self.data, self.out = Path(settings.data), Path(settings.out)
         self.manifest = read_manifest(self.data)
-        self.max_length = settings.max_length or int(self.manifest.settings["max_length"])
+        self.max_length = settings.max_length or self.manifest.settings.max_length
         self.model_name = settings.init_from or settings.model or start.default_model(self.manifest)
         option = "--init-from" if settings.init_from else "--model"
         self.network_config = start.read_config(self.model_name, self.manifest, self.max_length, option)
@@ -79,22 +80,12 @@ class Session:
             self.earlier = replace(self.earlier, settings=completed(self.earlier.settings))
             self.kept = settings.kept(self.earlier.settings)
         self.ds_config, self.notes = complete(read_json(ds_path), self._facts())
-        if self.device.type == "cpu" and self.ds_config.get("bf16", {}).get("enabled") and not ds.has_bf16():
+        self.engine_settings = engine_settings(self.ds_config)
+        if self.device.type == "cpu" and self.engine_settings.is_bf16 and not ds.has_bf16():
             self.notes.append(
                 'bf16.enabled is slow here: this CPU has no instructions for bfloat16, and float32 (false, or "auto") is faster'
             )
-        self.loader = LoaderConfig(
-            seed=settings.seed,
-            micro_batch=self.ds_config["train_micro_batch_size_per_gpu"],
-            accumulation=self.ds_config["gradient_accumulation_steps"],
-            rank=self.rank,
-            world=self.world,
-            window_rows=settings.window_rows,
-            max_length=self.max_length,
-            eos_pad=settings.eos_pad,
-            group_by_length=settings.group_by_length,
-            pad_to_multiple=shape_multiple(self.device),
-        )
+        self.loader = self._loader_config()
         self.stream = SampleStream(self.data, self.manifest, self.loader)
         self.settings = settings = settings.settled(None if self.earlier is None else self.earlier.settings)
         fresh = self._fresh()
@@ -104,8 +95,8 @@ class Session:
         self.total_steps = self._total_steps()
         self.state = replace(self.state, total_steps=self.total_steps)
         is_of_old = self.state.format == 1
-        length = self.ds_config.get("scheduler", {}).get("params", {}).get("total_num_steps", AUTO)
-        if length not in (AUTO, self.total_steps, self.total_steps + 1):
+        length = self.engine_settings.scheduled_steps
+        if length not in (None, self.total_steps, self.total_steps + 1):
             self.notes.append(
                 f"scheduler.params.total_num_steps is {length:,} and the run has {self.total_steps:,} steps: the learning rate "
                 "follows the former"
@@ -114,23 +105,45 @@ class Session:
         ds.check_config(self.ds_config)
         self.num_parameters = start.count_parameters(self.network_config)
         self._check_memory()
-        denoiser = self._denoiser()
-        block = None if settings.lora_rank else type(denoiser.network.model.layers[0])
-        self.engine = ds.make_engine(denoiser, self.ds_config, block, decays_all=is_of_old)
+        self.engine = self._engine(is_of_old=is_of_old)
         if self.earlier is not None:
             self.load(self.earlier.step)
-        self.stepper = Stepper(
+        self.stepper = self._stepper()
+        self.curriculum = settings.noise_curriculum()
+        self.validation_rows = read_split(self.data, self.manifest, "validation", self._num_validation_samples())
+        self.unigram = self._unigram()
+
+    def _loader_config(self) -> LoaderConfig:
+        settings = self.settings
+        return LoaderConfig(
+            seed=settings.seed,
+            micro_batch=self.engine_settings.micro_batch,
+            accumulation=self.engine_settings.accumulation,
+            rank=self.rank,
+            world=self.world,
+            window_rows=settings.window_rows,
+            max_length=self.max_length,
+            eos_pad=settings.eos_pad,
+            group_by_length=settings.group_by_length,
+            pad_to_multiple=shape_multiple(self.device),
+        )
+
+    def _engine(self, *, is_of_old: bool) -> Any:
+        """DeepSpeed's engine around the model with its starting weights."""
+        denoiser = self._denoiser()
+        block = None if self.settings.lora_rank else type(denoiser.network.model.layers[0])
+        return ds.make_engine(denoiser, self.ds_config, block, decays_all=is_of_old)
+
+    def _stepper(self) -> Stepper:
+        return Stepper(
             engine=self.engine,
             device=self.device,
             token_ids=self.manifest.token_ids,
             tables=LeafTables(*(table.to(self.device) for table in leaf_tables(self.data, self.manifest))),
-            config=settings.corruption(),
-            pack=settings.pack,
+            config=self.settings.corruption(),
+            pack=self.settings.pack,
             capacity=self.max_length,
         )
-        self.curriculum = settings.noise_curriculum()
-        self.validation_rows = read_split(self.data, self.manifest, "validation", self._num_validation_samples())
-        self.unigram = self._unigram()
 
     def _facts(self) -> RunFacts:
         settings = self.settings
@@ -164,7 +177,7 @@ class Session:
 
     def _fault(self, step: int) -> str | None:
         """What is damaged in a checkpoint, on every rank; each reads its share of the files. All ranks must call it."""
-        if self.is_first and (size := self.checkpoints.num_bytes(step)) > TOLD_BYTES:
+        if self.is_first and (size := self.checkpoints.num_bytes(step)) > REPORTED_BYTES:
             print(f"checking {name_of(step)}, {size / 2**30:,.0f} GiB", flush=True)
         found = ds.of_every_rank(self.checkpoints.fault(step, self.rank, self.world))
         return next((fault for fault in found if fault is not None), None)
@@ -231,7 +244,7 @@ class Session:
         needed = memory.estimate(
             self.num_parameters,
             self.network_config,
-            self.ds_config,
+            self.engine_settings,
             world=self.world,
             tokens=self.loader.micro_batch * self.max_length,
             lora=lora,
@@ -239,7 +252,6 @@ class Session:
         )
         available = torch.cuda.get_device_properties(self.device).total_memory
         if needed.total > available:
-            offload = self.ds_config["zero_optimization"].get("offload_optimizer", {})
             raise SettingsError(
                 memory.advice(
                     needed,
@@ -247,7 +259,7 @@ class Session:
                     world=self.world,
                     lora=lora,
                     checkpointing=settings.activation_checkpointing,
-                    offloads=offload.get("device", "none") != "none",
+                    offloads=self.engine_settings.offloads_optimizer,
                 )
             )
 
@@ -268,7 +280,7 @@ class Session:
         if not self.validation_rows:
             return None
         rows = islice(iter_rows(self.data), UNIGRAM_ROWS)
-        counts = token_counts(rows, self.manifest.tokenizer["vocab_size"])
+        counts = token_counts(rows, self.manifest.tokenizer.vocab_size)
         return unigram_nats(self.validation_rows, counts)
 
     def validator(self) -> Validator | None:
@@ -281,10 +293,7 @@ class Session:
             self.settings.corruption(),
             (self.settings.strategy, "random"),
             objective=self.settings.validation_weights,
-            micro_batch=self.loader.micro_batch,
-            rank=self.rank,
-            world=self.world,
-            pad_to_multiple=self.loader.pad_to_multiple,
+            batches=RankBatches(self.loader.micro_batch, self.rank, self.world, self.loader.pad_to_multiple),
             total=ds.sum_over_ranks,
         )
 

@@ -9,10 +9,10 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.pipeline.options import check_options, flag_of, kind_of, option, options_of
+from syntaxdiff.pipeline.options import OptionValue, StoredOptions, check_options, flag_of, kind_of, option, options_of
 from syntaxdiff.train.corruption.config import (
     CURRICULA,
     OBJECTIVES,
@@ -26,6 +26,8 @@ from syntaxdiff.train.corruption.config import (
 from syntaxdiff.train.deepspeed_json.help import AUTO_HELP, STARTER
 from syntaxdiff.train.model.sizes import PRESETS
 
+# Values by the names of options or of argparse's parameters: each declares its type, which is checked where they are used.
+Given: TypeAlias = dict[str, Any]
 LAYOUTS = ("llama", "llada")
 BEST_BY = ("random", "strategy")
 DEFAULT = "default"
@@ -38,7 +40,9 @@ class Settings:
 
     data: str = option("folder of shards", "data", section="data")
     out: str = option("folder that receives checkpoints, metrics and the model", "out", section="data")
-    max_length: int | None = option("most tokens of a sample", None, section="data", minimum=1, default_text="the shards' own")
+    max_length: int | None = option(
+        "maximum number of tokens of a sample", None, section="data", minimum=1, default_text="the shards' own"
+    )
     window_rows: int = option("rows that are shuffled among each other", 2048, section="data", minimum=1)
     group_by_length: bool = option("put samples of like length into one micro-batch", False, section="data")
     pack: bool = option(
@@ -124,7 +128,7 @@ class Settings:
     save_every: int = option("steps between checkpoints; 0: only at the end", 200, section="checkpoints", minimum=0)
     keep: int = option("newest checkpoints that are kept, besides the best", 2, section="checkpoints", minimum=1)
     resume: str = option(
-        "`auto`: go on from the newest whole checkpoint; `never`; or a checkpoint's folder", "auto", section="checkpoints"
+        "`auto`: resume from the newest whole checkpoint; `never`; or a checkpoint's folder", "auto", section="checkpoints"
     )
     export_layout: str = option("names of the exported tensors", "llama", section="checkpoints", choices=LAYOUTS)
 
@@ -142,7 +146,7 @@ class Settings:
         self.corruption()
         self.noise_curriculum()
 
-    def settled(self, earlier: dict[str, Any] | None) -> "Settings":
+    def settled(self, earlier: StoredOptions | None) -> "Settings":
         """The settings with a value for each weight and choice of the loss that was not given.
 
         Args:
@@ -150,10 +154,10 @@ class Settings:
         """
         defaults = {"objective": default_objective(self.strategy), "validation_objective": DEFAULT, "best_by": BEST_BY[0]}
         values = defaults if earlier is None else defaults | completed(earlier)
-        unset: dict[str, Any] = {name: values[name] for name in defaults if getattr(self, name) is None}
+        unset: Given = {name: values[name] for name in defaults if getattr(self, name) is None}
         return dataclasses.replace(self, **unset)
 
-    def kept(self, earlier: dict[str, Any]) -> list[str]:
+    def kept(self, earlier: StoredOptions) -> list[str]:
         """Options that were not given, and have another value by the checkpoint than in a run that begins."""
         begun, resumed = self.settled(None), self.settled(earlier)
         entries = [entry for entry in dataclasses.fields(self) if getattr(begun, entry.name) != getattr(resumed, entry.name)]
@@ -185,9 +189,10 @@ class Settings:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
 
-def completed(stored: dict[str, Any]) -> dict[str, Any]:
+def completed(stored: StoredOptions) -> dict[str, OptionValue]:
     """Settings as a checkpoint stores them, with what held before an option was there: its default, or as _BEFORE says."""
-    return {entry.name: entry.default for entry in dataclasses.fields(Settings)} | _BEFORE | stored
+    defaults: Given = {entry.name: entry.default for entry in dataclasses.fields(Settings)}
+    return defaults | _BEFORE | dict(stored)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -209,14 +214,14 @@ def parser() -> argparse.ArgumentParser:
         "--config", metavar="FILE", help="YAML or TOML with the same names as these options; options go before it"
     )
     made.add_argument("--local_rank", type=int, default=-1, help=argparse.SUPPRESS)  # the launcher's
-    groups: dict[str, Any] = {}
+    groups: dict[str, argparse._ArgumentGroup] = {}
     for entry, declared in options_of(Settings):
         if declared.section not in groups:
             groups[declared.section] = made.add_argument_group(declared.section)
         group, kind = groups[declared.section], kind_of(entry.type)
         shown = declared.default_text or ("" if kind is bool or entry.default is None else str(entry.default))
         text = f"{declared.help} [{shown}]" if shown else declared.help
-        settings: dict[str, Any] = {"default": None, "help": text.replace("%", "%%")}
+        settings: Given = {"default": None, "help": text.replace("%", "%%")}
         if kind is bool:
             group.add_argument(flag_of(entry), action=argparse.BooleanOptionalAction, **settings)
             continue
@@ -230,15 +235,15 @@ def read_settings(given: argparse.Namespace) -> Settings:
     """Settings of a parsed command line and the file that it names.
 
     Raises:
-        SettingsError: the file is none, or holds an unknown name or a value of another type
+        SettingsError: it is not a file, or it holds an unknown name or a value of another type
     """
-    values: dict[str, Any] = {} if given.config is None else _from_file(Path(given.config))
+    values: Given = {} if given.config is None else _from_file(Path(given.config))
     known = {entry.name for entry in dataclasses.fields(Settings)}
     values |= {name: value for name, value in vars(given).items() if name in known and value is not None}
     return Settings(**values)
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _from_file(path: Path) -> Given:
     import yaml  # --help does not wait for it
 
     try:
@@ -249,11 +254,11 @@ def _from_file(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise SettingsError(f"--config {path} must hold names and values")
     kinds = {entry.name: entry.type for entry in dataclasses.fields(Settings)}
-    values = {}
+    values: Given = {}
     for key, value in loaded.items():
         name = str(key).replace("-", "_")
         if name not in kinds:
-            raise SettingsError(f"--config {path} has {key!r}, which is no option: see --help")
+            raise SettingsError(f"--config {path} has {key!r}, which is not an option: see --help")
         kind = kind_of(kinds[name])
         whole = float(value) if kind is float and isinstance(value, int) and not isinstance(value, bool) else value
         if whole is not None and type(whole) is not kind:

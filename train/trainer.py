@@ -26,8 +26,10 @@ from syntaxdiff.train.engine.checkpoints import PREEMPTED, RunState, name_of
 from syntaxdiff.train.engine.interruption import Interruption, interruptible
 from syntaxdiff.train.engine.lock import locked
 from syntaxdiff.train.model import export
+from syntaxdiff.train.model.export_info import TrainingInfo
+from syntaxdiff.train.monitor.metrics import StepValues
 from syntaxdiff.train.monitor.previews import make_preview
-from syntaxdiff.train.monitor.progress import GRID, Progress, draw_curves
+from syntaxdiff.train.monitor.progress import Flops, Progress, draw_curves
 from syntaxdiff.train.monitor.validation import Validator, validation_of
 from syntaxdiff.train.run_folder import METRICS
 from syntaxdiff.train.session import Session
@@ -37,7 +39,7 @@ PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40": 181e12, "40
 
 
 class LossNotFiniteError(SyntaxdiffError):
-    """The loss, or its gradient, is no number any more."""
+    """The loss, or its gradient, is not a finite number."""
 
 
 def train(settings: Settings, ds_path: str | Path | None = None) -> RunState:
@@ -76,8 +78,7 @@ def _train(run: Session, interruption: Interruption) -> RunState:
         total=run.total_steps,
         is_first=run.is_first,
         log_every=settings.log_every,
-        flops_per_token=6 * run.num_parameters,
-        peak_flops=_peak_flops(run),
+        flops=_flops(run),
     )
     _announce(run, progress, moved)
     validator = run.validator()
@@ -107,8 +108,8 @@ def _train(run: Session, interruption: Interruption) -> RunState:
     batches.close()
     if is_stopped:
         if run.is_first:
-            write_text(run.out / PREEMPTED, f"stopped by a signal after step {state.step}; --resume auto goes on\n")
-        progress.say(f"stopped by a signal after step {state.step}: the same command goes on from there")
+            write_text(run.out / PREEMPTED, f"stopped by a signal after step {state.step}; --resume auto resumes\n")
+        progress.say(f"stopped by a signal after step {state.step}: the same command resumes from there")
     else:
         if _is_stuck(state, settings):
             progress.say(f"no improvement in {settings.patience} validations: stopped, the best was step {state.best_step}")
@@ -117,11 +118,11 @@ def _train(run: Session, interruption: Interruption) -> RunState:
     return state
 
 
-def optimize(run: Session, batch: GlobalBatch, state: RunState) -> dict[str, float | None]:
-    """One optimizer step; what it says of itself, summed over ranks.
+def optimize(run: Session, batch: GlobalBatch, state: RunState) -> StepValues:
+    """One optimizer step.
 
     Raises:
-        LossNotFiniteError: loss or gradient is no number; the message names the samples
+        LossNotFiniteError: loss or gradient is not finite; the message names the samples
     """
     ceiling_at = state.step / max(1, run.total_steps - 1)
     sums = torch.zeros(5, dtype=torch.float64, device=run.device)  # loss, corrupted, corruptible; nats, scored
@@ -144,7 +145,7 @@ def optimize(run: Session, batch: GlobalBatch, state: RunState) -> dict[str, flo
         sums[3] += (losses.nats_N * is_scored_N).sum()
         sums[4] += is_scored_N.sum()
     gradient_norm = ds.gradient_norm(run.engine)
-    # Under fp16, DeepSpeed scales the loss and skips steps that overflow, which is no fault and leaves no norm.
+    # Under fp16, DeepSpeed scales the loss and skips steps that overflow, which is not a fault and leaves no norm.
     is_finite = bool(torch.isfinite(sums[0])) and (gradient_norm is None or math.isfinite(gradient_norm))
     if ds.any_rank(not is_finite, run.device):
         ids = [sample_id for micro in batch.micro_batches for sample_id in micro.batch.sample_ids]
@@ -152,22 +153,22 @@ def optimize(run: Session, batch: GlobalBatch, state: RunState) -> dict[str, flo
         raise LossNotFiniteError(
             f"loss or gradient is not finite at step {state.step + 1}; samples of rank {run.rank}: {', '.join(ids[:8])}"
             f"{' …' if len(ids) > 8 else ''}; last checkpoint: {name_of(last[-1]) if last else 'none'}. "
-            "Start anew with a lower --learning-rate and another --out, or look at the samples"
+            "Start again with a lower --learning-rate and another --out, or look at the samples"
         )
     loss, corrupted_tokens, corruptible, nats, num_scored = ds.sum_over_ranks(sums).tolist()
-    return {
-        "loss": loss / batch.num_corruptible,
-        "nats": nats / num_scored if num_scored else None,
-        "mask_rate": corrupted_tokens / corruptible if corruptible else None,
-        "corrupted_tokens": int(corrupted_tokens),
-        "ceiling": run.curriculum.ceiling(ceiling_at),
-        "learning_rate": learning_rate,
-        "gradient_norm": gradient_norm,
-    }
+    return StepValues(
+        loss=loss / batch.num_corruptible,
+        nats=nats / num_scored if num_scored else None,
+        mask_rate=corrupted_tokens / corruptible if corruptible else None,
+        corrupted_tokens=int(corrupted_tokens),
+        ceiling=run.curriculum.ceiling(ceiling_at),
+        learning_rate=learning_rate,
+        gradient_norm=gradient_norm,
+    )
 
 
 def judged(state: RunState, loss: float | None) -> RunState:
-    """The state after a validation; one that scored nothing is no improvement."""
+    """The state after a validation; one that scored nothing is not an improvement."""
     if loss is not None and (state.best_loss is None or loss < state.best_loss):
         return replace(state, best_loss=loss, best_step=state.step, bad_validations=0)
     return replace(state, bad_validations=state.bad_validations + 1)
@@ -176,7 +177,7 @@ def judged(state: RunState, loss: float | None) -> RunState:
 def save(run: Session, state: RunState) -> None:
     """A checkpoint, whole or not there; old ones are removed. All ranks must call it."""
     try:
-        ds.save_state(run.engine, run.checkpoints.folder, run.checkpoints.partial(state.step), {})
+        ds.save_state(run.engine, run.checkpoints.folder, run.checkpoints.partial(state.step))
     except StorageError:
         run.checkpoints.discard(state.step)
         raise
@@ -201,22 +202,22 @@ def finish(run: Session, state: RunState, validator: Validator | None, progress:
     if validator is not None:
         run.engine.eval()
         grid = validator.grid(run.stepper)
-        progress.note(GRID, best or state.step, losses=grid)
+        progress.grid(best or state.step, grid)
     weights = export.network_weights(run.engine.module, ds.gathered, keeps=run.is_first, lora_scale=run.lora_scale)
     if run.is_first:
-        info = {
-            "step": best or state.step,
-            "validation_loss": loss,
-            "validation_objectives": validator.objectives if validator is not None else {},
-            "unigram_nats": run.unigram,
-            "validation_grid": grid,
-            "start": run.model_name,
-            "shift": run.settings.shift,
-            "settings": asdict(run.settings),
-            "deepspeed": run.ds_config,
-            "git_revision": git_revision(),
-        }
-        export.export(run.out, weights, run.network_config, run.manifest, run.data, info, run.settings.export_layout)
+        training = TrainingInfo(
+            step=best or state.step,
+            validation_loss=loss,
+            validation_objectives=validator.objectives if validator is not None else {},
+            unigram_nats=run.unigram,
+            validation_grid=grid,
+            start=run.model_name,
+            shift=run.settings.shift,
+            settings=asdict(run.settings),
+            deepspeed=run.ds_config,
+            git_revision=git_revision(),
+        )
+        export.export(run.out, weights, run.network_config, run.manifest, run.data, training, run.settings.export_layout)
         draw_curves(run.out, run.unigram)
         (run.out / PREEMPTED).unlink(missing_ok=True)
     ds.barrier()
@@ -263,7 +264,7 @@ def _announce(run: Session, progress: Progress, moved: str) -> None:
         )
     if run.earlier is not None:
         why = "a signal stopped it" if (run.out / PREEMPTED).exists() else "an earlier run was"
-        progress.say(f"going on from {name_of(run.state.step)}, where {why}")
+        progress.say(f"resuming from {name_of(run.state.step)}, where {why}")
         if run.kept:
             progress.say(f"the run keeps what it began with: {', '.join(run.kept)}")
         if run.earlier.format == 1:
@@ -290,11 +291,13 @@ def _announce(run: Session, progress: Progress, moved: str) -> None:
     )
 
 
-def _peak_flops(run: Session) -> float | None:
+def _flops(run: Session) -> Flops | None:
+    """For the utilisation of GPUs whose peak is known."""
     if run.device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(run.device)
-    return next((flops * run.world for part, flops in PEAK_FLOPS.items() if part in name), None)
+    peak = next((peak * run.world for part, peak in PEAK_FLOPS.items() if part in name), None)
+    return None if peak is None else Flops(per_token=6 * run.num_parameters, peak=peak)
 
 
 def _is_due(step: int, every: int) -> bool:

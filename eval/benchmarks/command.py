@@ -146,8 +146,8 @@ def _evaluate(
 
     from syntaxdiff.eval.benchmarks.scoreboard import print_results
     from syntaxdiff.eval.inference.effect import unused
-    from syntaxdiff.eval.json_records import to_json
     from syntaxdiff.eval.progress_bars import ProgressBars
+    from syntaxdiff.pipeline.json_records import to_json
 
     workers = (os.cpu_count() or 1) if running.workers is None else running.workers
     out = _default_out(config, name) if running.out is None else running.out

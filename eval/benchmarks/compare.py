@@ -12,9 +12,9 @@ from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults, Sample, Score
 from syntaxdiff.eval.benchmarks.results import read_results
 from syntaxdiff.eval.benchmarks.score import warnings_of
 from syntaxdiff.eval.benchmarks.stored_settings import PromptIdentity
-from syntaxdiff.eval.json_records import to_json
 from syntaxdiff.eval.stats import Interval, bootstrap, mcnemar
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.json_records import to_json
 
 STUDIED = ("HumanEval/54", "HumanEval/74", "HumanEval/133")  # the paper's qualitative study
 NOTED = {

@@ -10,7 +10,6 @@ import torch
 from syntaxdiff.eval.benchmarks.outcome import Machine
 from syntaxdiff.eval.benchmarks.stored_settings import CheckpointIdentity
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
-from syntaxdiff.train.model.export import PROGRAMS_ALONE
 
 _FINGERPRINT_BYTES = 1 << 20  # of both ends of a file of weights
 
@@ -26,9 +25,9 @@ def checkpoint_identity(model: Described) -> CheckpointIdentity:
             content.update(file.read())
     return CheckpointIdentity(
         kind=model.kind,
-        step=model.info.get("step"),
+        step=None if model.info is None else model.info.step,
         sha256=content.hexdigest(),
-        programs_alone=model.info.get(PROGRAMS_ALONE),  # decides the preset `auto`
+        programs_alone=None if model.info is None else model.info.programs_alone,  # decides the preset `auto`
     )
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from syntaxdiff.eval.benchmarks.stored_settings import EvaluationSettings
 from syntaxdiff.eval.inference.answer import Repair
 from syntaxdiff.eval.inference.steps import Cell
-from syntaxdiff.eval.json_records import ABSENT
 from syntaxdiff.eval.stats import Interval
+from syntaxdiff.pipeline.json_records import ABSENT
 
 FORMAT = 1  # of results.json; grows when the meaning of a key changes
 

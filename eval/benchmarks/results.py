@@ -16,8 +16,8 @@ from pathlib import Path
 from syntaxdiff.eval.benchmarks.effect import effective_settings
 from syntaxdiff.eval.benchmarks.outcome import FORMAT, BenchmarkResults, Machine, Sample
 from syntaxdiff.eval.benchmarks.stored_settings import EvaluationSettings
-from syntaxdiff.eval.json_records import Json, RecordError, from_json, json_text, read_object, read_record, to_json
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
+from syntaxdiff.pipeline.json_records import Json, RecordError, from_json, json_text, read_object, read_record, to_json
 from syntaxdiff.pipeline.jsonlines import read_json_lines
 from syntaxdiff.pipeline.shard import storage_errors, write_text
 

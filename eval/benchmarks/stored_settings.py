@@ -6,7 +6,7 @@ Which of them had an effect is decided in effect.py; what is asked for is config
 from dataclasses import dataclass, field, fields
 
 from syntaxdiff.eval.inference.effect import GenerationSettings
-from syntaxdiff.eval.json_records import ABSENT, absent_where
+from syntaxdiff.pipeline.json_records import ABSENT, absent_where
 
 
 @dataclass(frozen=True, kw_only=True)

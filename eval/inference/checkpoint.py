@@ -109,12 +109,12 @@ def open_source(source: ModelSource) -> Unloaded:
 
 
 def _open_denoising(path: Path, name: str, *, mask_token: str | None, place: torch.device, dtype: str) -> Unloaded:
-    info = read_info(path) if (path / INFO).is_file() else {}
+    info = read_info(path) if (path / INFO).is_file() else None
     config = folder_config(path)
     config.is_causal, config.use_cache = False, False
     most = check_agreement(config, f"--ckpt {name}").positions
     tokenizer = read_tokenizer(path)
-    if info:
+    if info is not None:
         token_ids = exported_ids(info, tokenizer, path)
     else:
         token_ids = derived_ids(tokenizer, mask_id_of(tokenizer, mask_token, path), path)
@@ -130,7 +130,7 @@ def _open_denoising(path: Path, name: str, *, mask_token: str | None, place: tor
         abilities=DENOISING,
         tokenizer=tokenizer,
         token_ids=token_ids,
-        shift=bool(info.get("shift", False)),
+        shift=info is not None and info.shift,
         info=info,
         most=most,
         config=config,
@@ -153,7 +153,7 @@ def _open_causal(path: Path, name: str, *, mask_token: str | None, place: torch.
         tokenizer=tokenizer,
         token_ids=token_ids,
         shift=False,
-        info={},
+        info=None,
         config=config,
         place=place,
         dtype=dtype,

@@ -9,6 +9,7 @@ from syntaxdiff.eval.inference.abilities import Abilities
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import TokenIds
+from syntaxdiff.train.model.export_info import ExportInfo
 
 NO_MASK = -1  # the mask id of a model that has none
 
@@ -24,7 +25,7 @@ class Description:
         tokenizer: transformers' fast tokenizer
         token_ids: ``mask`` is NO_MASK for a causal model
         shift: position i - 1 predicts token i
-        info: content of ``syntaxdiff.json``, empty for models from elsewhere
+        info: content of ``syntaxdiff.json``, None for models from elsewhere
         most: positions that all attend to each other, where that is fewer than the configuration says (agreement.Agreement)
     """
 
@@ -34,7 +35,7 @@ class Description:
     tokenizer: Any
     token_ids: TokenIds
     shift: bool
-    info: dict[str, Any]
+    info: ExportInfo | None
     most: int | None = None
 
     @property

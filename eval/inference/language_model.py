@@ -15,6 +15,7 @@ from syntaxdiff.eval.inference.answer import Answer
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.sampler import Sampler
 from syntaxdiff.pipeline.shard import TokenIds
+from syntaxdiff.train.model.export_info import ExportInfo
 
 
 class Described(Protocol):
@@ -41,8 +42,8 @@ class Described(Protocol):
         """Whether position i - 1 predicts token i."""
 
     @property
-    def info(self) -> dict[str, Any]:
-        """Content of ``syntaxdiff.json``, empty for models from elsewhere."""
+    def info(self) -> ExportInfo | None:
+        """Content of ``syntaxdiff.json``, None for models from elsewhere."""
 
     @property
     def abilities(self) -> Abilities:

@@ -8,9 +8,9 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
+from syntaxdiff.pipeline.errors import TokenizerError
 from syntaxdiff.pipeline.shard import TokenIds
-from syntaxdiff.train.model.export import INFO
+from syntaxdiff.train.model.export_info import ExportInfo
 from syntaxdiff.train.model.start import LLADA_MASK_TOKEN
 
 _QUESTION, _ANSWER = "QUESTION-GOES-HERE", "ANSWER-GOES-HERE"
@@ -33,25 +33,9 @@ def read_tokenizer(path: Path) -> Any:
     return tokenizer
 
 
-def exported_ids(info: dict[str, Any], tokenizer: Any, path: Path) -> TokenIds:
-    """The special ids of an export, which are those of its training data; the tokenizer must know them.
-
-    Raises:
-        SettingsError: ``syntaxdiff.json`` does not hold them
-        TokenizerError: the tokenizer lacks the mask token
-    """
-    try:
-        stored = info["token_ids"]
-        ids = TokenIds(
-            mask=stored["mask"],
-            pad=stored["pad"],
-            eos=stored["eos"],
-            bos=stored["bos"],
-            end_of_turn=tuple(stored["end_of_turn"]),
-            assistant_header=tuple(stored["assistant_header"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise SettingsError(f"{path / INFO} names no token ids ({error}): export the model again") from error
+def exported_ids(info: ExportInfo, tokenizer: Any, path: Path) -> TokenIds:
+    """The special ids of an export, as of its training data. Raises TokenizerError where the tokenizer lacks the mask token."""
+    ids = info.token_ids
     if tokenizer.convert_ids_to_tokens(ids.mask) is None:
         raise TokenizerError(f"the tokenizer in {path} lacks the mask token {ids.mask}: copy the tokenizer of the shards there")
     return ids

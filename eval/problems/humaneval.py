@@ -4,8 +4,9 @@ import importlib.util
 from pathlib import Path
 
 from syntaxdiff.eval.problems.problem import Problem
-from syntaxdiff.eval.problems.row_format import Row, RowFormat
+from syntaxdiff.eval.problems.row_format import RowFormat
 from syntaxdiff.pipeline.errors import SourceError
+from syntaxdiff.pipeline.json_records import Row
 
 
 def humaneval_problem(row: Row) -> Problem:

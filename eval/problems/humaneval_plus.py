@@ -1,7 +1,8 @@
 """HumanEval+ (Liu et al. 2023): HumanEval with many more inputs, on which a program must agree with the reference."""
 
 from syntaxdiff.eval.problems.problem import Problem
-from syntaxdiff.eval.problems.row_format import Row, RowFormat
+from syntaxdiff.eval.problems.row_format import RowFormat
+from syntaxdiff.pipeline.json_records import Row
 
 
 def humaneval_plus_problem(row: Row) -> Problem:

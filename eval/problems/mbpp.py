@@ -4,8 +4,9 @@ import ast
 import warnings
 
 from syntaxdiff.eval.problems.problem import Problem
-from syntaxdiff.eval.problems.row_format import Row, RowFormat
+from syntaxdiff.eval.problems.row_format import RowFormat
 from syntaxdiff.pipeline.errors import SourceError
+from syntaxdiff.pipeline.json_records import Row
 
 MBPP_ON_THE_HUB = "google-research-datasets/mbpp"
 _TEST_NUMBERS = range(11, 511)  # prompt 1-10, test 11-510, validation 511-600, train 601-974 (Austin et al. 2021)

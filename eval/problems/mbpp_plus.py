@@ -2,7 +2,8 @@
 
 from syntaxdiff.eval.problems.mbpp_plus_inputs import restore_inputs
 from syntaxdiff.eval.problems.problem import Problem
-from syntaxdiff.eval.problems.row_format import Row, RowFormat
+from syntaxdiff.eval.problems.row_format import RowFormat
+from syntaxdiff.pipeline.json_records import Row
 
 
 def mbpp_plus_problem(row: Row) -> Problem:

@@ -3,13 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from syntaxdiff.eval.problems.problem import Problem
 from syntaxdiff.pipeline.errors import SourceError
+from syntaxdiff.pipeline.json_records import Row
 from syntaxdiff.pipeline.jsonlines import PlacedRow, read_rows
-
-Row: TypeAlias = dict[str, Any]  # JSON as the benchmark publishes it: fields that we do not use may be anything
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,6 @@ from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.shard import Region
 from syntaxdiff.pipeline.tokens.codec import Codec
 from syntaxdiff.pipeline.tokens.template import Piece, Template, read_template
-from syntaxdiff.train.model.export import PROGRAMS_ALONE
 
 FENCE = "```python\n"
 FENCE_END = "\n```"
@@ -57,7 +56,8 @@ def default_preset(checkpoint: Described, benchmark: str, problems: Sequence[Pro
     if benchmark == "humaneval-infilling":
         return "program" if has_template else "completion"
     if has_template:
-        return "program" if checkpoint.info.get(PROGRAMS_ALONE, 0.0) > 0.5 else "chat-code"
+        share = None if checkpoint.info is None else checkpoint.info.programs_alone
+        return "program" if share is not None and share > 0.5 else "chat-code"
     return "mbpp-tests" if {problem.task_id for problem in problems}.issuperset(SHOTS) else "completion"
 
 

@@ -49,11 +49,11 @@ def reconstruct(model: RequiredModelSource, shards: Shards, config: Reconstructi
     from rich.console import Console
 
     from syntaxdiff.eval.inference.checkpoint import open_source
-    from syntaxdiff.eval.json_records import to_json
     from syntaxdiff.eval.outputs import check_folder
     from syntaxdiff.eval.progress_bars import ProgressBars
     from syntaxdiff.eval.reconstruction import reconstruct as library
     from syntaxdiff.eval.reconstruction.tables import print_reconstruction
+    from syntaxdiff.pipeline.json_records import to_json
     from syntaxdiff.pipeline.shard import read_manifest
 
     if "ast-token" in config.strategies:
@@ -86,10 +86,10 @@ def loss(model: RequiredModelSource, shards: Shards, config: LossConfig, output:
     from rich.console import Console
 
     from syntaxdiff.eval.inference.checkpoint import open_source
-    from syntaxdiff.eval.json_records import to_json
     from syntaxdiff.eval.outputs import check_folder
     from syntaxdiff.eval.reconstruction import loss as library
     from syntaxdiff.eval.reconstruction.tables import print_losses
+    from syntaxdiff.pipeline.json_records import to_json
     from syntaxdiff.pipeline.shard import read_manifest
 
     if output.out is not None:

@@ -7,7 +7,6 @@ Samples, rates and masks are fixed (train's validation.py), so that models of di
 from pathlib import Path
 
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
-from syntaxdiff.eval.json_records import json_text
 from syntaxdiff.eval.reconstruction.config import LossConfig
 from syntaxdiff.eval.reconstruction.outcome import (
     LOSS_VERSION,
@@ -19,10 +18,11 @@ from syntaxdiff.eval.reconstruction.outcome import (
 )
 from syntaxdiff.eval.reconstruction.reconstruct import check_fit, weights_sha256
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.json_records import json_text
 from syntaxdiff.pipeline.shard import Manifest, SampleRow, iter_shard, read_manifest, storage_errors, write_text
 from syntaxdiff.train.corruption.config import CorruptionConfig
 from syntaxdiff.train.data.batch import shape_multiple
-from syntaxdiff.train.monitor.validation import Validation, Validator
+from syntaxdiff.train.monitor.validation import RankBatches, Validation, Validator
 from syntaxdiff.train.step import Stepper
 
 RESULT = LOSSES
@@ -46,10 +46,7 @@ def loss(checkpoint: LanguageModel, data: Path, config: LossConfig, out: Path | 
         corruption,
         config.strategies,
         objective=config.objective,
-        micro_batch=config.batch_size,
-        rank=0,
-        world=1,
-        pad_to_multiple=shape_multiple(checkpoint.device),
+        batches=RankBatches(config.batch_size, pad_to_multiple=shape_multiple(checkpoint.device)),
         total=lambda sums: sums,
     )
     stepper = Stepper(engine=checkpoint.model, device=checkpoint.device, token_ids=manifest.token_ids, config=corruption)

@@ -6,8 +6,8 @@ The keys are explained in docs/reconstruction.md. The results of earlier version
 from dataclasses import dataclass
 from pathlib import Path
 
-from syntaxdiff.eval.json_records import read_record
 from syntaxdiff.eval.stats import Share
+from syntaxdiff.pipeline.json_records import read_record
 
 RECONSTRUCTION, RECONSTRUCTION_VERSION = "reconstruction.json", 1
 LOSSES, LOSS_VERSION = "loss.json", 2  # 1: every strategy weighted by inverse rates, and no strategy names its objective

@@ -21,7 +21,6 @@ from tokenizers import Tokenizer
 
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
-from syntaxdiff.eval.json_records import json_text
 from syntaxdiff.eval.progress import OnProgress, Progress
 from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.measures import measures
@@ -44,6 +43,7 @@ from syntaxdiff.eval.syntax.compiler import Compiler
 from syntaxdiff.eval.syntax.config import Size
 from syntaxdiff.eval.syntax.shapes import seen_shapes
 from syntaxdiff.pipeline.errors import SettingsError, SourceError, TokenizerError
+from syntaxdiff.pipeline.json_records import json_text
 from syntaxdiff.pipeline.shard import (
     TOKENIZER,
     Manifest,

@@ -7,11 +7,12 @@ from pathlib import Path
 from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults, Sample
 from syntaxdiff.eval.benchmarks.results import RESULTS, SETTINGS, read_results
 from syntaxdiff.eval.reconstruction.outcome import RECONSTRUCTION, ReconstructionResults, read_reconstruction
-from syntaxdiff.eval.report.training_records import Metrics, RunInfo, RunSettings, read_info, read_metrics, read_settings
+from syntaxdiff.eval.report.training_records import ADVICE, RunInfo, RunSettings, read_info, read_settings
 from syntaxdiff.eval.syntax.outcome import RESULT as SYNTAX
 from syntaxdiff.eval.syntax.outcome import SyntaxResults, read_syntax
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
 from syntaxdiff.train.model.export import INFO
+from syntaxdiff.train.monitor.metrics import Metrics, read_metrics
 from syntaxdiff.train.run_folder import METRICS
 
 BENEATH = "eval"  # in a run's folder, where the benchmarks put results by default
@@ -106,7 +107,7 @@ def _add(findings: Findings, folder: Path, name: str) -> bool:
     found = False
     if (folder / METRICS).is_file():
         settings, info = read_settings(folder / SETTINGS), read_info(folder / INFO)
-        metrics = read_metrics(folder / METRICS)
+        metrics = read_metrics(folder / METRICS, advice=ADVICE)
         findings.trainings.append(Training(name=name, folder=folder, settings=settings, info=info, metrics=metrics))
         found = True
     if (folder / RESULTS).is_file():

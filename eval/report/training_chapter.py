@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from syntaxdiff.eval.report.charts import Chart, Point, Series, line_chart
 from syntaxdiff.eval.report.findings import Training
-from syntaxdiff.eval.report.training_records import StepRecord, ValidationRecord
+from syntaxdiff.train.monitor.metrics import StepRecord, ValidationRecord
 
 
 @dataclass(frozen=True, kw_only=True)

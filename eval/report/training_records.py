@@ -1,18 +1,17 @@
-"""What a training run leaves in its folder, as far as reports and studies show it: settings, export, metrics.
+"""What a training run leaves in its folder, as far as reports and studies show it: settings and export.
 
-The files are the trainer's, of any version: keys that nothing here shows are passed over.
+The files are the trainer's, of any version: keys that nothing here shows are passed over. Metrics are read by the trainer's own
+module, train/monitor/metrics.py.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from syntaxdiff.eval.json_records import Json, RecordError, from_json, read_object
 from syntaxdiff.pipeline.errors import SourceError
-from syntaxdiff.pipeline.jsonlines import read_json_lines
+from syntaxdiff.pipeline.json_records import Json, RecordError, from_json, read_object
 
-_ADVICE = "train again"
+ADVICE = "train again"
 Own = TypeVar("Own")
 
 
@@ -76,48 +75,6 @@ class RunInfo:
     git_revision: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepRecord:
-    """An optimizer step; None is what it could not know, as nothing was scored."""
-
-    step: int
-    nats: float | None
-    mask_rate: float | None
-    learning_rate: float | None
-    tokens_per_second: float | None
-    corrupted_tokens: int = 0
-    peak_memory_bytes: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValidationRecord:
-    """A validation under one strategy; records from before there was a choice of weights have inverse rates."""
-
-    step: int
-    strategy: str
-    loss: float | None
-    objective: str = "inverse-rate"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metrics:
-    """The records of a run, in order."""
-
-    steps: Sequence[StepRecord] = ()
-    validations: Sequence[ValidationRecord] = ()
-
-    def known(self, field: str) -> list[float]:
-        """A field of the steps that know it."""
-        return [value for step in self.steps if (value := getattr(step, field)) is not None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _OtherRecord:
-    """A record of a kind that is not shown."""
-
-    step: float | None
-
-
 def read_settings(path: Path) -> RunSettings:
     """The settings of a run; the defaults where there is no such file. Raises SourceError where it is damaged."""
     return _read(RunSettings, path)
@@ -134,28 +91,4 @@ def _read(kind: type[Own], path: Path) -> Own:
     try:
         return from_json(kind, read_object(path), skips_unknown=True)
     except RecordError as error:
-        raise SourceError(f"{path} cannot be read ({error}): {_ADVICE}") from error
-
-
-def read_metrics(path: Path) -> Metrics:
-    """The records of a run; what was cut off at the end, or is being written just now, is left out.
-
-    Raises:
-        SourceError: the file cannot be read, or a line is not a record
-    """
-    steps: list[StepRecord] = []
-    validations: list[ValidationRecord] = []
-    for place, record in read_json_lines(path, what="a record of a training run", advice=_ADVICE, is_growing=True):
-        try:
-            match record.get("kind"):
-                case "step":
-                    steps.append(from_json(StepRecord, record, skips_unknown=True))
-                case "validation":
-                    validations.append(from_json(ValidationRecord, record, skips_unknown=True))
-                case None:
-                    raise RecordError("kind is missing")
-                case _:
-                    from_json(_OtherRecord, record, skips_unknown=True)
-        except RecordError as error:
-            raise SourceError(f"{path}, {place}, is not a record of a training run ({error}): {_ADVICE}") from error
-    return Metrics(steps=steps, validations=validations)
+        raise SourceError(f"{path} cannot be read ({error}): {ADVICE}") from error

@@ -48,13 +48,13 @@ def study(config: StudyConfig) -> None:
     """
     from rich.console import Console
 
-    from syntaxdiff.eval.json_records import to_json
     from syntaxdiff.eval.options import stopped_by_sigterm
     from syntaxdiff.eval.progress_bars import JobsBar
     from syntaxdiff.eval.study import study as library
     from syntaxdiff.eval.study.declaration import STUDIES, read_studies
     from syntaxdiff.eval.study.estimate import planned
     from syntaxdiff.eval.study.tables import print_study
+    from syntaxdiff.pipeline.json_records import to_json
 
     studies = read_studies(config.file or STUDIES)
     if config.size not in studies:

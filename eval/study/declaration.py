@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from syntaxdiff.eval.json_records import Json
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.json_records import Json
 from syntaxdiff.train.settings import Settings
 
 STUDIES = Path(__file__).with_name("studies.toml")

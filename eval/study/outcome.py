@@ -6,9 +6,9 @@ Results of earlier versions are read too: they may lack warnings, and those next
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from syntaxdiff.eval.json_records import read_record
 from syntaxdiff.eval.stats import Mean
 from syntaxdiff.eval.study.declaration import Arm, Declaration
+from syntaxdiff.pipeline.json_records import read_record
 
 FORMAT = 1
 

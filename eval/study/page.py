@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from syntaxdiff.eval.json_records import to_json
 from syntaxdiff.eval.pages import environment
 from syntaxdiff.eval.report.charts import Chart, Point, Series, interval_chart, line_chart
 from syntaxdiff.eval.report.replay import MaskedSample, Shards, masked_sample
@@ -25,6 +24,7 @@ from syntaxdiff.eval.study.tables import (
     named_warnings,
     tables,
 )
+from syntaxdiff.pipeline.json_records import to_json
 from syntaxdiff.pipeline.shard import read_manifest, write_text
 from syntaxdiff.train.corruption.config import CorruptionConfig
 

@@ -20,10 +20,9 @@ from pathlib import Path
 import torch
 
 from syntaxdiff.eval.benchmarks.results import RESULTS
-from syntaxdiff.eval.json_records import json_text, to_json
 from syntaxdiff.eval.outputs import check_folder
 from syntaxdiff.eval.reconstruction.outcome import LOSSES, RECONSTRUCTION
-from syntaxdiff.eval.report.training_records import read_info, read_metrics
+from syntaxdiff.eval.report.training_records import ADVICE, read_info
 from syntaxdiff.eval.study.declaration import START, Study
 from syntaxdiff.eval.study.jobs import Job, OnJobs, Runner
 from syntaxdiff.eval.study.measures import RunMeasures, measured_runs, summarized
@@ -32,8 +31,10 @@ from syntaxdiff.eval.study.page import write_study_page
 from syntaxdiff.eval.study.sources import usable_sources
 from syntaxdiff.eval.study.tables import markdown
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.json_records import json_text, to_json
 from syntaxdiff.pipeline.shard import MANIFEST, read_manifest, storage_errors, write_text
 from syntaxdiff.train.model.export import INFO
+from syntaxdiff.train.monitor.metrics import read_metrics
 from syntaxdiff.train.run_folder import METRICS
 
 RESULT, TABLES, PAGE, COST, DECLARED = "study.json", "tables.md", "report.html", "cost.json", "declared.json"
@@ -301,14 +302,16 @@ def swept_rate(declared: Study, folders: Folders) -> float:
 
 def swept_loss(folder: Path) -> float:
     """The last validation loss of a training run under uniform masks."""
-    losses = [record.loss for record in read_metrics(folder / METRICS).validations if record.strategy == "random"]
+    losses = [
+        record.loss for record in read_metrics(folder / METRICS, advice=ADVICE).validations if record.strategy == "random"
+    ]
     assert losses[-1] is not None  # a study has validation samples
     return losses[-1]
 
 
 def corrupted_tokens(folder: Path) -> Trained:
     """Tokens that a run corrupted, and their share of those that it could have."""
-    steps = read_metrics(folder / METRICS).steps
+    steps = read_metrics(folder / METRICS, advice=ADVICE).steps
     corrupted = sum(step.corrupted_tokens for step in steps)
     corruptible = sum(step.corrupted_tokens / step.mask_rate for step in steps if step.mask_rate)
     rate = corrupted / corruptible if corruptible else 0.0

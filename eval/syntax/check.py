@@ -17,7 +17,6 @@ from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.eval.inference.repair import find_program
-from syntaxdiff.eval.json_records import Json
 from syntaxdiff.eval.prompting import programs
 from syntaxdiff.eval.prompting.presets import AUTO
 from syntaxdiff.eval.stats import pooled_share, share_of
@@ -25,6 +24,7 @@ from syntaxdiff.eval.syntax.compiler import COMPILED_LANGUAGE, Compiler
 from syntaxdiff.eval.syntax.outcome import RESULT_VERSION, DenoisingSteps, SyntaxResults
 from syntaxdiff.eval.syntax.validity import check_program, counted, decided_lines
 from syntaxdiff.pipeline.errors import SettingsError, SourceError
+from syntaxdiff.pipeline.json_records import Json
 from syntaxdiff.pipeline.jsonlines import read_json_lines
 from syntaxdiff.pipeline.syntax.languages import LANGUAGES
 

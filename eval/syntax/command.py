@@ -25,10 +25,10 @@ def syntax(model: ModelSource, config: SyntaxConfig, generation: GenerationConfi
     """
     from rich.console import Console
 
-    from syntaxdiff.eval.json_records import json_text, to_json
     from syntaxdiff.eval.outputs import check_file
     from syntaxdiff.eval.syntax import check
     from syntaxdiff.eval.syntax.tables import print_syntax
+    from syntaxdiff.pipeline.json_records import json_text, to_json
     from syntaxdiff.pipeline.shard import write_text
 
     if config.out is not None:
@@ -63,11 +63,11 @@ def _of_prompts(model: ModelSource, config: SyntaxConfig, generation: Generation
     from syntaxdiff.eval.inference.answer import in_order
     from syntaxdiff.eval.inference.checkpoint import open_source
     from syntaxdiff.eval.inference.effect import effective, refuse_without_effect, unused
-    from syntaxdiff.eval.json_records import to_json
     from syntaxdiff.eval.progress import counted
     from syntaxdiff.eval.progress_bars import ProgressBars
     from syntaxdiff.eval.prompting.programs import check_prompts, read_prompts
     from syntaxdiff.eval.syntax import check
+    from syntaxdiff.pipeline.json_records import to_json
 
     assert model.ckpt is not None
     assert config.prompts is not None

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from syntaxdiff.eval.json_records import Json, read_record
 from syntaxdiff.eval.stats import Share
+from syntaxdiff.pipeline.json_records import Json, read_record
 
 RESULT, RESULT_VERSION = "syntax.json", 1
 

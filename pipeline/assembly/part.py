@@ -1,7 +1,7 @@
 """Parts: what one unit of a source became, one row for each of its rows, sample or reject, in their order.
 
 Workers write parts; the assembly (assemble.py) reads them in order. A part that exists is whole; its metadata say where the
-source goes on after it. Parts live in ``.build/`` until the manifest is written.
+source continues after it. Parts live in ``.build/`` until the manifest is written.
 """
 
 import gc
@@ -14,19 +14,20 @@ from dataclasses import dataclass, field
 from multiprocessing import connection, parent_process
 from os import _exit
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from syntaxdiff.pipeline.assembly.sample import Sample, make_samples, sample_table
 from syntaxdiff.pipeline.errors import RowError, ShardError, SyntaxdiffError, TokenizerError
+from syntaxdiff.pipeline.json_records import from_json, to_json
 from syntaxdiff.pipeline.rows.fields import Fields
 from syntaxdiff.pipeline.rows.grouping import Grouping
 from syntaxdiff.pipeline.rows.record import Record, RecordReader, own_id
 from syntaxdiff.pipeline.shard import SAMPLE_SCHEMA, written_whole
 from syntaxdiff.pipeline.sources.questions import QuestionBook
-from syntaxdiff.pipeline.sources.units import PythonFile, Unit
+from syntaxdiff.pipeline.sources.units import Cursor, PythonFile, Unit
 from syntaxdiff.pipeline.tokens.codec import Codec
 from syntaxdiff.pipeline.tokens.template import Template
 
@@ -71,6 +72,21 @@ class Recipe:
     seed: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resume:
+    """Where the sources continue after a part.
+
+    Attributes:
+        source: index of the source that the part is of
+        cursor: in that source, after the part's unit
+        done: units of work done by then, of all sources
+    """
+
+    source: int
+    cursor: Cursor
+    done: int
+
+
 class PartCounts(NamedTuple):
     """What a part holds: rows, samples, tokens, and rejects by reason."""
 
@@ -91,7 +107,7 @@ class PartCounts(NamedTuple):
 
 @dataclass
 class Worker:
-    """Turns units into part files; one a process."""
+    """Turns units into part files; one per process."""
 
     recipe: Recipe
     codec: Codec = field(init=False)
@@ -109,12 +125,12 @@ class Worker:
             grouping=recipe.grouping,
         )
 
-    def write_part(self, unit: Unit, path: Path, resume: dict[str, Any]) -> PartCounts:
+    def write_part(self, unit: Unit, path: Path, resume: Resume) -> PartCounts:
         """Processes a unit and writes its part.
 
         Args:
             path: of the part
-            resume: stored with the part: where the sources go on after it
+            resume: stored with the part: where the sources continue after it
 
         Raises:
             TokenizerError: the engine and the tokenizers library disagree on a text of the unit
@@ -127,13 +143,13 @@ class Worker:
         made = make_samples(records, self.codec, recipe.template, recipe.max_length, recipe.overlength)
         table = _part_table(unit.source, ids, read, made, recipe.seed)
         # Not flushed: a torn part is found out and made again. Not compressed: it is mapped into memory to be read.
-        schema = table.schema.with_metadata({"resume": json.dumps(resume)})
+        schema = table.schema.with_metadata({"resume": json.dumps(to_json(resume))})
         with written_whole(path, durable=False) as temporary, pa.ipc.new_file(temporary, schema) as writer:
             writer.write_table(table)
         return counts_of(table)
 
     def _outcomes(self, unit: Unit) -> tuple[list[str], list[Record | RowError]]:
-        """Own id or place of each row of a unit, and the record that it is or the reason why it is none."""
+        """Own id or place of each row of a unit, and the record that it is or why it was rejected."""
         ids: list[str] = []
         outcomes: list[Record | RowError] = []
         for place, row in unit.rows():
@@ -218,8 +234,8 @@ def counts_of(table: pa.Table) -> PartCounts:
     return PartCounts(table.num_rows, table.num_rows - reasons.total(), tokens, reasons)
 
 
-def read_part(path: Path, columns: tuple[str, ...] = tuple(PART_SCHEMA.names)) -> tuple[pa.Table, dict[str, Any]]:
-    """Columns of a part, and where the sources go on after it.
+def read_part(path: Path, columns: tuple[str, ...] = tuple(PART_SCHEMA.names)) -> tuple[pa.Table, Resume]:
+    """Columns of a part, and where the sources continue after it.
 
     Raises:
         ShardError: the part is torn or damaged
@@ -227,7 +243,7 @@ def read_part(path: Path, columns: tuple[str, ...] = tuple(PART_SCHEMA.names)) -
     try:
         options = pa.ipc.IpcReadOptions(included_fields=[PART_SCHEMA.get_field_index(name) for name in columns])
         with pa.memory_map(str(path)) as file, pa.ipc.open_file(file, options=options) as reader:
-            resume: dict[str, Any] = json.loads(reader.schema.metadata[b"resume"])
+            resume = from_json(Resume, json.loads(reader.schema.metadata[b"resume"]))
             return reader.read_all(), resume
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise ShardError(f"{path} is damaged ({error}): remove it and run the same command again") from error
@@ -260,7 +276,7 @@ def _end_with(sentinel: int) -> None:
     _exit(1)
 
 
-def work(unit: Unit, path: Path, resume: dict[str, Any]) -> PartCounts:
+def work(unit: Unit, path: Path, resume: Resume) -> PartCounts:
     """Runs Worker.write_part in a worker process."""
     assert _worker is not None  # start_worker came first
     if isinstance(_worker, SyntaxdiffError):

@@ -3,25 +3,26 @@
 A row costs 18 bytes here and 9 for each of its further keys; samples themselves stay on the disk.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.manifest import GroupingCounts, KeyCounts
 from syntaxdiff.pipeline.rows.grouping import Grouping
 
 DEFAULT_VALIDATION = 1_000  # the paper's
 DEFAULT_SHARE = 20  # at most one problem in so many is held out where no size is asked for
-COMMON_SAMPLES = 20  # a guessed id that more samples, and more than half of all, have in common is none
+COMMON_SAMPLES = 20  # a guessed id that more samples, and more than half of all, have in common is not a problem's
 
 
 class Fate(IntEnum):
     """What becomes of a row."""
 
-    REJECT = 0  # it is none, for a reason of its own
+    REJECT = 0  # it is not a sample, for a reason of its own
     TRAIN = 1
     VALIDATION = 2
     DUPLICATE = 3  # its prompt, reasoning and code were there before
@@ -63,14 +64,14 @@ class Plan:
     """Fate of every row that counts.
 
     Attributes:
-        fate: one a row; rows after the one that filled the limit are left out
+        fate: one per row; rows after the one that filled the limit are left out
         shortfall: samples that are missing to the limit, 0 where it is reached or none was set
         grouping: what the samples that count were grouped by, as shard.Manifest has it
     """
 
     fate: npt.NDArray[np.uint8]
     shortfall: int
-    grouping: dict[str, Any] = field(default_factory=dict)
+    grouping: GroupingCounts
 
 
 def make_plan(keys: Keys, *, validation_size: int | None, limit: int | None, grouping: Grouping | None = None) -> Plan:
@@ -119,7 +120,20 @@ def make_plan(keys: Keys, *, validation_size: int | None, limit: int | None, gro
         fate[validation] = Fate.VALIDATION
         return Plan(fate, 0, groups.summary(fate))
 
-    num_rows, missing = len(pool), 0
+    return _limited(groups, fate, unique, validation, limit)
+
+
+def _limited(
+    groups: "_Groups", fate: npt.NDArray[np.uint8], unique: npt.NDArray[np.int64], validation: npt.NDArray[np.int64], limit: int
+) -> Plan:
+    """The plan with as many rows as fill the limit.
+
+    Args:
+        fate: of all rows, so far that of duplicates and rejects
+        unique: rows that may become samples
+        validation: of these, the rows that are held out
+    """
+    num_rows, missing = len(unique[:limit]), 0
     while True:  # rows after the pool may connect groups: whatever is connected with validation does not train
         end = int(unique[num_rows - 1]) + 1 if num_rows else 0
         label, _ = groups.labels(end)
@@ -204,7 +218,7 @@ class _Groups:
         touched[self._row[np.isin(self._key, held_keys)]] = True
         return touched[rows]
 
-    def summary(self, fate: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    def summary(self, fate: npt.NDArray[np.uint8]) -> GroupingCounts:
         """Number of groups, samples by kind of key, and kinds that were ignored; siblings of validation count."""
         counts = np.zeros(len(self._keys.is_sample), bool)
         counts[: len(fate)] = np.isin(fate, (Fate.TRAIN, Fate.VALIDATION, Fate.SIBLING))
@@ -215,12 +229,12 @@ class _Groups:
             values = self._key[of_samples & (self._kind == kind)]
             if len(values):
                 _, times = np.unique(values, return_counts=True)
-                keys[name] = {"samples": len(values), "shared": int(times[times > 1].sum())}
-        return {
-            "groups": len(np.unique(label[counts[: len(fate)]])),
-            "keys": keys,
-            "ignored": [self._grouping.kinds[kind] for kind in self._ignored],
-        }
+                keys[name] = KeyCounts(samples=len(values), shared=int(times[times > 1].sum()))
+        return GroupingCounts(
+            groups=len(np.unique(label[counts[: len(fate)]])),
+            keys=keys,
+            ignored=tuple(self._grouping.kinds[kind] for kind in self._ignored),
+        )
 
     def described(self) -> str:
         """What an error says of the grouping."""

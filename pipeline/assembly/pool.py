@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from syntaxdiff.pipeline.assembly.part import KEY_COLUMNS, PartCounts, Recipe, counts_of, read_part, start_worker, work
+from syntaxdiff.pipeline.assembly.part import KEY_COLUMNS, PartCounts, Recipe, Resume, counts_of, read_part, start_worker, work
 from syntaxdiff.pipeline.assembly.plan import Keys, Plan, make_plan
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, ShardError, StorageError
@@ -52,8 +52,8 @@ class Parts:
         """Where a part is, or is to be."""
         return self.folder / f"{index:07d}.arrow"
 
-    def restore(self) -> dict[str, Any] | None:
-        """Takes the parts that an earlier run left, up to the first gap; where the sources go on after them."""
+    def restore(self) -> Resume | None:
+        """Takes the parts that an earlier run left, up to the first gap; where the sources continue after them."""
         for path in self.folder.glob("*.arrow"):
             try:
                 read_part(path, KEY_COLUMNS)
@@ -66,7 +66,7 @@ class Parts:
             resume = self.take(len(self))
         return resume
 
-    def take(self, index: int) -> dict[str, Any]:
+    def take(self, index: int) -> Resume:
         """Counts in the next part, which must be the first not yet taken."""
         assert index == len(self._keys)
         table, resume = read_part(self.path(index), KEY_COLUMNS)
@@ -131,22 +131,20 @@ def make_parts(
         else:
             on_progress(Progress(parts.counts, done, total, unit_name))
 
-    report(resume["done"] if resume else 0)
+    report(resume.done if resume else 0)
     if not parts.suffice():
         with _pool(config, recipe) as pool:
             for after in _made(pool, _units(sources, resume), parts, ahead=2 * config.workers + 1):
                 parts.take(len(parts))
-                report(after["done"])
+                report(after.done)
                 if parts.suffice():
                     break
     return [parts.path(index) for index in range(len(parts))], parts.plan()
 
 
-def _made(
-    pool: ProcessPoolExecutor, units: Iterator[tuple[Unit, dict[str, Any]]], parts: Parts, ahead: int
-) -> Iterator[dict[str, Any]]:
-    """Has the units' parts made, up to ``ahead`` at a time; where to go on after each, in order, once its part is there."""
-    pending: deque[tuple[Future[PartCounts] | None, dict[str, Any]]] = deque()
+def _made(pool: ProcessPoolExecutor, units: Iterator[tuple[Unit, Resume]], parts: Parts, ahead: int) -> Iterator[Resume]:
+    """Has the units' parts made, up to ``ahead`` at a time; where to continue after each, in order, once its part is there."""
+    pending: deque[tuple[Future[PartCounts] | None, Resume]] = deque()
     for index, (unit, after) in enumerate(units, len(parts)):
         path = parts.path(index)
         pending.append((None if path.exists() else pool.submit(work, unit, path, after), after))
@@ -156,19 +154,19 @@ def _made(
         yield _done(*pending.popleft())
 
 
-def _done(part: Future[PartCounts] | None, after: dict[str, Any]) -> dict[str, Any]:
+def _done(part: Future[PartCounts] | None, after: Resume) -> Resume:
     if part is not None:
         part.result()
     return after
 
 
-def _units(sources: list[Source], resume: dict[str, Any] | None) -> Iterator[tuple[Unit, dict[str, Any]]]:
-    """The units of all sources in order, each with where to go on after it and the work done by then."""
-    start, cursor, done = (resume["source"], resume["cursor"], resume["done"]) if resume else (0, None, 0)
+def _units(sources: list[Source], resume: Resume | None) -> Iterator[tuple[Unit, Resume]]:
+    """The units of all sources in order, each with where to continue after it and the work done by then."""
+    start, cursor, done = (resume.source, resume.cursor, resume.done) if resume else (0, None, 0)
     for index in range(start, len(sources)):
         for unit in sources[index].units(cursor):
             done += unit.advance
-            yield unit, {"source": index, "cursor": unit.cursor, "done": done}
+            yield unit, Resume(source=index, cursor=unit.cursor, done=done)
         cursor = None
 
 
@@ -207,7 +205,7 @@ def worker_pool(
 
 def _pool(config: BuildConfig, recipe: Recipe) -> AbstractContextManager[ProcessPoolExecutor]:
     advice = (
-        "If it was for want of memory, run the same command again with fewer --workers, it goes on; a script that calls "
+        "If it was for want of memory, run the same command again with fewer --workers, it resumes; a script that calls "
         "build_shards() must do so under `if __name__ == '__main__':`"
     )
     return worker_pool(config.workers, start_worker, (recipe,), advice)

@@ -31,7 +31,7 @@ class Sample:
 
     sample_id: str
     input_ids: npt.NDArray[np.int32]  # L
-    region_label: npt.NDArray[np.uint8]  # one a run
+    region_label: npt.NDArray[np.uint8]  # one per run
     region_end: npt.NDArray[np.int32]
     role: npt.NDArray[np.uint8]  # C
     leaf_kind: npt.NDArray[np.uint16]  # C
@@ -111,7 +111,7 @@ def make_samples(
     """Samples of records, in their order; a record that cannot become one gives the reason.
 
     Args:
-        max_length: most tokens of a sample
+        max_length: maximum number of tokens of a sample
         overlength: ``drop``, or ``trim-reasoning``: cut the middle of the reasoning, never prompt or code
 
     Raises:

@@ -74,7 +74,7 @@ class FileReport(NamedTuple):
 class GroupReport(NamedTuple):
     """One row group: up to its first faulty row, that one included.
 
-    Keys are hashes, one a row: of the sample_id, of the content, and of the statement (0 where there is none).
+    Keys are hashes, one per row: of the sample_id, of the content, and of the statement (0 where there is none).
     ``suspects`` are rows that differ from what their ids give where ids need not spell their text.
     """
 
@@ -142,15 +142,15 @@ class _Group:
 
 
 class Checker:
-    """Checks row groups; one a process."""
+    """Checks row groups; one per process."""
 
     def __init__(self, contract: Contract, codec: Codec | None = None) -> None:
         self._contract = contract
         self._manifest = contract.manifest
         self._codec = codec or Codec(contract.tokenizer_folder, contract.engine, proven=True)
         self._readback = Readback(self._codec, contract.template)
-        self._max_length = self._manifest.settings["max_length"]
-        self._trims = self._manifest.settings["overlength"] != "drop"
+        self._max_length = self._manifest.settings.max_length
+        self._trims = self._manifest.settings.overlength != "drop"
         self._same_grammar = {
             language: kinds.grammar == load_grammar(language).origin for language, kinds in self._manifest.languages.items()
         }
@@ -189,17 +189,17 @@ class Checker:
         sound = [candidate for candidate in read if isinstance(candidate, Candidate)]
         codec = self._engine_for(sound)
         encoded = iter(encode_records([candidate.records[0] for candidate in sound], codec, self._contract.template))
-        for number, (row, one) in enumerate(zip(rows, read, strict=True)):
+        for number, (row, outcome) in enumerate(zip(rows, read, strict=True)):
             broken: BrokenInvariantError | None
-            if isinstance(one, Candidate):
-                _gather(one, gathered)
-                broken = self._difference(one, next(encoded), codec)
+            if isinstance(outcome, Candidate):
+                _gather(outcome, gathered)
+                broken = self._difference(outcome, next(encoded), codec)
                 if not self._same_grammar[row.language]:
                     gathered.counts[f"grammar of {row.language}"] += 1
             else:
                 _gather_unread(row, gathered)
-                broken = one
-            if broken is None and isinstance(one, Candidate) and self._same_grammar[row.language]:
+                broken = outcome
+            if broken is None and isinstance(outcome, Candidate) and self._same_grammar[row.language]:
                 continue
             by_rule = self._broken_rule(row)  # says it more plainly
             wrong = by_rule or broken
@@ -274,32 +274,32 @@ class Checker:
         longest = max((candidate.records[0].code for candidate in sound), key=len)
         return self._reference if self._codec.disagreement([longest[:CHECKED_CHARS]]) is not None else self._codec
 
-    def _difference(self, one: Candidate, encoded: Encoded, codec: Codec) -> BrokenInvariantError | None:
+    def _difference(self, candidate: Candidate, encoded: Encoded, codec: Codec) -> BrokenInvariantError | None:
         """How a row differs from what its ids give, None where it does not."""
-        broken = _raised(self._compare, one, encoded)
+        broken = _raised(self._compare, candidate, encoded)
         if broken is not None:
-            others = [(record, codec) for record in one.records[1:]]
+            others = [(record, codec) for record in candidate.records[1:]]
             if codec.engine_choice != "hf":
-                others += [(record, self._reference) for record in one.records]
+                others += [(record, self._reference) for record in candidate.records]
             again = (encode_records([record], engine, self._contract.template)[0] for record, engine in others)
-            broken = None if any(_raised(self._compare, one, other) is None for other in again) else broken
-        if broken is None and not one.is_sure and not one.row.truncated:
-            record = one.records[0]
+            broken = None if any(_raised(self._compare, candidate, other) is None for other in again) else broken
+        if broken is None and not candidate.is_sure and not candidate.row.truncated:
+            record = candidate.records[0]
             broken = BrokenInvariantError(
                 "the hash in sample_id is not that of the sample's text and language: an id or the sample_id was changed",
                 column="sample_id",
                 expected=f"…{record.sample_id[-HASH_DIGITS:]}" if record.source_id else record.content_hash,
-                found=one.row.sample_id,
+                found=candidate.row.sample_id,
             )
         if broken is not None:
-            broken.needs_text = not one.is_sure
+            broken.needs_text = not candidate.is_sure
         return broken
 
-    def _compare(self, one: Candidate, encoded: Encoded) -> None:
+    def _compare(self, candidate: Candidate, encoded: Encoded) -> None:
         """Raises BrokenInvariantError at the first column that is not what the record gives."""
-        row = one.row
+        row = candidate.row
         if row.truncated:
-            encoded = _with_stored_ids(encoded, one.sections.runs[-1])
+            encoded = _with_stored_ids(encoded, candidate.sections.runs[-1])
         sample = assemble_sample(encoded, NO_LIMIT)
         if isinstance(sample, RowError):
             raise BrokenInvariantError(f"the tokenizer refuses its text ({sample})", column="input_ids")
@@ -407,11 +407,11 @@ def _with_stored_ids(encoded: Encoded, stored: npt.NDArray[np.int32]) -> Encoded
     return encoded._replace(runs=[tokens if index == at else other for index, other in enumerate(encoded.runs)])
 
 
-def _gather(one: Candidate, gathered: _Group) -> None:
-    row, record = one.row, one.records[0]
+def _gather(candidate: Candidate, gathered: _Group) -> None:
+    row, record = candidate.row, candidate.records[0]
     statement = " ".join(record.prompt.split())
     gathered.id_key.append(_key(row.sample_id))
-    gathered.content_key.append(int(record.content_hash, 16) if one.is_sure else _content_key(row))
+    gathered.content_key.append(int(record.content_hash, 16) if candidate.is_sure else _content_key(row))
     gathered.prompt_key.append(_key(statement) if statement else 0)
     gathered.languages.add(row.language)
     gathered.counts += Counter(

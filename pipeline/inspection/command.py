@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import click
@@ -54,11 +55,13 @@ def stats(config: StatsConfig) -> None:
     """Show lengths, regions, spans, roles, rejects, and how much of the code spans cover."""
     from rich.console import Console
 
-    from syntaxdiff.pipeline.inspection.progress_bars import shard_bar
     from syntaxdiff.pipeline.inspection.summary import print_summary, summarize
+    from syntaxdiff.pipeline.progress_bar import ProgressBar
+    from syntaxdiff.pipeline.shard import read_manifest
 
-    with shard_bar(config.folder, "reading") as tick:
-        summary = summarize(config.folder, tick)
+    total, done = sum(map(len, read_manifest(config.folder).splits.values())), count(1)
+    with ProgressBar(stays=False) as bar:
+        summary = summarize(config.folder, lambda shard: bar.show(next(done), total, "reading", unit="shards"))
     if config.plot is not None:
         from syntaxdiff.pipeline.inspection.picture import plot_summary  # matplotlib takes a second to import
 
@@ -91,11 +94,15 @@ def verify(config: VerifyConfig) -> None:
     nothing in the folder shows it. At the first fault, prints shard, row, column, expected and found, and exits with 1.
     """
     from syntaxdiff.pipeline.config import usable_cores
-    from syntaxdiff.pipeline.inspection.progress_bars import VerifyBar
-    from syntaxdiff.pipeline.inspection.verification import examine
+    from syntaxdiff.pipeline.inspection.verification import Verified, examine
+    from syntaxdiff.pipeline.progress_bar import ProgressBar
 
-    with VerifyBar() as bar:
-        report = examine(config.folder, bar.update, workers=config.workers or usable_cores())
+    def show(verified: Verified) -> None:
+        rate = f"{verified.tokens / bar.seconds / 1e6:.2f} Mtok/s"
+        bar.show(verified.samples, verified.total, "verifying", unit="samples", note=rate)
+
+    with ProgressBar(stays=False) as bar:
+        report = examine(config.folder, show, workers=config.workers or usable_cores())
     if report.fault is not None:
         click.echo(f"fault: {report.fault}", err=True)
         sys.exit(1)

@@ -6,14 +6,14 @@ Only that sample is decoded. What is printed holds no control character of the d
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from syntaxdiff.pipeline.json_records import JsonObject, to_json
 from syntaxdiff.pipeline.shard import TOKENIZER, Region, read_manifest, read_sample
 from syntaxdiff.pipeline.tokens.codec import Codec
 
@@ -62,9 +62,10 @@ class SampleView:
     regions: tuple[RegionView, ...]
     spans: tuple[SpanView, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values for JSON, the keys being the names of the fields; spans are in pre-order."""
-        return asdict(self)
+        plain: JsonObject = to_json(self)
+        return plain
 
 
 def sample_view(folder: Path, split: str, index: int) -> SampleView:

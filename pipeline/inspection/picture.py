@@ -81,7 +81,7 @@ def _lengths(axes: Axes, summary: Summary) -> None:
     _thousands(axes.xaxis)
     _thousands(axes.yaxis)
     title = f"Half of the samples have at most {median:,} tokens"
-    _describe(axes, title, "tokens a sample", f"samples in a bin of {width:,} tokens")
+    _describe(axes, title, "tokens per sample", f"samples in a bin of {width:,} tokens")
 
 
 def _shares(axes: Axes, summary: Summary) -> None:
@@ -116,7 +116,7 @@ def _rejects(axes: Axes, summary: Summary) -> None:
     if others:
         rows.append((f"{len(others)} other reasons", sum(count for _, count in others), GREY))
     _bars(axes, rows, rows_read)
-    title = f"{share(lost, rows_read):.1%} of the {rows_read:,} rows read are no sample"
+    title = f"{share(lost, rows_read):.1%} of the {rows_read:,} rows read were rejected"
     _describe(axes, title, "rows (blue: samples, orange: rejects)")
 
 
@@ -133,7 +133,7 @@ def _span_lengths(axes: Axes, summary: Summary) -> None:
     axes.set_axisbelow(True)
     longest = max(len(counts) - 1, 0)
     title = f"Half of the spans hold at most {_median(counts):,} tokens, the longest {longest:,}"
-    _describe(axes, title, "tokens a span (log scale)", "spans of that length (log scale)")
+    _describe(axes, title, "tokens per span (log scale)", "spans of that length (log scale)")
 
 
 def _depths(axes: Axes, summary: Summary) -> None:

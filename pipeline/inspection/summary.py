@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +15,7 @@ from rich.text import Text
 from syntaxdiff.pipeline.errors import ShardError
 from syntaxdiff.pipeline.inspection.display import visible
 from syntaxdiff.pipeline.inspection.tally import COVERAGE, FLAGS, Tally, counted, distribution, length_bins, share, tally_table
+from syntaxdiff.pipeline.json_records import JsonObject, to_json
 from syntaxdiff.pipeline.rows.grouping import STATEMENT
 from syntaxdiff.pipeline.shard import Manifest, Region, Role, iter_row_groups, read_manifest
 from syntaxdiff.pipeline.splits import SPLITS
@@ -32,9 +32,9 @@ READING_TEXTS = {
     "solution-text": "where the text of `solution` stands",
 }
 DISTRIBUTIONS = {
-    "tokens a sample": "lengths",
-    "spans a sample": "spans_per_sample",
-    "tokens a span": "span_lengths",
+    "tokens per sample": "lengths",
+    "spans per sample": "spans_per_sample",
+    "tokens per span": "span_lengths",
     "depth of a span": "span_depths",
     "depth of a sample": "sample_depths",
 }
@@ -53,7 +53,7 @@ class Summary:
         """Reasons and numbers of rows that became no sample, the commonest first."""
         return Counter(self.manifest.rejected).most_common()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values for JSON; keys do not change within a schema version.
 
         ``schema_version``, ``fingerprint``; ``accounting``: rows_read, samples, rejects, where the first is the sum of the
@@ -76,7 +76,7 @@ class Summary:
             "accounting": {"rows_read": self.manifest.rows_read, "samples": self.total.samples, "rejects": rejects},
             "rejects": {reason: counted(count, self.manifest.rows_read, "rows") for reason, count in self.rejects},
             "readings": self.manifest.readings,
-            "grouping": self.manifest.grouping,
+            "grouping": None if self.manifest.grouping is None else to_json(self.manifest.grouping),
             "unused_fields": self.manifest.unused_fields,
             "splits": {split: tally.to_dict() for split, tally in self.splits.items()},
             "all": self.total.to_dict(),
@@ -144,13 +144,13 @@ def note_lines(manifest: Manifest) -> list[str]:
     if manifest.grouping:
         texts = {STATEMENT: "statement or program"}
         keys = [
-            f"{texts.get(name, name)} ({key['shared']:,} of {key['samples']:,} samples share one)"
-            for name, key in manifest.grouping["keys"].items()
-            if key["shared"] or name in texts
+            f"{texts.get(name, name)} ({key.shared:,} of {key.samples:,} samples share one)"
+            for name, key in manifest.grouping.keys.items()
+            if key.shared or name in texts
         ]
-        lines.append(f"{'grouped':<10}  {manifest.grouping['groups']:>9,} problems by {', '.join(keys) or 'program'}")
-        if manifest.grouping["ignored"]:
-            names = ", ".join(manifest.grouping["ignored"])
+        lines.append(f"{'grouped':<10}  {manifest.grouping.groups:>9,} problems by {', '.join(keys) or 'program'}")
+        if manifest.grouping.ignored:
+            names = ", ".join(manifest.grouping.ignored)
             lines.append(f"{'':<10}  not by {names}: most samples have the same value; --group-field makes it count")
     if manifest.unused_fields:
         fields = (f"{visible(name)} ({count:,})" for name, count in Counter(manifest.unused_fields).most_common())

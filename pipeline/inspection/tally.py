@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from syntaxdiff.pipeline.json_records import JsonObject
 from syntaxdiff.pipeline.shard import Manifest, Region, Role
 
 Counts: TypeAlias = npt.NDArray[np.int64]  # entry v: how often the value v occurred
@@ -62,9 +63,9 @@ class Tally:
     """Counts over some samples. Arrays are counts by value; ``region_tokens`` and ``role_tokens`` by Region and Role.
 
     Attributes:
-        lengths: tokens a sample
-        spans_per_sample: candidate spans a sample
-        span_lengths: tokens a span
+        lengths: tokens per sample
+        spans_per_sample: candidate spans per sample
+        span_lengths: tokens per span
         span_depths: nesting depth of a span, 1 for one that lies in no other
         sample_depths: deepest nesting in a sample
         covered: code tokens in a span, by COVERAGE
@@ -126,7 +127,7 @@ class Tally:
                 total[: len(theirs)] += theirs
                 setattr(self, column.name, total)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values for JSON; the keys are described at Summary.to_dict."""
         code, samples = self.region(Region.CODE), self.samples
         return {

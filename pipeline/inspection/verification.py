@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from syntaxdiff.pipeline.assembly.facts import node_kinds_of, token_ids_of
 from syntaxdiff.pipeline.assembly.part import follow_parent
 from syntaxdiff.pipeline.assembly.pool import worker_pool
-from syntaxdiff.pipeline.errors import ShardError, SyntaxdiffError
+from syntaxdiff.pipeline.errors import SyntaxdiffError
 from syntaxdiff.pipeline.inspection.checker import Checker, Contract, FileReport, GroupReport, check_file
 from syntaxdiff.pipeline.inspection.fault import Fault, first_difference, shown
 from syntaxdiff.pipeline.shard import (
@@ -100,7 +100,6 @@ def examine(folder: Path | str, on_progress: OnProgress = lambda verified: None,
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    _check_types(manifest)
     seen = _Seen()
     with closing(_faults(folder, manifest, seen, on_progress, workers)) as faults:
         fault = next(faults, None)
@@ -123,9 +122,9 @@ class _Seen:
 
 
 def _codec_of(folder: Path, manifest: Manifest) -> Codec:
-    """The folder's tokenizer. Its engine is proven anew where the build's was another, or of another version."""
+    """The folder's tokenizer. Its engine is proven again where the build's was another, or of another version."""
     codec = Codec(folder / TOKENIZER, "auto", proven=True)
-    is_proven = codec.engine_name == manifest.tokenizer.get("engine") and codec.sha256 == manifest.tokenizer.get("sha256")
+    is_proven = codec.engine_name == manifest.tokenizer.engine and codec.sha256 == manifest.tokenizer.sha256
     is_proven = is_proven and manifest.versions.get("tokenizers") == version("tokenizers")
     return codec if is_proven or codec.engine_choice == "hf" else Codec(folder / TOKENIZER, "auto")
 
@@ -139,7 +138,7 @@ def contract_of(folder: Path, manifest: Manifest, codec: Codec, template: Templa
         template=template,
         manifest=manifest,
         sources=_sources(manifest),
-        is_strict=codec.is_byte_level or manifest.tokenizer.get("inexact_samples") == 0,
+        is_strict=codec.is_byte_level or manifest.tokenizer.inexact_samples == 0,
     )
 
 
@@ -153,7 +152,7 @@ def _faults(
     with _processes(workers, folder / TOKENIZER) as processes:
         files = processes.files(folder, [shard for _, shard in shards])
         codec = _codec_of(folder, manifest)
-        if codec.sha256 != manifest.tokenizer.get("sha256"):
+        if codec.sha256 != manifest.tokenizer.sha256:
             what = "the checksum is not the manifest's: the tokenizer was changed"
             yield Fault(f"{TOKENIZER}/tokenizer.json", "", what)
         tokenizer = load_tokenizer(str(folder / TOKENIZER))
@@ -203,7 +202,7 @@ def _folder_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
 
 def _layout_faults(manifest: Manifest) -> Iterator[Fault]:
     settings = manifest.settings
-    shard_rows = settings["shard_rows"]
+    shard_rows = settings.shard_rows
     for split in SPLITS:
         shards = manifest.splits[split]
         for number, shard in enumerate(shards):
@@ -215,15 +214,15 @@ def _layout_faults(manifest: Manifest) -> Iterator[Fault]:
                 key = f"splits.{split}[{number}].rows"
                 yield _manifest_fault("a shard has other rows than settings.shard_rows asks for", key, shard_rows, shard.rows)
     samples = sum(manifest.num_samples(split) for split in SPLITS)
-    limit, held_out = settings.get("limit"), settings.get("validation_size")
+    limit, held_out = settings.limit, settings.validation_size
     if limit is not None and samples > limit:
         yield _manifest_fault("more samples than settings.limit", "splits", f"at most {limit}", samples)
     if held_out is not None and manifest.num_samples("validation") != held_out:
         what = "not as many validation samples as settings.validation_size"
         yield _manifest_fault(what, "splits.validation", held_out, manifest.num_samples("validation"))
-    strangers = set(manifest.languages) - set(settings["languages"])
+    strangers = set(manifest.languages) - set(settings.languages)
     if strangers:
-        yield _manifest_fault("a language not in settings.languages", "languages", settings["languages"], min(strangers))
+        yield _manifest_fault("a language not in settings.languages", "languages", list(settings.languages), min(strangers))
 
 
 def _reject_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
@@ -254,27 +253,25 @@ def _reject_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
 
 
 def _sources(manifest: Manifest) -> frozenset[str]:
-    """Names of the sources; none where the manifest does not say all."""
-    sources = manifest.settings.get("sources")
-    if not isinstance(sources, list) or not all(isinstance(source, dict) and "name" in source for source in sources):
-        return frozenset()
-    return frozenset(str(source["name"]) for source in sources)
+    """Names of the sources; none where the manifest does not say."""
+    return frozenset(source.name for source in manifest.settings.sources)
 
 
 def _tokenizer_faults(manifest: Manifest, codec: Codec, token_ids: Any) -> Iterator[Fault]:
     """What the manifest says of the tokenizer must hold."""
     described = manifest.tokenizer
-    expected = {"vocab_size": codec.vocab_size, "byte_level": codec.is_byte_level, "name": manifest.settings["tokenizer"]}
+    expected = {"vocab_size": codec.vocab_size, "byte_level": codec.is_byte_level, "name": manifest.settings.tokenizer}
     for name, value in expected.items():
-        if described.get(name, value if name == "byte_level" else None) != value:
-            yield _manifest_fault("not that of the tokenizer's folder", f"tokenizer.{name}", value, described.get(name))
+        found = getattr(described, name)
+        if found != value and not (name == "byte_level" and found is None):  # which older builds did not say
+            yield _manifest_fault("not that of the tokenizer's folder", f"tokenizer.{name}", value, found)
     for name, value in vars(token_ids).items():
         if getattr(manifest.token_ids, name) != value:
             found = getattr(manifest.token_ids, name)
             yield _manifest_fault("not that of the tokenizer's folder", f"token_ids.{name}", value, found)
-    if codec.is_byte_level and described.get("inexact_samples", 0) != 0:
+    if codec.is_byte_level and described.inexact_samples:
         what = "a byte-level vocabulary has none"
-        yield _manifest_fault(what, "tokenizer.inexact_samples", 0, described["inexact_samples"])
+        yield _manifest_fault(what, "tokenizer.inexact_samples", 0, described.inexact_samples)
 
 
 def _grammar_faults(manifest: Manifest) -> Iterator[Fault]:
@@ -441,7 +438,7 @@ def _sample_id(folder: Path, shard: ShardFile, row: int) -> str:
 def _count_faults(manifest: Manifest, seen: _Seen) -> Iterator[Fault]:
     """What the manifest counts must be what was counted."""
     counts, unsure = seen.counts, len(seen.suspects)
-    inexact = manifest.tokenizer.get("inexact_samples")
+    inexact = manifest.tokenizer.inexact_samples
     if inexact is not None and not inexact - counts["truncated"] <= unsure <= inexact:
         if unsure > inexact:
             first = seen.suspects[0]
@@ -474,31 +471,6 @@ def _file_facts(folder: Path, manifest: Manifest) -> Iterator[Fault]:
         yield _manifest_fault(what, "fingerprint", fingerprint, manifest.fingerprint)
 
 
-def _check_types(manifest: Manifest) -> None:
-    """Raises ShardError where a value that the checks need is missing or of another type."""
-    shards = [shard for shards in manifest.splits.values() for shard in shards]
-    needed: list[tuple[str, Any, type]] = [
-        ("settings.max_length", manifest.settings.get("max_length"), int),
-        ("settings.shard_rows", manifest.settings.get("shard_rows"), int),
-        ("settings.overlength", manifest.settings.get("overlength"), str),
-        ("settings.languages", manifest.settings.get("languages"), list),
-        ("settings.tokenizer", manifest.settings.get("tokenizer"), str),
-        ("rejected", manifest.rejected, dict),
-        *((f"{shard.file}: {name}", getattr(shard, name), int) for shard in shards for name in ("rows", "tokens")),
-        *(("splits: file", shard.file, str) for shard in shards),
-    ]
-    optional = {
-        "settings.limit": manifest.settings.get("limit"),
-        "settings.validation_size": manifest.settings.get("validation_size"),
-        "tokenizer.inexact_samples": manifest.tokenizer.get("inexact_samples"),
-        "programs_alone": manifest.programs_alone,
-    }
-    needed += [(name, value, int) for name, value in optional.items() if value is not None]
-    for name, value, kind in needed:
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ShardError(f"{MANIFEST} is damaged ({name} is {shown(value)}): build the shards again")
-
-
 # --------------------------------------------------------------------------------------------------------- what stays open
 
 
@@ -518,7 +490,7 @@ def _not_checked(manifest: Manifest, seen: _Seen) -> tuple[str, ...]:
             "sample_id covers what was cut"
         )
     if seen.suspects:
-        cause = "as the build counted" if "inexact_samples" in manifest.tokenizer else "or were changed"
+        cause = "as the build counted" if manifest.tokenizer.inexact_samples is not None else "or were changed"
         phrases.append(
             f"more than the rules that columns keep among themselves, of {len(seen.suspects):,} samples whose ids do not spell "
             f"their text in this vocabulary ({cause})"

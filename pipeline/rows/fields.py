@@ -5,11 +5,10 @@ How a row becomes a record is in record.py, and by which ids rows are one proble
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
+from syntaxdiff.pipeline.json_records import Row
 from syntaxdiff.pipeline.options import option
-
-Row: TypeAlias = Mapping[str, Any]
 
 MISSING = "-"  # how OpenCodeReasoning marks what is to be had from elsewhere
 MESSAGES = "messages"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from syntaxdiff.pipeline.rows.fields import PLACE_FIELDS, Row
+from syntaxdiff.pipeline.json_records import Row
+from syntaxdiff.pipeline.rows.fields import PLACE_FIELDS
 
 STATEMENT = "statement"
 PLACE = "dataset, split, index"

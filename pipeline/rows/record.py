@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from syntaxdiff.pipeline.errors import RowError
+from syntaxdiff.pipeline.json_records import Row
 from syntaxdiff.pipeline.rows.fields import (
     ID_FIELDS,
     KNOWN_SHAPES,
@@ -22,7 +23,6 @@ from syntaxdiff.pipeline.rows.fields import (
     REASONING_FIELDS,
     SOLUTION,
     Fields,
-    Row,
     unused_fields,
 )
 from syntaxdiff.pipeline.rows.grouping import Grouping, Key, place_key
@@ -256,7 +256,7 @@ def _conversation(messages: Any) -> tuple[str, str, dict[str, str]]:
     if not isinstance(messages, list) or not all(
         isinstance(m, Mapping) and isinstance(m.get("content"), str) for m in messages
     ):
-        raise RowError("wrong-type", "field 'messages' is no list of role and content")
+        raise RowError("wrong-type", "field 'messages' is not a list of role and content")
     roles = [str(message.get("role")) for message in messages]
     if roles.count("assistant") != 1 or roles[-1] != "assistant":
         raise RowError("multi-turn", f"turns: {', '.join(roles)}; a sample is one question and one answer")

@@ -26,12 +26,12 @@ from syntaxdiff.pipeline.syntax.languages import language_of_fence
 
 READINGS = ("block", "longer-block", "other-block", "indented-fence", "inline-fence", "solution-text")
 MAX_PARSES = 48  # readings that are tried; degenerate text has thousands
-MAX_PARSED_BYTES = 256 << 10  # tree-sitter is slow on what is no program
+MAX_PARSED_BYTES = 256 << 10  # tree-sitter is slow on what is not a program
 MAX_OPENINGS = 16
-MAX_FENCES = 512  # an answer with more is read in the plain way alone
+MAX_FENCES = 512  # an answer with more is read only in the plain way
 MAX_TAGS = 256  # the last of a response
 MAX_BORDERS = 8
-LINE_REACH = 200  # characters of a line, beside a tag, that are looked at
+LINE_REACH = 200  # characters of a line next to a tag that are looked at
 MAX_PLACES = 256
 
 _FENCE_LINE = re.compile(r"^([ \t]{0,3})(`{3,}(?=[^`\n]*$)|~{3,})[ \t]*([^\n]*)\n?", re.MULTILINE)
@@ -149,7 +149,7 @@ def reasoning_of(response: str, code: str) -> str:
 
 
 def _borders(response: str) -> list[int]:
-    """Where the answer may begin, best first: behind each closing tag, or at 0 where there is none.
+    """Where the answer may begin, best first: after each closing tag, or at 0 where there is none.
 
     A tag that has its line to itself comes before one at an end of a line, and that before one in mid-line; of equals the last
     comes first. A tag in quotes is a mention. Where all may be mentions, the response may have no reasoning in tags.
@@ -340,7 +340,7 @@ class _Reader:
         """The best reading of the answer that begins at ``start``, and whether its program parses.
 
         Args:
-            only: whether the answer can begin nowhere else: what can be read in one way alone is not parsed
+            only: whether the answer can begin nowhere else: what can be read in only one way is not parsed
         """
         answer = self.response[start:]
         blocks = fenced_blocks(answer)

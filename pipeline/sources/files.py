@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,13 +25,16 @@ from syntaxdiff.pipeline.sources.units import (
     MAX_ROW_BYTES,
     ROWS_PER_UNIT,
     ArrowRows,
+    Cursor,
     Damage,
+    FileCursor,
     JsonRows,
     PythonFile,
     RowsOf,
     Unit,
     unreadable,
 )
+from syntaxdiff.pipeline.stored_settings import FileIdentity, FilesIdentity
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
 DAMAGE = (*compression.DAMAGE, UnicodeDecodeError, OverflowError, pa.ArrowException)
@@ -61,22 +64,29 @@ class PythonFiles:
         self.size = len(self.files)
         self._root = self.root if self.root is not None else common_root(self.files)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> FilesIdentity:
         """See Source."""
-        return {"name": self.name, "files": _identities(self.files, self._root)}
+        return FilesIdentity(name=self.name, files=_identities(self.files, self._root))
 
-    def units(self, cursor: dict[str, Any] | None = None) -> Iterator[Unit]:
+    def units(self, cursor: Cursor | None = None) -> Iterator[Unit]:
         """See Source."""
-        for index in range(cursor["file"] if cursor else 0, len(self.files)):
+        for index in range(_start(cursor).file, len(self.files)):
             path = self.files[index]
             rows = PythonFile(path, module_name(path, self._root))
             place = _place(path, self._root)
-            yield Unit(source=self.name, place=place, rows=rows, advance=1, cursor={"file": index + 1})
+            yield Unit(source=self.name, place=place, rows=rows, advance=1, cursor=FileCursor(file=index + 1))
 
 
-def _identities(files: list[Path], root: Path) -> list[list[str | int]]:
-    """Path, size and a hash of beginning, middle and end of each file."""
-    return [[_place(file, root), _size(file), _sketch(file)] for file in files]
+def _start(cursor: Cursor | None) -> FileCursor:
+    """Where to continue, or the beginning."""
+    if cursor is None:
+        return FileCursor(file=0)
+    assert isinstance(cursor, FileCursor)  # a build's sources do not change
+    return cursor
+
+
+def _identities(files: list[Path], root: Path) -> tuple[FileIdentity, ...]:
+    return tuple(FileIdentity(_place(file, root), _size(file), _sketch(file)) for file in files)
 
 
 def _place(path: Path, root: Path) -> str:
@@ -117,14 +127,15 @@ class DataFiles:
     def __post_init__(self) -> None:
         self.size = sum(_size(file) for file in self.files)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> FilesIdentity:
         """See Source."""
-        return {"name": self.name, "files": _identities(self.files, self.root)}
+        return FilesIdentity(name=self.name, files=_identities(self.files, self.root))
 
-    def units(self, cursor: dict[str, Any] | None = None) -> Iterator[Unit]:
+    def units(self, cursor: Cursor | None = None) -> Iterator[Unit]:
         """See Source."""
-        start_file, skip = (cursor["file"], cursor["unit"]) if cursor else (0, 0)
-        for index in range(start_file, len(self.files)):
+        start = _start(cursor)
+        skip = start.unit
+        for index in range(start.file, len(self.files)):
             path = self.files[index]
             place = _place(path, self.root)
             done_bytes = 0
@@ -135,7 +146,7 @@ class DataFiles:
                         place=place,
                         rows=rows,
                         advance=position - done_bytes,
-                        cursor={"file": index, "unit": number + 1},
+                        cursor=FileCursor(file=index, unit=number + 1),
                     )
                 done_bytes = position
             skip = 0
@@ -226,7 +237,7 @@ _REST_OF_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 def _bounded_elements(stream: io.BufferedReader) -> Iterator[bytes | None]:
     """Elements of a JSON array, undecoded; None for one over MAX_ROW_BYTES, which is read past in pieces.
 
-    Cuts at the commas of the outermost level and looks at nothing else, so that an element that is no JSON costs itself alone.
+    Cuts at the commas of the outermost level and looks at nothing else, so that an element that is not JSON costs only itself.
     """
     element = bytearray()
     num_bytes = depth = 0

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from syntaxdiff.pipeline.errors import SourceError
-from syntaxdiff.pipeline.sources.units import ROWS_PER_UNIT, ArrowRows, Unit
+from syntaxdiff.pipeline.sources.units import ROWS_PER_UNIT, ArrowRows, Cursor, FileCursor, SplitCursor, Unit
+from syntaxdiff.pipeline.stored_settings import HubIdentity, SavedIdentity, TableIdentity
 from syntaxdiff.pipeline.syntax.languages import LANGUAGES
 
 OPEN_CODE_REASONING = "nvidia/OpenCodeReasoning"
@@ -48,31 +48,32 @@ class HubDataset:
             raise SourceError(f"--src {self.path}: {_one_line(error)}") from error
         known = list(streams)
         self._subset = builder.config.name
-        self._hash = builder.hash  # of the commit on the hub, so that a data set that changed is not gone on with
+        self._hash = builder.hash  # of the commit on the hub, so that a build over a data set that changed is not resumed
         self._splits = choose_splits(self.path, known, self.options.split)
         self._streams = {split: streams[split] for split in self._splits}
         counts = [(builder.info.splits or {}).get(split) for split in self._splits]
         if all(count is not None and count.num_examples for count in counts):
             self.size = sum(count.num_examples for count in counts if count is not None)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> HubIdentity:
         """See source.Source."""
-        return {
-            "name": self.name,
-            "subset": self._subset,
-            "splits": list(self._splits),
-            "revision": self.options.revision,
-            "hash": self._hash,
-        }
+        return HubIdentity(
+            name=self.name,
+            subset=self._subset,
+            splits=tuple(self._splits),
+            revision=self.options.revision,
+            hash=self._hash,
+        )
 
-    def units(self, cursor: dict[str, Any] | None = None) -> Iterator[Unit]:
+    def units(self, cursor: Cursor | None = None) -> Iterator[Unit]:
         """See source.Source. A cursor holds the state that ``datasets`` gives for a stream: files read are not read again."""
-        for split in self._splits[self._splits.index(cursor["split"]) if cursor else 0 :]:
+        assert not isinstance(cursor, FileCursor)  # a build's sources do not change
+        for split in self._splits[self._splits.index(cursor.split) if cursor else 0 :]:
             stream = self._streams[split].with_format("arrow")  # a new one: a stream keeps the state it was given
             first_row = 0
-            if cursor and cursor["split"] == split:
-                stream.load_state_dict(cursor["state"])
-                first_row = cursor["rows"]
+            if cursor and cursor.split == split:
+                stream.load_state_dict(cursor.state)
+                first_row = cursor.rows
             try:
                 for table in stream.iter(batch_size=ROWS_PER_UNIT):
                     rows = ArrowRows(first_row, table)
@@ -82,7 +83,7 @@ class HubDataset:
                         place=f"{self._subset}/{split}",
                         rows=rows,
                         advance=table.num_rows,
-                        cursor={"split": split, "state": stream.state_dict(), "rows": first_row},
+                        cursor=SplitCursor(split=split, state=stream.state_dict(), rows=first_row),
                         default_language=split if split in LANGUAGES else None,
                     )
             except GeneratorExit:
@@ -90,7 +91,7 @@ class HubDataset:
             except Exception as error:  # whatever fsspec, the hub or pyarrow make of a broken stream
                 raise SourceError(
                     f"--src {self.path}: the stream broke after {first_row} rows of {split} ({_one_line(error)}): "
-                    "run the same command again, it goes on"
+                    "run the same command again, it resumes"
                 ) from error
 
 
@@ -117,7 +118,7 @@ def _one_line(error: Exception) -> str:
 
 @dataclass
 class SavedDataset:
-    """A folder that ``datasets`` wrote with ``save_to_disk``: one data set, or one a split."""
+    """A folder that ``datasets`` wrote with ``save_to_disk``: one data set, or one per split."""
 
     name: str
     folder: Path
@@ -137,17 +138,18 @@ class SavedDataset:
         self._tables = {split: tables[split].with_format("arrow") for split in splits}
         self.size = sum(len(table) for table in self._tables.values())
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> SavedIdentity:
         """See source.Source."""
-        fingerprints = {split: [len(table), table._fingerprint] for split, table in self._tables.items()}
-        return {"name": self.name, "splits": fingerprints}
+        splits = {split: TableIdentity(len(table), table._fingerprint) for split, table in self._tables.items()}
+        return SavedIdentity(name=self.name, splits=splits)
 
-    def units(self, cursor: dict[str, Any] | None = None) -> Iterator[Unit]:
+    def units(self, cursor: Cursor | None = None) -> Iterator[Unit]:
         """See source.Source."""
+        assert not isinstance(cursor, FileCursor)  # a build's sources do not change
         splits = list(self._tables)
-        for split in splits[splits.index(cursor["split"]) if cursor else 0 :]:
+        for split in splits[splits.index(cursor.split) if cursor else 0 :]:
             table = self._tables[split]
-            begin = cursor["rows"] if cursor and cursor["split"] == split else 0
+            begin = cursor.rows if cursor and cursor.split == split else 0
             for first_row in range(begin, len(table), ROWS_PER_UNIT):
                 end_row = min(first_row + ROWS_PER_UNIT, len(table))
                 yield Unit(
@@ -155,6 +157,6 @@ class SavedDataset:
                     place=split,
                     rows=ArrowRows(first_row, table[first_row:end_row]),
                     advance=end_row - first_row,
-                    cursor={"split": split, "rows": end_row},
+                    cursor=SplitCursor(split=split, rows=end_row),
                     default_language=split if split in LANGUAGES else None,
                 )

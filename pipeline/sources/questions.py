@@ -4,12 +4,13 @@ OpenCodeReasoning's split_1 and all of OpenCodeReasoning-2 name a row of TACO, A
 fields make the statement is what the data sets' cards say.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from syntaxdiff.pipeline.errors import RowError, SettingsError
+from syntaxdiff.pipeline.json_records import Row
 
 HUB = "hub"
 
@@ -20,10 +21,10 @@ class Origin(NamedTuple):
     hub_name: str
     data_files: str | None  # where the hub's repository needs telling: a loading script is never run
     revision: str | None
-    statement: Callable[[Mapping[str, Any]], str | None]
+    statement: Callable[[Row], str | None]
 
 
-def _codeforces(row: Mapping[str, Any]) -> str | None:
+def _codeforces(row: Row) -> str | None:
     if not row["description"]:
         return None
     parts = [row["description"]]

@@ -24,10 +24,10 @@ def open_source(spec: str, hub: HubOptions, out: Path | None = None) -> Source:
     Args:
         spec: ``stdlib``, ``exercises``, a file, folder or glob, ``python:FOLDER``, or the name of a data set on the hub
         hub: options for the hub and for folders laid out like one
-        out: folder of the shards, whose own files are no source
+        out: folder of the shards, whose own files are not a source
 
     Raises:
-        SourceError: there is no such file, nothing in it can be read, or it is no name
+        SourceError: there is no such file, nothing in it can be read, or it is not a name
     """
     if spec == STDLIB:
         return PythonFiles(f"{STDLIB} ({interpreter()})", stdlib_files(), None)
@@ -53,7 +53,7 @@ def open_source(spec: str, hub: HubOptions, out: Path | None = None) -> Source:
     if path.is_file():
         return _files_source(path.name, [path], path.parent)
     if path.exists() or not _HUB_NAME.fullmatch(spec):
-        raise SourceError(f"--src {spec}: there is no such file or folder, and it is no name of a data set on the hub")
+        raise SourceError(f"--src {spec}: there is no such file or folder, and it is not the name of a data set on the hub")
     return HubDataset(spec, spec, hub)
 
 

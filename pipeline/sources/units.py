@@ -6,15 +6,17 @@ streams units; rows are decoded where they are processed, so that nothing depend
 
 import tokenize
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 import pyarrow as pa
 
 from syntaxdiff.pipeline.errors import RowError, SourceError
-from syntaxdiff.pipeline.jsonlines import Row, decode
+from syntaxdiff.pipeline.json_records import ABSENT, JsonObject, Row
+from syntaxdiff.pipeline.jsonlines import decode
 from syntaxdiff.pipeline.sources.snippets import snippet_rows
+from syntaxdiff.pipeline.stored_settings import SourceIdentity
 
 ROWS_PER_UNIT = 64
 BYTES_PER_UNIT = 8 << 20
@@ -125,6 +127,31 @@ class Damage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileCursor:
+    """A place in local files: index of the file, and how many of its units are done."""
+
+    file: int
+    unit: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitCursor:
+    """A place in the splits of a data set.
+
+    Attributes:
+        rows: of the split that are done
+        state: what ``datasets`` gives to resume a stream, in a form of its own; None where rows can be counted off
+    """
+
+    split: str
+    rows: int
+    state: JsonObject | None = field(default=None, metadata=ABSENT)
+
+
+Cursor: TypeAlias = FileCursor | SplitCursor
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unit:
     """Consecutive rows of one file or split.
 
@@ -134,14 +161,14 @@ class Unit:
         rows: decodes them
         advance: what the unit adds to the source's ``size``
         default_language: of the rows, where the source knows it
-        cursor: where to go on after this unit, for ``Source.units``
+        cursor: where to continue after this unit, for ``Source.units``
     """
 
     source: str
     place: str
     rows: RowsOf
     advance: int
-    cursor: dict[str, Any]
+    cursor: Cursor
     default_language: str | None = None
 
 
@@ -152,10 +179,10 @@ class Source(Protocol):
     size: int | None  # in ``unit``, for the progress bar; None where it is unknown
     unit: str
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> SourceIdentity:
         """What the rows depend on, as far as it can be known without reading them."""
         ...
 
-    def units(self, cursor: dict[str, Any] | None = None) -> Iterator[Unit]:
+    def units(self, cursor: Cursor | None = None) -> Iterator[Unit]:
         """The units in order, from after ``cursor``. Raises SourceError where the source cannot be read."""
         ...

@@ -1,8 +1,8 @@
 """Bytes, tokens and syntax nodes: which tokens a node holds.
 
 tree-sitter speaks bytes and tokenizers speak characters; everything here is in bytes, converted once a text.
-A token's *anchor* is its first byte that is no white space (its first byte where all are). A node holds the tokens
-whose anchor lies in it. One anchor a token, applied to both ends of every node, is monotone: nested nodes hold nested
+A token's *anchor* is its first byte that is not white space (its first byte where all are). A node holds the tokens
+whose anchor lies in it. One anchor per token, applied to both ends of every node, is monotone: nested nodes hold nested
 tokens and disjoint nodes disjoint ones, which rounding outward or inward does not give.
 """
 
@@ -26,10 +26,10 @@ class TokenBytes(NamedTuple):
 
 
 def anchors(start_byte: IntArray, end_byte: IntArray, text: bytes) -> IntArray:
-    """Anchor of every token: its first byte that is no white space, its first byte where all are.
+    """Anchor of every token: its first byte that is not white space, its first byte where all are.
 
     Args:
-        start_byte, end_byte: half-open byte intervals, one a token
+        start_byte, end_byte: half-open byte intervals, one per token
         text: UTF-8
 
     Returns:

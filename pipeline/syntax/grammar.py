@@ -56,7 +56,7 @@ class Grammar:
     origin: str
 
     def parse(self, code_bytes: bytes) -> tree_sitter.Tree:
-        """Syntax tree of UTF-8 code; code that is wrong has nodes of kind ERROR, and is no exception."""
+        """Syntax tree of UTF-8 code; code that is wrong has nodes of kind ERROR and raises nothing."""
         tree: tree_sitter.Tree = _parser(self.name).parse(code_bytes)
         return tree
 
@@ -70,7 +70,7 @@ def load_grammar(name: str) -> Grammar:
     """
     language, origin = _language(name)
     settings = LANGUAGE_SETTINGS[name]
-    roles = settings["roles"]
+    roles = settings.roles
 
     dense_of_pair: dict[tuple[str, bool], int] = {("", False): 0}
     dense_kind = np.zeros(1 << 16, np.uint16)
@@ -87,7 +87,7 @@ def load_grammar(name: str) -> Grammar:
     keywords -= set(roles.get("literal_keywords", ()))
     return Grammar(
         name=name,
-        fence=settings["fence"],
+        fence=settings.fence,
         node_kinds=tuple(kind for kind, _ in pairs),
         named=np.array([is_named for _, is_named in pairs]),
         dense_kind=dense_kind,
@@ -107,7 +107,7 @@ def _is_word(kind: str) -> bool:
 
 @cache
 def _parser(name: str) -> Any:
-    """Parser of a language, one a process."""
+    """Parser of a language, one per process."""
     language, _ = _language(name)
     if not _uses_legacy_package():
         return tree_sitter.Parser(language)
@@ -126,16 +126,16 @@ def _language(name: str) -> tuple[Any, str]:
         with warnings.catch_warnings():
             # The package calls tree-sitter in the way that 0.21 deprecates and 0.22 removes.
             warnings.simplefilter("ignore", FutureWarning)
-            language = import_module("tree_sitter_languages").get_language(settings["legacy_name"])
+            language = import_module("tree_sitter_languages").get_language(settings.legacy_name)
         return language, f"tree-sitter-languages {version('tree-sitter-languages')}"
 
-    module = settings["grammar_module"]
+    module = settings.grammar_module
     distribution = module.replace("_", "-")
     if find_spec(module) is None:
         raise SettingsError(f"no grammar for {name}: pip install {distribution}")
     origin = f"{distribution} {version(distribution)}"
     try:
-        return tree_sitter.Language(getattr(import_module(module), settings["grammar_function"])()), origin
+        return tree_sitter.Language(getattr(import_module(module), settings.grammar_function)()), origin
     except (TypeError, ValueError) as error:  # a tree-sitter older than the grammar's ABI, or newer than it reads
         raise SettingsError(
             f"tree-sitter {version('tree-sitter')} does not load {origin}: pip install -U tree-sitter {distribution}"

@@ -1,7 +1,7 @@
 """Syntax trees in token space: candidate spans, and the role and leaf kind of every code token.
 
 A candidate span is the token interval of a named, sound node (no error in it) that holds at least two tokens. Nodes of one
-interval collapse to one span, which bears the kind and arity of the innermost that is no mere wrapper. Spans stand in
+interval collapse to one span, which bears the kind and arity of the innermost that is not a mere wrapper. Spans stand in
 pre-order and nest (paper, "Instantiation"; the whole code is a span too).
 """
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from tokenizers import Tokenizer
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.tokens.names import ENGINES
+
+# A tokenizer.json, or a part of one: the tokenizers library decides its keys, by the type of each component.
+TokenizerSpec: TypeAlias = dict[str, Any]
 
 PROOF_TOKENS = 64
 TIKTOKEN_MAX_CHARS = 500_000  # a run of a million blanks overflows the stack of tiktoken's regular expressions
@@ -84,7 +87,7 @@ class BytePieces:
     """
 
     def __init__(self, backend: Tokenizer) -> None:
-        spec = json.loads(backend.to_str())
+        spec: TokenizerSpec = json.loads(backend.to_str())
         model = spec["model"]
         if model["type"] != "BPE":
             raise SettingsError(f"its model is {model['type']}, not BPE")
@@ -125,7 +128,7 @@ def byte_alphabet() -> dict[int, str]:
     return {**{byte: chr(byte) for byte in printable}, **{byte: chr(256 + i) for i, byte in enumerate(others)}}
 
 
-def _split_pattern(pre_tokenizer: dict[str, Any] | None) -> str:
+def _split_pattern(pre_tokenizer: TokenizerSpec | None) -> str:
     steps = (pre_tokenizer or {}).get("pretokenizers", [pre_tokenizer])
     match steps:
         case [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}]:

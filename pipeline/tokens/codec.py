@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, normalizers
 from syntaxdiff.pipeline.errors import TokenizerError
 from syntaxdiff.pipeline.shard import file_sha256
 from syntaxdiff.pipeline.syntax.alignment import TokenBytes, char_to_byte, covers_text
-from syntaxdiff.pipeline.tokens.bpe import Engine, HfEngine, byte_alphabet, first_difference, make_engine
+from syntaxdiff.pipeline.tokens.bpe import Engine, HfEngine, TokenizerSpec, byte_alphabet, first_difference, make_engine
 from syntaxdiff.pipeline.tokens.template import Piece
 
 UNICODE_FORMS = frozenset({"NFC", "NFD"})  # canonical forms: the text means the same
@@ -46,7 +46,7 @@ class Codec:
             backend = Tokenizer.from_file(str(tokenizer_file))
         except Exception as error:  # the library raises bare Exception
             raise TokenizerError(f"{tokenizer_file} cannot be read as a fast tokenizer ({error})") from error
-        spec = json.loads(backend.to_str())
+        spec: TokenizerSpec = json.loads(backend.to_str())
         self._forms = _leading_unicode_forms(spec["normalizer"])
         self._normalizer = normalizers.Sequence([getattr(normalizers, form)() for form in self._forms])
         self.is_byte_level = _is_byte_level(spec)
@@ -90,7 +90,7 @@ class Codec:
 
         Args:
             texts: as ``normalize`` leaves them; special tokens spelled in them stay text
-            opens_sequence: the texts stand at the start of their sequence (SentencePiece adds a space there alone)
+            opens_sequence: the texts stand at the start of their sequence (SentencePiece adds a space only there)
         """
         if self.is_byte_level:
             return [self._by_byte_lengths(ids, text) for ids, text in zip(self._engine.encode_batch(texts), texts, strict=True)]
@@ -174,7 +174,7 @@ def _utf8(text: bytes) -> tuple[str, ...]:
         return ()
 
 
-def _leading_unicode_forms(normalizer: dict[str, Any] | None) -> tuple[str, ...]:
+def _leading_unicode_forms(normalizer: TokenizerSpec | None) -> tuple[str, ...]:
     steps = [] if normalizer is None else normalizer.get("normalizers", [normalizer])
     forms = []
     for step in steps:
@@ -184,7 +184,7 @@ def _leading_unicode_forms(normalizer: dict[str, Any] | None) -> tuple[str, ...]
     return tuple(forms)
 
 
-def _is_byte_level(spec: dict[str, Any]) -> bool:
+def _is_byte_level(spec: TokenizerSpec) -> bool:
     pre_tokenizer = spec["pre_tokenizer"] or {}
     steps = pre_tokenizer.get("pretokenizers", [pre_tokenizer])
     forms = _leading_unicode_forms(spec["normalizer"])
@@ -205,8 +205,8 @@ def _bytes_by_id(vocabulary: dict[str, int], added: dict[int, str], size: int) -
     return pieces
 
 
-def _without_first_prefix(spec: dict[str, Any]) -> Tokenizer:
-    """The tokenizer as it acts inside a sequence: what is added at the start of the first piece alone is not added."""
+def _without_first_prefix(spec: TokenizerSpec) -> Tokenizer:
+    """The tokenizer as it acts inside a sequence: what is added only at the start of the first piece is not added."""
     pre_tokenizer = spec["pre_tokenizer"] or {}
     for step in pre_tokenizer.get("pretokenizers", [pre_tokenizer]):
         if step.get("prepend_scheme") == "first":

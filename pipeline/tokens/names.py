@@ -10,7 +10,7 @@ SMALLEST_VOCABULARY = 300  # 256 bytes, the special tokens, and a few merges
 
 
 def trained_size(name: str) -> int | None:
-    """SIZE of ``train:SIZE``, None for any other name. Raises SettingsError for a size that is none."""
+    """SIZE of ``train:SIZE``, None for any other name. Raises SettingsError for a size that is not one."""
     if not name.startswith(TRAIN_PREFIX):
         return None
     digits = name.removeprefix(TRAIN_PREFIX)

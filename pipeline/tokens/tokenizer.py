@@ -39,7 +39,7 @@ HEADER_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}"
     "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
 )
-# For tokenizers that bring no template: words alone, so that no token is added.
+# For tokenizers that bring no template: only words, so that no token is added.
 PLAIN_TEMPLATE = (
     "{% for message in messages %}{{ '### ' + message['role'] | capitalize + '\n' + message['content'] | trim + '\n\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '### Assistant\n' }}{% endif %}"

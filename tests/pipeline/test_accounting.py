@@ -15,6 +15,7 @@ from syntaxdiff.pipeline.cli import main
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.inspection.verification import verify
+from syntaxdiff.pipeline.json_records import to_json
 from syntaxdiff.pipeline.shard import Manifest, read_manifest
 from syntaxdiff.pipeline.splits import SPLITS
 
@@ -64,8 +65,8 @@ def test_fields_with_text_that_were_not_used_are_counted(tmp_path: Path) -> None
         assert result.exit_code == 0, result.output
         assert "notes (3)" in " ".join(result.output.split())
         assert "tests (6)" in " ".join(result.output.split())
-    told = json.loads(CliRunner().invoke(main, ["stats", str(out), "--json"]).stdout)
-    assert told["unused_fields"] == {"notes": 3, "tests": 6}
+    shown = json.loads(CliRunner().invoke(main, ["stats", str(out), "--json"]).stdout)
+    assert shown["unused_fields"] == {"notes": 3, "tests": 6}
 
 
 def test_answers_to_one_problem_are_on_one_side(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_answers_to_one_problem_are_on_one_side(tmp_path: Path) -> None:
     assert len(validation) == 5
     assert not {name[1:] for name in train} & {name[1:] for name in validation}
     assert manifest.rejected == {"validation-sibling": 15}
-    assert manifest.grouping == {
+    assert to_json(manifest.grouping) == {
         "groups": 20,
         "keys": {
             "statement": {"samples": 80, "shared": 40},
@@ -108,7 +109,7 @@ def test_a_folder_holds_one_problem_where_that_is_asked_for(tmp_path: Path) -> N
         )
     )
     assert manifest.grouping is not None
-    assert manifest.grouping["groups"] == 12
+    assert manifest.grouping.groups == 12
     assert manifest.rejected == {"validation-sibling": 3}
 
 

@@ -203,7 +203,7 @@ def test_overlength_rows_are_dropped_or_trimmed(tmp_path: Path) -> None:
 def test_programs_alone_are_counted(built: Path, tmp_path: Path) -> None:
     """The manifest says how many samples of both splits have neither problem nor reasoning, whatever was rejected between."""
     assert read_manifest(built).programs_alone == 0
-    rows: list[dict[str, str]] = [{"code": one["code"]} for one in programs(9)]
+    rows: list[dict[str, str]] = [{"code": program["code"]} for program in programs(9)]
     rows += [{"code": ""}, rows[0], *programs(2), {"code": "a = [1, 2]", "reasoning": "Two."}]
     mixed = build_shards(settings(write_jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "data", validation_size=3))
     assert mixed.num_samples("train") + mixed.num_samples("validation") + sum(mixed.rejected.values()) == len(rows)
@@ -219,6 +219,6 @@ def test_the_manifest_survives_a_round_trip(built: Path) -> None:
 
 def test_a_manifest_of_an_older_build_is_read(built: Path) -> None:
     """A manifest from before programs alone were counted says that it does not know."""
-    told = json.loads((built / "manifest.json").read_text(encoding="utf-8"))
-    del told["programs_alone"]
-    assert Manifest.from_json(json.dumps(told)).programs_alone is None
+    stored = json.loads((built / "manifest.json").read_text(encoding="utf-8"))
+    del stored["programs_alone"]
+    assert Manifest.from_json(json.dumps(stored)).programs_alone is None

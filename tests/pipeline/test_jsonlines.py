@@ -15,7 +15,6 @@ from syntaxdiff.eval.benchmarks.evaluate import humaneval
 from syntaxdiff.eval.benchmarks.results import read_results
 from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.prompting.programs import read_program, read_prompts
-from syntaxdiff.eval.report.training_records import ValidationRecord, read_metrics
 from syntaxdiff.eval.study.declaration import Source
 from syntaxdiff.eval.study.sources import _rename
 from syntaxdiff.eval.syntax.check import read_programs
@@ -24,8 +23,8 @@ from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.jsonlines import bounded_lines, read_json_lines, read_rows
 from syntaxdiff.pipeline.sources.hub import HubOptions
 from syntaxdiff.pipeline.sources.source import open_source
+from syntaxdiff.train.monitor.metrics import ValidationRecord, read_metrics
 from syntaxdiff.train.monitor.progress import Progress
-from syntaxdiff.train.monitor.progress import read_metrics as read_own_metrics
 from syntaxdiff.train.run_folder import METRICS
 
 IN_STRINGS = "a\u2028b\u2029c\x85d\x7fe"  # as JSON may have them in a string, unescaped
@@ -37,7 +36,7 @@ ARGUMENTS: Any = {"what": "a row", "advice": "name another file"}
 
 def write(path: Path, rows: list[dict[str, Any]], *, compression: str | None = None, blank: str = " ") -> Path:
     """Rows as JSON lines, their strings raw wherever JSON allows it."""
-    text = "".join(json.dumps(one, ensure_ascii=False, separators=(f",{blank}", ":")) + "\n" for one in rows)
+    text = "".join(json.dumps(item, ensure_ascii=False, separators=(f",{blank}", ":")) + "\n" for item in rows)
     data = text.encode()
     path.write_bytes(data if compression is None else pa.compress(data, codec=compression, asbytes=True))
     return path
@@ -49,8 +48,8 @@ def test_lines_end_at_line_feeds_alone(compression: str | None, blank: str, tmp_
     """What ends a line for ``str.splitlines`` does not in a string, nor does a carriage return between two values."""
     rows = [{"text": NASTY + str(number), "other": NASTY} for number in range(3)]
     path = write(tmp_path / "rows", rows, compression=compression, blank=blank)
-    assert [one.row for one in read_json_lines(path, **ARGUMENTS)] == rows
-    assert [one.place for one in read_rows(path, **ARGUMENTS)] == ["line 1", "line 2", "line 3"]
+    assert [placed.row for placed in read_json_lines(path, **ARGUMENTS)] == rows
+    assert [placed.place for placed in read_rows(path, **ARGUMENTS)] == ["line 1", "line 2", "line 3"]
 
 
 def test_an_array_is_rows_too(tmp_path: Path) -> None:
@@ -90,7 +89,7 @@ def test_what_is_being_written_is_left_out_where_a_file_grows(tmp_path: Path) ->
     """A torn last line is left out of a growing file, is an error in another; a whole one is a row in the latter."""
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n{"a": 2')
-    assert [one.row for one in read_json_lines(path, **ARGUMENTS, is_growing=True)] == [{"a": 1}]
+    assert [placed.row for placed in read_json_lines(path, **ARGUMENTS, is_growing=True)] == [{"a": 1}]
     with pytest.raises(SourceError, match="line 2"):
         read_json_lines(path, **ARGUMENTS)
     path.write_text('{"a": 1}\n{"a": 2}')
@@ -124,7 +123,7 @@ def test_problems_and_samples(tmp_path: Path) -> None:
     """A problem whose prompt holds such characters is read, solved, stored and read again."""
     problem = row(54) | {"prompt": f'def add(x):\n    """Add 54. {NASTY.replace(chr(13), "")}"""\n'}
     path = write(tmp_path / "problems.jsonl", [problem])
-    assert [one.prompt for one in read_problems("humaneval", file=path)] == [problem["prompt"]]
+    assert [read.prompt for read in read_problems("humaneval", file=path)] == [problem["prompt"]]
     assert humaneval(config(path), tmp_path / "out").pass_at_1.count == 1
     rows = samples_of(tmp_path / "out")
     write(tmp_path / "out" / "samples.jsonl", rows)  # raw, as another writer of JSON may have put them
@@ -175,11 +174,11 @@ def test_metrics_of_a_run(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"kind": "st')
     first = ValidationRecord(step=3, strategy=NASTY, loss=1.0)
-    assert read_metrics(path).validations == [first, replace(first, step=9)]
+    assert read_metrics(path, advice="train again").validations == [first, replace(first, step=9)]
     before = path.read_bytes().split(b"\n")[0]
-    Progress(tmp_path, None, first=5, total=9, is_first=True, flops_per_token=1.0, peak_flops=None).close()
+    Progress(tmp_path, None, first=5, total=9, is_first=True, flops=None).close()
     assert path.read_bytes() == before + b"\n"  # what is taken again, and what was torn, is dropped
-    assert read_own_metrics(tmp_path) == [validation]
+    assert read_metrics(path, advice="train again").validations == [first]
 
 
 def test_prep_reads_the_same_rows(tmp_path: Path) -> None:
@@ -187,4 +186,4 @@ def test_prep_reads_the_same_rows(tmp_path: Path) -> None:
     rows = [{"text": NASTY}, {"text": "b"}]
     path = write(tmp_path / "rows.jsonl", rows, blank="\r")
     (unit,) = open_source(str(path), HubOptions()).units()
-    assert list(unit.rows()) == [(one.place, one.row) for one in read_json_lines(path, **ARGUMENTS)]
+    assert list(unit.rows()) == [(placed.place, placed.row) for placed in read_json_lines(path, **ARGUMENTS)]

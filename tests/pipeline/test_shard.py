@@ -59,7 +59,7 @@ def test_a_file_that_was_there_survives_a_failed_write(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_is_a_storage_error(tmp_path: Path) -> None:
-    """The error names the path and says what to do: that the command goes on is true of a full disk alone."""
+    """The error names the path and says what to do: that the command resumes is true only of a full disk."""
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StorageError, match=r"cannot be written .*choose another place"):
         write_text(tmp_path / "file" / "below", "text")

@@ -41,31 +41,31 @@ def plain_steps(
     model = copy.deepcopy(network()).to(dtype)
     masters = [parameter.detach().float().requires_grad_() for parameter in model.parameters()]
     groups: list[dict[str, Any]] = [
-        {"params": [one for one in masters if one.ndim > 1]},
-        {"params": [one for one in masters if one.ndim == 1], "weight_decay": 0.0},
+        {"params": [tensor for tensor in masters if tensor.ndim > 1]},
+        {"params": [tensor for tensor in masters if tensor.ndim == 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     trace = []
     for step in range(NUM_STEPS):
         total = 0.0
-        sums = [torch.zeros_like(one, dtype=accumulates_in or dtype) for one in masters]
+        sums = [torch.zeros_like(tensor, dtype=accumulates_in or dtype) for tensor in masters]
         for batch_BD in micro_batches()[ACCUMULATION * step :][:ACCUMULATION]:
             loss = loss_of(model, batch_BD, dtype) / ACCUMULATION
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
-            for one, parameter in zip(sums, model.parameters(), strict=True):
+            for tensor, parameter in zip(sums, model.parameters(), strict=True):
                 assert parameter.grad is not None
-                one += parameter.grad
+                tensor += parameter.grad
                 parameter.grad = None
-        for master, one in zip(masters, sums, strict=True):
-            master.grad = one.float()
+        for master, tensor in zip(masters, sums, strict=True):
+            master.grad = tensor.float()
         norm = float(nn.utils.clip_grad_norm_(masters, clipping or float("inf")))
         optimizer.step()
         with torch.no_grad():
             for parameter, master in zip(model.parameters(), masters, strict=True):
                 parameter.copy_(master)
         trace.append((total, norm))
-    return trace, [one.detach() for one in masters]
+    return trace, [tensor.detach() for tensor in masters]
 
 
 def deepspeed_json(stage: int, dtype: str, clipping: float, **more: Any) -> dict[str, Any]:
@@ -141,14 +141,14 @@ def outcomes(configs: list[dict[str, Any]]) -> list[Any]:
     """A step under each JSON as a user has it, on a CPU: the gradient norm, or the message that refuses it. After joining."""
     from syntaxdiff.pipeline.errors import SyntaxdiffError
 
-    told: list[Any] = []
+    norms: list[Any] = []
     for config in configs:
         try:
             ((_, norm),), _ = trained(config, 0, 1, as_found=True)
-            told.append(norm)
+            norms.append(norm)
         except SyntaxdiffError as error:
-            told.append(str(error))
-    return told
+            norms.append(str(error))
+    return norms
 
 
 def save_state(stage: int, folder: Path) -> Trace:
@@ -156,7 +156,7 @@ def save_state(stage: int, folder: Path) -> Trace:
     from syntaxdiff.train.engine import deepspeed_engine as ds
 
     config = deepspeed_json(stage, "float32", 1.0)
-    trace, _ = trained(config, 0, 2, save=lambda engine: ds.save_state(engine, folder, "step", {}))
+    trace, _ = trained(config, 0, 2, save=lambda engine: ds.save_state(engine, folder, "step"))
     return trace
 
 

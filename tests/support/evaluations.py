@@ -46,8 +46,8 @@ def judged(problems: Path, out: Path, answers: Mapping[str, str]) -> BenchmarkRe
     """An evaluation whose programs are the references, but for those that are given; run and scored by the real code."""
     humaneval(config(problems), out)
     rows = samples_of(out)
-    for one in rows:
-        program = answers.get(one["task_id"], one["program"])
-        one |= {"program": program, "status": None, "detail": ""}
-    (out / "samples.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    for sample in rows:
+        program = answers.get(sample["task_id"], sample["program"])
+        sample |= {"program": program, "status": None, "detail": ""}
+    (out / "samples.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in rows))
     return humaneval(config(problems), out)

@@ -59,7 +59,7 @@ def literal_model(network: Any) -> Logits:
             mixed = []
             for head in range(heads):
                 group = head // (heads // kv_heads)
-                part, kv_part = (slice(one * width, (one + 1) * width) for one in (head, group))
+                part, kv_part = (slice(value * width, (value + 1) * width) for value in (head, group))
                 scores = rotated(query[:, part], positions) @ key[:, kv_part].T / math.sqrt(width)
                 mixed.append(scores.softmax(-1) @ value[:, kv_part])
             hidden = hidden + torch.cat(mixed, dim=1) @ weights[name + "self_attn.o_proj.weight"].T
@@ -76,8 +76,8 @@ def literal_model(network: Any) -> Logits:
 
 def softmax(logits: Sequence[float]) -> list[float]:
     largest = max(logits)
-    powers = [math.exp(one - largest) for one in logits]
-    return [one / sum(powers) for one in powers]
+    powers = [math.exp(value - largest) for value in logits]
+    return [value / sum(powers) for value in powers]
 
 
 def num_transfer_tokens(num_masked: int, num_steps: int) -> list[int]:
@@ -98,7 +98,7 @@ def confidences(logits: list[list[float]], tokens: list[int], measure: str, draw
             ordered = sorted(probabilities)
             result.append(ordered[-1] - ordered[-2])
         elif measure == "entropy":
-            nats = -sum(one * math.log(one) for one in probabilities if one > 0)
+            nats = -sum(value * math.log(value) for value in probabilities if value > 0)
             result.append(1 - nats / math.log(len(row)))
         else:
             result.append(draw)
@@ -111,7 +111,7 @@ def how_many(confidence: list[float], schedule: str, *, quota: int, threshold: f
     if schedule == "fixed":
         return min(quota, len(ordered))
     if schedule == "threshold":
-        return max(1, len([one for one in ordered if one >= threshold]))
+        return max(1, len([value for value in ordered if value >= threshold]))
     accepted = [n for n in range(1, len(ordered) + 1) if (n + 1) * (1 - ordered[n - 1]) < factor]
     return max(accepted, default=1)
 
@@ -169,16 +169,16 @@ def literal_generate(
             by_position = dict(zip(positions, rows, strict=True))
             logits = [list(by_position[max(0, place - shift)]) for place in range(start, end)]
             for row in logits:
-                for one in never:
-                    row[one] = -math.inf
+                for value in never:
+                    row[value] = -math.inf
             tokens = [row.index(max(row)) for row in logits]
             if temperature:
                 assert generator is not None
                 uniform = torch.rand((block_length, len(logits[0])), generator=generator, dtype=torch.float64).tolist()
                 noisy = [
                     [
-                        math.exp(one) / (-math.log(draw)) ** temperature if one > -math.inf else -math.inf
-                        for one, draw in zip(*pair, strict=True)
+                        math.exp(value) / (-math.log(draw)) ** temperature if value > -math.inf else -math.inf
+                        for value, draw in zip(*pair, strict=True)
                     ]
                     for pair in zip(logits, uniform, strict=True)
                 ]
@@ -189,7 +189,7 @@ def literal_generate(
                 draws = torch.rand((block_length,), generator=generator, dtype=torch.float64).tolist()
             sure = confidences(logits, tokens, confidence, draws)
             if lower_eos:
-                sure = [one - 2 if token in end_ids else one for one, token in zip(sure, tokens, strict=True)]
+                sure = [value - 2 if token in end_ids else value for value, token in zip(sure, tokens, strict=True)]
             masked = [place for place in range(block_length) if canvas[start + place] == mask_id]
             count = how_many(
                 [sure[place] for place in masked], schedule, quota=quotas[step] if schedule == "fixed" else 0,
@@ -211,7 +211,7 @@ def literal_log_likelihood(compute: Logits, prompt: list[int], answer: list[int]
     for count in range(1, size + 1):
         sets = list(combinations(range(size), count))
         for chosen in sets:
-            canvas = prompt + [mask_id if place in chosen else one for place, one in enumerate(answer)]
+            canvas = prompt + [mask_id if place in chosen else value for place, value in enumerate(answer)]
             rows, _ = compute(canvas, list(range(len(canvas))), None)
             nats = 0.0
             for place in chosen:

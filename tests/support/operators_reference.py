@@ -18,7 +18,7 @@ from syntaxdiff.pipeline.shard import Region, SampleRow, TokenIds
 from syntaxdiff.train.corruption.config import CorruptionConfig, OperatorShares
 from syntaxdiff.train.corruption.corrupt import Corrupted, corrupt, plan
 from syntaxdiff.train.corruption.noise import Noise
-from syntaxdiff.train.corruption.operators import LeafTables, Operator, OperatorDraws, leaves_of, operate
+from syntaxdiff.train.corruption.operators import LeafTables, Operator, OperatorDraws, SpanLabels, leaves_of, operate
 from syntaxdiff.train.corruption.strategies import Units, code_of
 from syntaxdiff.train.data.batch import collate
 from syntaxdiff.train.randomness import Stream, draw, order_key, uniform
@@ -277,13 +277,13 @@ def operated(
     def padded(rows: list[list[Any]], columns: int, dtype: torch.dtype) -> torch.Tensor:
         return torch.tensor([[*row, *[0] * (columns - len(row))] for row in rows], dtype=dtype)
 
-    every = [one for _, one in drawn]
-    span_BS = padded([one.unit_spans for one in every], num_spans, torch.bool)
-    token_BC = padded([one.unit_tokens for one in every], width, torch.bool)
+    every = [draws for _, draws in drawn]
+    span_BS = padded([draws.unit_spans for draws in every], num_spans, torch.bool)
+    token_BC = padded([draws.unit_tokens for draws in every], width, torch.bool)
     draws = OperatorDraws(
-        span_BS=padded([one.span_uniforms for one in every], num_spans, torch.float64),
-        leaf_BC=padded([one.leaf_uniforms for one in every], width, torch.float64),
-        siblings_BS=padded([one.sibling_keys for one in every], num_spans, torch.int64),
+        span_BS=padded([draws.span_uniforms for draws in every], num_spans, torch.float64),
+        leaf_BC=padded([draws.leaf_uniforms for draws in every], width, torch.float64),
+        siblings_BS=padded([draws.sibling_keys for draws in every], num_spans, torch.int64),
         donor_B=torch.full((len(drawn),), donor),
     )
     ids_BC = padded([program.ids for program, _ in drawn], width, torch.int64)
@@ -298,13 +298,11 @@ def operated(
     result = operate(
         Units(span_BS, token_BC, torch.zeros(len(drawn), width)),
         leaves_of(ids_BC, samples.leaf_kind_BC, samples.language_B, TABLES),
-        samples.span_kind_BS,
-        samples.span_arity_BS,
+        SpanLabels(samples.span_kind_BS, samples.span_arity_BS),
         code,
         draws,
         shares,
-        mask_id=MASK,
-        pad_id=PAD,
+        TokenIds(mask=MASK, pad=PAD, eos=PAD, bos=None, end_of_turn=(), assistant_header=()),
     )
     pairs = zip(drawn, result.ids_BC.tolist(), result.operator_BC.tolist(), strict=True)
     return [(ids[: len(program.ids)], operators[: len(program.ids)]) for (program, _), ids, operators in pairs]

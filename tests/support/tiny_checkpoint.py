@@ -1,20 +1,24 @@
 """Tiny checkpoints for the tests of evaluation: random weights, a byte-level tokenizer of 300 ids, nothing trained."""
 
 import contextlib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from stored import SETTINGS
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.eval.inference.causal import CausalModel
 from syntaxdiff.eval.inference.denoising import DenoisingModel
+from syntaxdiff.pipeline.manifest import StoredTokenizer
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, TokenIds
 from syntaxdiff.pipeline.tokens.tokenizer import save_tokenizer, train_tokenizer
 from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.model.export import export, network_weights
+from syntaxdiff.train.model.export_info import TrainingInfo
 
 TEXT = "def solve(values):\n    total = 0\n    for value in values:\n        total += value\n    return total\n```python\n"
 VOCABULARY = 310  # ten ids more than the tokenizer has, as models have that were padded to a round number
@@ -81,7 +85,7 @@ def diffusion(
         tokenizer=tokenizer(),
         token_ids=token_ids() if pad is None else token_ids(pad=pad),
         shift=shift,
-        info={},
+        info=None,
     )
 
 
@@ -95,7 +99,7 @@ def autoregressive(*, seed: int = 0) -> CausalModel:
         tokenizer=tokenizer(),
         token_ids=token_ids(mask=-1),
         shift=False,
-        info={},
+        info=None,
     )
 
 
@@ -108,10 +112,10 @@ def export_tiny(folder: Path, *, layout: str = "llama", dtype: torch.dtype = tor
     if denoiser.timestep is not None:
         nn.init.normal_(denoiser.timestep.weight, generator=torch.Generator().manual_seed(0))
     manifest = Manifest(
-        settings={"max_length": 64},
+        settings=replace(SETTINGS, max_length=64),
         rows_read=0,
         rejected={},
-        tokenizer={"name": "made", "vocab_size": 300, "sha256": "0" * 64, "engine": "hf", "byte_level": True},
+        tokenizer=StoredTokenizer(name="made", vocab_size=300, sha256="0" * 64, engine="hf", byte_level=True),
         token_ids=token_ids(),
         languages={},
         splits={"train": (), "validation": ()},
@@ -119,6 +123,6 @@ def export_tiny(folder: Path, *, layout: str = "llama", dtype: torch.dtype = tor
         fingerprint="f" * 64,
     )
     weights = network_weights(denoiser, lambda parameters: contextlib.nullcontext(), keeps=True)
-    info = {"step": 7, "shift": options.get("shift", False)}
+    info = TrainingInfo(step=7, shift=options.get("shift", False))
     export(folder / "out", weights, denoiser.network.config, manifest, data, info, layout)
     return folder / "out"

@@ -65,7 +65,7 @@ def manifest(root: Path) -> Manifest:
 def denoiser(manifest: Manifest) -> Denoiser:
     """A small model whose every part has a say, the timestep embedding too."""
     config = LlamaConfig(
-        vocab_size=manifest.tokenizer["vocab_size"],
+        vocab_size=manifest.tokenizer.vocab_size,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
@@ -150,12 +150,12 @@ def test_the_gradient_does_not_depend_on_the_cut(
 def test_another_step_has_another_gradient(root: Path, manifest: Manifest, denoiser: Denoiser) -> None:
     """What is compared depends on the samples and their masks: the step before, and the same samples an epoch on, differ."""
     corruption = CorruptionConfig(strategy="ast-span")
-    one, before, later = (
+    here, before, later = (
         gradient(root, manifest, denoiser, corruption, WHOLE, consumed)
         for consumed in (8, 0, 8 + manifest.num_samples("train"))
     )
-    assert (one - before).norm() > 0.01 * one.norm()
-    assert (one - later).norm() > 0.01 * one.norm()
+    assert (here - before).norm() > 0.01 * here.norm()
+    assert (here - later).norm() > 0.01 * here.norm()
 
 
 @pytest.mark.slow

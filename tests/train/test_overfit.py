@@ -59,7 +59,7 @@ def rows(folder: Path, manifest: Manifest) -> list[SampleRow]:
 
 def small_denoiser(manifest: Manifest) -> Denoiser:
     config = LlamaConfig(
-        vocab_size=manifest.tokenizer["vocab_size"],
+        vocab_size=manifest.tokenizer.vocab_size,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,

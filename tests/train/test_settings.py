@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.options import StoredOptions
 from syntaxdiff.train.corruption.config import STRATEGIES
 from syntaxdiff.train.engine.checkpoints import RunState
 from syntaxdiff.train.engine.resumption import check_resumable
@@ -43,7 +44,7 @@ OLD: dict[str, Any] = {
 }
 
 
-def state(settings: dict[str, Any]) -> RunState:
+def state(settings: StoredOptions) -> RunState:
     """A checkpoint with some settings."""
     return RunState(
         step=4,

@@ -33,16 +33,20 @@ def test_a_run_leaves_a_model_that_transformers_loads(folder: Path, whole: Path)
     """config, weights, tokenizer, provenance, metrics and picture are there; plain transformers loads it, both ways."""
     names = {path.name for path in whole.iterdir()}
     assert {"config.json", "model.safetensors", "syntaxdiff.json", "tokenizer.json", "metrics.jsonl", "curves.png"} <= names
-    told = json.loads((whole / "syntaxdiff.json").read_text())
+    info = json.loads((whole / "syntaxdiff.json").read_text())
     manifest = json.loads((folder / "data" / "manifest.json").read_text())
-    assert told["data_fingerprint"] == manifest["fingerprint"]
-    assert told["token_ids"]["mask"] == manifest["token_ids"]["mask"]
-    assert told["settings"]["strategy"] == "ast-span"
-    assert told["settings"]["objective"] == "region-share"
-    assert told["validation_objectives"] == {"ast-span": "region-share", "random": "inverse-rate"}
-    judging = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
-    losses = {one["step"]: one["loss"] for one in judging if one["kind"] == "validation" and one["strategy"] == "random"}
-    assert told["validation_loss"] == min(losses.values()) == losses[told["step"]]
+    assert info["data_fingerprint"] == manifest["fingerprint"]
+    assert info["token_ids"]["mask"] == manifest["token_ids"]["mask"]
+    assert info["settings"]["strategy"] == "ast-span"
+    assert info["settings"]["objective"] == "region-share"
+    assert info["validation_objectives"] == {"ast-span": "region-share", "random": "inverse-rate"}
+    records = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    losses = {
+        record["step"]: record["loss"]
+        for record in records
+        if record["kind"] == "validation" and record["strategy"] == "random"
+    }
+    assert info["validation_loss"] == min(losses.values()) == losses[info["step"]]
     loader: Any = AutoModelForCausalLM
     model = loader.from_pretrained(whole).eval()
     tokenizer: Any = AutoTokenizer
@@ -66,9 +70,9 @@ def test_the_loss_falls(whole: Path) -> None:
 def test_a_run_without_validation_says_so(folder: Path) -> None:
     """It ends, its files hold no number that is none, and what it prints names what was not measured."""
     out = folder / "unmeasured"
-    told = run(folder, out, "--max-steps", "1", "--sample-every", "0", "--validation-samples", "0")
-    assert "validation loss not measured" in told
-    assert "nan" not in told
+    output = run(folder, out, "--max-steps", "1", "--sample-every", "0", "--validation-samples", "0")
+    assert "validation loss not measured" in output
+    assert "nan" not in output
 
     def refused(constant: str) -> None:
         raise AssertionError(constant)
@@ -84,9 +88,9 @@ def test_two_ranks_give_the_losses_of_one(folder: Path, whole: Path) -> None:
     out = folder / "ranks"
     config = write_json(folder / "half.json", gradient_accumulation_steps=1)
     run(folder, out, "--max-steps", "8", *QUIET, ranks=2, ds=config)
-    for one, two in zip(steps(whole), steps(out), strict=True):
-        assert two["nats"] == pytest.approx(one["nats"], rel=1e-4)
-        assert two["mask_rate"] == one["mask_rate"]
+    for first, second in zip(steps(whole), steps(out), strict=True):
+        assert second["nats"] == pytest.approx(first["nats"], rel=1e-4)
+        assert second["mask_rate"] == first["mask_rate"]
 
 
 @pytest.mark.slow
@@ -97,8 +101,8 @@ def test_a_resumed_run_is_the_run(folder: Path, whole: Path) -> None:
     wait_for(process, lambda: bool(list((out / "checkpoints").glob("step-*/run.json"))))
     kill(process)
     assert not (out / "config.json").exists()
-    told = run(folder, out, "--max-steps", "8", "--save-every", "2", *QUIET)
-    assert "going on from step-" in told
+    output = run(folder, out, "--max-steps", "8", "--save-every", "2", *QUIET)
+    assert "resuming from step-" in output
     assert steps(out) == steps(whole)
     assert same(weights(out), weights(whole))
 
@@ -114,15 +118,15 @@ def test_a_run_from_before_keeps_its_weights(folder: Path, tmp_path: Path) -> No
     state = json.loads(path.read_text())
     del state["settings"]["validation_objective"], state["settings"]["best_by"]
     path.write_text(json.dumps(state))
-    told = run(folder, tmp_path / "old", *length)
+    output = run(folder, tmp_path / "old", *length)
     kept = "--objective inverse-rate, --validation-objective inverse-rate, --best-by strategy"
-    assert f"the run keeps what it began with: {kept}" in told
+    assert f"the run keeps what it began with: {kept}" in output
     assert steps(tmp_path / "old") == steps(tmp_path / "whole")[2:]
     assert same(weights(tmp_path / "old"), weights(tmp_path / "whole"))
-    one, other = (json.loads((tmp_path / out / "syntaxdiff.json").read_text()) for out in ("old", "whole"))
+    first, other = (json.loads((tmp_path / out / "syntaxdiff.json").read_text()) for out in ("old", "whole"))
     for name in ("validation_loss", "step", "validation_objectives"):
-        assert one[name] == other[name]
-    assert set(one["validation_objectives"].values()) == {"inverse-rate"}
+        assert first[name] == other[name]
+    assert set(first["validation_objectives"].values()) == {"inverse-rate"}
 
 
 @pytest.mark.slow
@@ -136,10 +140,10 @@ def test_a_run_goes_on_with_another_number_of_ranks(folder: Path, tmp_path: Path
     wait_for(process, lambda: (tmp_path / "both" / "checkpoints" / "step-000003" / "run.json").exists())
     kill(process)
     shutil.rmtree(tmp_path / "both" / "checkpoints" / "step-000004", ignore_errors=True)
-    told = run(folder, tmp_path / "both", *length, "--save-every", "3")
-    assert "the checkpoint is of 2 ranks and this run has 1" in told
-    for one, both in zip(steps(tmp_path / "one"), steps(tmp_path / "both"), strict=True):
-        assert both["nats"] == pytest.approx(one["nats"], rel=1e-4)
+    output = run(folder, tmp_path / "both", *length, "--save-every", "3")
+    assert "the checkpoint is of 2 ranks and this run has 1" in output
+    for first, both in zip(steps(tmp_path / "one"), steps(tmp_path / "both"), strict=True):
+        assert both["nats"] == pytest.approx(first["nats"], rel=1e-4)
     for name, weight in weights(tmp_path / "one").items():
         assert torch.allclose(weights(tmp_path / "both")[name], weight, atol=2e-4), name
 
@@ -152,13 +156,13 @@ def test_sigterm_saves_and_the_next_start_says_so(folder: Path, whole: Path) -> 
     process = start(folder, out, *options)
     wait_for(process, (out / "metrics.jsonl").exists)
     process.send_signal(signal.SIGTERM)
-    told, _ = process.communicate(timeout=100)
-    assert process.returncode == 0, told
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
     if not (out / "PREEMPTED").exists():
         pytest.skip("the run was over before the signal reached it")
-    assert "stopped by a signal" in told
-    told = run(folder, out, *options)
-    assert "where a signal stopped it" in told
+    assert "stopped by a signal" in output
+    output = run(folder, out, *options)
+    assert "where a signal stopped it" in output
     assert not (out / "PREEMPTED").exists()
     assert steps(out) == steps(whole)
     assert same(weights(out), weights(whole))
@@ -168,9 +172,9 @@ def refused(folder: Path, out: Path, *options: str, ds: Path | None = None) -> s
     """What a command that must end with exit code 2 prints."""
     config = ds or write_json(folder / "ds-1.json")
     files = ("--ds-config", config, "--data", folder / "data", "--out", out)
-    code, told = run_forked(*files, *options, log=folder / "refused.log")
-    assert code == 2, told
-    return told
+    code, output = run_forked(*files, *options, log=folder / "refused.log")
+    assert code == 2, output
+    return output
 
 
 @pytest.fixture
@@ -193,8 +197,8 @@ def broken(folder: Path, tmp_path: Path) -> Callable[[str], Path]:
 def test_bad_shards_are_one_line(broken: Callable[[str], Path], fault: str) -> None:
     """No manifest, or a truncated shard: exit code 2 and one line that says what to do."""
     root = broken(fault)
-    told = refused(root, root / "out", "--max-steps", "2")
-    (line,) = [line for line in told.splitlines() if line.startswith("error: ")]
+    output = refused(root, root / "out", "--max-steps", "2")
+    (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
     assert "syntaxdiff-prep build" in line or "build the shards again" in line
     assert not (root / "out" / "config.json").exists()
 
@@ -212,19 +216,19 @@ def test_bad_shards_are_one_line(broken: Callable[[str], Path], fault: str) -> N
 )
 def test_bad_options_are_one_line(folder: Path, tmp_path: Path, options: list[str], words: str) -> None:
     """What a user can get wrong is said in one line, with exit code 2."""
-    told = refused(folder, tmp_path / "out", *options, *QUIET)
-    lines = [line for line in told.splitlines() if "error: " in line]
-    assert len(lines) == 1, told
+    output = refused(folder, tmp_path / "out", *options, *QUIET)
+    lines = [line for line in output.splitlines() if "error: " in line]
+    assert len(lines) == 1, output
     assert words in lines[0]
 
 
 def test_another_run_s_checkpoint_is_refused(folder: Path, whole: Path) -> None:
     """A checkpoint made with other settings, or another JSON, is not gone on with, and what the run wrote stays as it was."""
     before = (whole / "settings.json").read_bytes(), (whole / "deepspeed.json").read_bytes()
-    told = refused(folder, whole, "--max-steps", "8", "--strategy", "random", *QUIET)
-    assert "--strategy ast-span, not random" in told
+    output = refused(folder, whole, "--max-steps", "8", "--strategy", "random", *QUIET)
+    assert "--strategy ast-span, not random" in output
     other = write_json(folder / "clipped.json", gradient_clipping=0.5)
-    told = refused(folder, whole, "--max-steps", "8", *QUIET, ds=other)
-    assert "gradient_clipping 1.0 in the DeepSpeed JSON, not 0.5" in told
+    output = refused(folder, whole, "--max-steps", "8", *QUIET, ds=other)
+    assert "gradient_clipping 1.0 in the DeepSpeed JSON, not 0.5" in output
     assert before == ((whole / "settings.json").read_bytes(), (whole / "deepspeed.json").read_bytes())
     assert (whole / "config.json").exists()

@@ -53,8 +53,8 @@ def undisturbed(folder: Path) -> Undisturbed:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     first = time.time()
-    told, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, told
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
     last = (out / "checkpoints" / f"step-{STEPS:06d}" / "run.json").stat().st_mtime
     return Undisturbed(out, first - begin, (last - first) / (STEPS - 1), (out / "curves.png").stat().st_mtime - last)
 
@@ -81,7 +81,7 @@ def has_come(moment: str, out: Path) -> Callable[[], bool]:
 
 
 def test_killed_at_twenty_moments_it_ends_with_the_same_weights(folder: Path, undisturbed: Undisturbed, tmp_path: Path) -> None:
-    """SIGKILL to the launcher and both ranks while they start, step, save and export, each time going on from the last.
+    """SIGKILL to the launcher and both ranks while they start, step, save and export, each time resuming from the last.
 
     No kill loses a checkpoint or leaves a torn model; the end is the undisturbed run's, bit for bit, with nothing left over.
     """
@@ -103,8 +103,8 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_weights(folder: Path, un
             time.sleep(0.002)
         time.sleep(draw.uniform(0, longest[moment]))
         if process.poll() is not None:  # too late: the same again
-            told, _ = process.communicate()
-            assert process.returncode == 0, told
+            output, _ = process.communicate()
+            assert process.returncode == 0, output
             continue
         kill(process)
         kills[moment] += 1
@@ -115,8 +115,8 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_weights(folder: Path, un
     assert kills.total() == 20
     assert kills.keys() == longest.keys()
     assert torn >= 3
-    told = run(folder, out, *LENGTH, "--save-every", "1", ranks=2)
-    assert f"going on from step-{STEPS:06d}" in told
+    output = run(folder, out, *LENGTH, "--save-every", "1", ranks=2)
+    assert f"resuming from step-{STEPS:06d}" in output
     assert steps(out) == steps(undisturbed.out)
     assert same(weights(out), weights(undisturbed.out))
     assert not list(out.glob("checkpoints/.*"))
@@ -127,8 +127,8 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_weights(folder: Path, un
 def alone(folder: Path) -> Path:
     """A run on one rank to its end."""
     write_json(folder / "ds.json")
-    code, told = run_forked(*command(folder, folder / "alone"), log=folder / "alone.log")
-    assert code == 0, told
+    code, output = run_forked(*command(folder, folder / "alone"), log=folder / "alone.log")
+    assert code == 0, output
     return folder / "alone"
 
 
@@ -145,8 +145,8 @@ def test_a_kill_while_weights_are_written_leaves_nothing(folder: Path, alone: Pa
     wait_for(process, lambda: any(out.glob(".model.safetensors.*")))
     kill(process)
     assert not (out / "config.json").exists()
-    code, told = run_forked(*command(folder, out), log=tmp_path / "log")
-    assert code == 0, told
+    code, output = run_forked(*command(folder, out), log=tmp_path / "log")
+    assert code == 0, output
     assert same(weights(out), weights(alone))
     assert {path.name for path in out.iterdir()} == {path.name for path in alone.iterdir()}
 
@@ -169,33 +169,33 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def the_error(told: str) -> str:
+def the_error(output: str) -> str:
     """The one line about an error; nothing else looks like one."""
-    (line,) = [line for line in told.splitlines() if "error" in line.lower()]
+    (line,) = [line for line in output.splitlines() if "error" in line.lower()]
     assert line.startswith("error: ")
-    assert "Traceback" not in told
+    assert "Traceback" not in output
     return line
 
 
 def test_a_full_disk_while_saving(folder: Path, alone: Path, small_disk: Callable[[int], Path], tmp_path: Path) -> None:
     """Room for one checkpoint and not for two: one line that says what to do; with more room the same command ends the run."""
     out = small_disk(60) / "out"
-    code, told = run_forked(*command(folder, out), log=tmp_path / "log")
-    assert code == 2, told
-    line = the_error(told)
+    code, output = run_forked(*command(folder, out), log=tmp_path / "log")
+    assert code == 2, output
+    line = the_error(output)
     assert "step-000004" in line
     assert "free" in line
     assert newest(out) == 2
     assert not list(out.glob("**/.partial-*"))
     before = digests(out / "checkpoints" / "step-000002")
-    code, told = run_forked(*command(folder, out), log=tmp_path / "log")  # still no room
-    assert code == 2, told
-    assert "going on from step-000002" in told
+    code, output = run_forked(*command(folder, out), log=tmp_path / "log")  # still no room
+    assert code == 2, output
+    assert "resuming from step-000002" in output
     assert digests(out / "checkpoints" / "step-000002") == before
     small_disk(200)
-    code, told = run_forked(*command(folder, out), log=tmp_path / "log")
-    assert code == 0, told
-    assert "going on from step-000002" in told
+    code, output = run_forked(*command(folder, out), log=tmp_path / "log")
+    assert code == 0, output
+    assert "resuming from step-000002" in output
     assert steps(out) == steps(alone)
     assert same(weights(out), weights(alone))
     assert not list(out.glob("**/.partial-*"))
@@ -214,14 +214,14 @@ def test_a_full_disk_while_exporting(
     free = shutil.disk_usage(out).free - room
     with ballast.open("wb") as file:
         file.write(bytes(free))
-    code, told = run_forked(*command(folder, out), log=tmp_path / "log")
-    assert code == 2, told
-    assert "cannot be written" in the_error(told)
+    code, output = run_forked(*command(folder, out), log=tmp_path / "log")
+    assert code == 2, output
+    assert "cannot be written" in the_error(output)
     assert not (out / "config.json").exists()
     assert digests(out / "checkpoints") == before
     ballast.unlink()
-    code, told = run_forked(*command(folder, out), log=tmp_path / "log")
-    assert code == 0, told
+    code, output = run_forked(*command(folder, out), log=tmp_path / "log")
+    assert code == 0, output
     assert same(weights(out), weights(alone))
     assert {path.name for path in out.iterdir()} == {path.name for path in alone.iterdir()}
 
@@ -232,13 +232,13 @@ def test_a_limit_on_files_is_a_full_disk(folder: Path, alone: Path, tmp_path: Pa
     out = tmp_path / "out"
     if limit < 13 * MIB:
         shutil.copytree(alone / "checkpoints", out / "checkpoints")
-    code, told = run_forked(*command(folder, out), log=tmp_path / "log", file_size_limit=limit)
-    assert code == 2, told
-    line = the_error(told)
+    code, output = run_forked(*command(folder, out), log=tmp_path / "log", file_size_limit=limit)
+    assert code == 2, output
+    line = the_error(output)
     assert "free" in line
     assert not (out / "config.json").exists()
-    code, told = run_forked(*command(folder, out), log=tmp_path / "log")
-    assert code == 0, told
+    code, output = run_forked(*command(folder, out), log=tmp_path / "log")
+    assert code == 0, output
     assert same(weights(out), weights(alone))
 
 
@@ -246,10 +246,10 @@ def test_a_full_disk_stops_both_ranks(folder: Path, small_disk: Callable[[int], 
     """Where the ranks of a run have no room, both end, and the one that learns of it says so; the last checkpoint is whole."""
     out = small_disk(60) / "out"
     process = start(folder, out, *LENGTH, "--save-every", "2", "--keep", "1", ranks=2)
-    told, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode != 0
-    lines = [line for line in told.splitlines() if line.startswith("error: ")]
-    assert lines, told
+    lines = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert lines, output
     assert all("step-000004" in line and "free" in line for line in lines)
-    assert "Traceback" not in told, told
+    assert "Traceback" not in output, output
     assert newest(out) == 2

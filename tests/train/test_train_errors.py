@@ -23,8 +23,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("errors")
     make_shards(folder)
     write_json(folder / "ds.json")
-    code, told = run_forked(*command(folder, folder / "out"), "--save-every", "1", log=folder / "first.log")
-    assert code == 0, told
+    code, output = run_forked(*command(folder, folder / "out"), "--save-every", "1", log=folder / "first.log")
+    assert code == 0, output
     return folder
 
 
@@ -36,17 +36,17 @@ def command(root: Path, out: Path, ds: Path | None = None) -> list[str]:
 def refused(arguments: list[str], folder: Path, log: Path) -> str:
     """The one line of a command that is refused; nothing in the folder changes."""
     before = digests(folder)
-    code, told = run_forked(*arguments, log=log)
-    assert code == 2, told
+    code, output = run_forked(*arguments, log=log)
+    assert code == 2, output
     assert digests(folder) == before
-    return the_error(told)
+    return the_error(output)
 
 
-def the_error(told: str) -> str:
+def the_error(output: str) -> str:
     """The one line about an error; nothing else looks like one."""
-    (line,) = [line for line in told.splitlines() if "error" in line.lower()]
+    (line,) = [line for line in output.splitlines() if "error" in line.lower()]
     assert line.startswith("error: ")
-    assert "Traceback" not in told
+    assert "Traceback" not in output
     return line
 
 
@@ -122,7 +122,7 @@ def wrong_type(root: Path, folder: Path) -> list[str]:
 
 
 def vocabulary_of(root: Path) -> int:
-    return int(read_manifest(root / "data").tokenizer["vocab_size"])
+    return int(read_manifest(root / "data").tokenizer.vocab_size)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_bad_files_are_one_line(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", ["ds.json is no JSON"]),
+        ("{", ["ds.json is not JSON"]),
         ("[1, 2]", ["must hold a JSON object"]),
         ('{"gradient_acumulation_steps": 2}', ["'gradient_acumulation_steps'", "did you mean 'gradient_accumulation_steps'"]),
         ('{"gradient_accumulation_steps": 100}', ["51 train samples and a step takes 100", "lower the batch"]),
@@ -215,10 +215,10 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_taken(root: 
     """The run resumes from the newest that is whole, ends with the same weights, and keeps the damaged one out of the way."""
     out = shutil.copytree(root / "out", tmp_path / "out")
     damage(out / "checkpoints" / "step-000002", "cut state")
-    code, told = run_forked(*command(root, out), log=tmp_path / "log")
-    assert code == 0, told
-    assert "checkpoint step-000002 cannot be used: " in told
-    assert "going on from step-000001" in told
+    code, output = run_forked(*command(root, out), log=tmp_path / "log")
+    assert code == 0, output
+    assert "checkpoint step-000002 cannot be used: " in output
+    assert "resuming from step-000001" in output
     assert (out / "checkpoints" / "set-aside-1" / "step-000002").is_dir()
     assert same(weights(out), weights(root / "out"))
     assert Checkpoints(out).steps() == [1, 2]
@@ -250,18 +250,18 @@ def test_another_branch_sets_the_abandoned_one_aside(root: Path, tmp_path: Path)
     """From an earlier checkpoint with another length: later ones and the record move away, and `auto` stays on the branch."""
     out = shutil.copytree(root / "out", tmp_path / "out")
     options = ["--max-steps", "3", "--save-every", "2"]
-    code, told = run_forked(*command(root, out), *options, "--resume", "step-000001", log=tmp_path / "log")
-    assert code == 0, told
+    code, output = run_forked(*command(root, out), *options, "--resume", "step-000001", log=tmp_path / "log")
+    assert code == 0, output
     aside = out / "checkpoints" / "set-aside-1"
-    assert f"leaves step-000002 behind: moved to {aside}" in told
+    assert f"leaves step-000002 behind: moved to {aside}" in output
     assert {path.name for path in aside.iterdir()} == {"step-000002", "metrics.jsonl"}
     assert (aside / "metrics.jsonl").read_bytes() == (root / "out" / "metrics.jsonl").read_bytes()
     assert [record["step"] for record in steps(out)] == [1, 2, 3]
     (out / "config.json").unlink()
     shutil.rmtree(out / "checkpoints" / "step-000003")
-    code, told = run_forked(*command(root, out), *options, log=tmp_path / "log")
-    assert code == 0, told
-    assert "going on from step-000002" in told
+    code, output = run_forked(*command(root, out), *options, log=tmp_path / "log")
+    assert code == 0, output
+    assert "resuming from step-000002" in output
     assert [record["step"] for record in steps(out)] == [1, 2, 3]
 
 
@@ -269,11 +269,11 @@ def test_another_branch_sets_the_abandoned_one_aside(root: Path, tmp_path: Path)
 def test_another_length_has_its_own_rates(root: Path, tmp_path: Path) -> None:
     """A finished run that is given more steps takes them at the rates of the longer schedule, not at its old last one."""
     out = shutil.copytree(root / "out", tmp_path / "out")
-    code, told = run_forked(*command(root, out), "--max-steps", "6", log=tmp_path / "log")
-    assert code == 0, told
-    code, told = run_forked(*command(root, tmp_path / "whole"), "--max-steps", "6", log=tmp_path / "log")
-    assert code == 0, told
-    rates = [[record["learning_rate"] for record in steps(one)][2:] for one in (out, tmp_path / "whole")]
+    code, output = run_forked(*command(root, out), "--max-steps", "6", log=tmp_path / "log")
+    assert code == 0, output
+    code, output = run_forked(*command(root, tmp_path / "whole"), "--max-steps", "6", log=tmp_path / "log")
+    assert code == 0, output
+    rates = [[record["learning_rate"] for record in steps(folder)][2:] for folder in (out, tmp_path / "whole")]
     assert rates[0] == rates[1]
     assert min(rates[0][:-1]) > 0
 
@@ -292,9 +292,9 @@ def test_a_loss_that_is_no_number_stops_the_run(root: Path, tmp_path: Path) -> N
     config = write_json(tmp_path / "ds.json", gradient_clipping=0.0)
     arguments = command(root, tmp_path / "out", config)
     arguments += ["--max-steps", "9", "--save-every", "1", "--learning-rate", "1e10"]
-    code, told = run_forked(*arguments, log=tmp_path / "log")
-    assert code == 2, told
-    (line,) = [line for line in told.splitlines() if line.startswith("error: ")]
+    code, output = run_forked(*arguments, log=tmp_path / "log")
+    assert code == 2, output
+    (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
     *_, last = sorted(path.name for path in (tmp_path / "out" / "checkpoints").glob("step-*"))
     assert f"loss or gradient is not finite at step {int(last.removeprefix('step-')) + 1}; samples of rank 0: row-" in line
     assert f"last checkpoint: {last}" in line
@@ -302,7 +302,7 @@ def test_a_loss_that_is_no_number_stops_the_run(root: Path, tmp_path: Path) -> N
     before = digests(tmp_path / "out" / "checkpoints" / last)
     code, again = run_forked(*arguments, log=tmp_path / "log")
     assert code == 2
-    assert f"going on from {last}" in again
+    assert f"resuming from {last}" in again
     assert line in again.splitlines()
     assert digests(tmp_path / "out" / "checkpoints" / last) == before
 
@@ -310,7 +310,7 @@ def test_a_loss_that_is_no_number_stops_the_run(root: Path, tmp_path: Path) -> N
 def test_a_gradient_that_is_no_number_stops_the_run(root: Path, tmp_path: Path) -> None:
     """A finite loss whose gradient is not: DeepSpeed leaves out each such step, and the run would end as if it had trained."""
     arguments = [*command(root, tmp_path / "out"), "--max-steps", "9", "--learning-rate", "1e30"]
-    code, told = run_forked(*arguments, log=tmp_path / "log")
-    assert code == 2, told
-    assert "not finite" in the_error(told)
+    code, output = run_forked(*arguments, log=tmp_path / "log")
+    assert code == 2, output
+    assert "not finite" in the_error(output)
     assert not (tmp_path / "out" / "config.json").exists()

@@ -95,13 +95,13 @@ def test_a_wheel_trains(folder: Path, tmp_path: Path) -> None:
     ours = environment(PYTHONPATH=str(tmp_path / "site"))
     options = ["--data", str(folder / "data"), "--max-steps", "1", "--sample-every", "0", "--validation-samples", "2"]
     command = [sys.executable, "-m", "syntaxdiff.train.run", *options, "--out", "one"]
-    told = subprocess.run(command, cwd=work, env=ours, capture_output=True, text=True, timeout=200)
-    assert told.returncode == 0, told.stdout + told.stderr
+    done = subprocess.run(command, cwd=work, env=ours, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert (work / "one" / "config.json").exists()
     assert json.loads((work / "ds_zero3.json").read_text()) == json.loads((ROOT / "ds_zero3.json").read_text())
     launch = [str(SCRIPTS / "deepspeed"), "--master_port", free_port(), "--module", "syntaxdiff.train.run"]
-    told = subprocess.run([*launch, *options, "--out", "two"], cwd=work, env=ours, capture_output=True, text=True, timeout=200)
-    assert told.returncode == 0, told.stdout + told.stderr
+    done = subprocess.run([*launch, *options, "--out", "two"], cwd=work, env=ours, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert same(weights(work / "one"), weights(work / "two"))
 
 
@@ -112,22 +112,22 @@ def test_a_taken_port_is_one_line(folder: Path, tmp_path: Path) -> None:
         other.listen()
         port = str(other.getsockname()[1])
         command = [str(SCRIPTS / "deepspeed"), "--num_gpus", "1", "--master_port", port, str(RUN), *arguments(folder, tmp_path)]
-        told = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=200)
-    assert told.returncode != 0
-    (line,) = [line for line in (told.stdout + told.stderr).splitlines() if line.startswith("error: ")]
+        done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode != 0
+    (line,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
     assert f"127.0.0.1:{port} is taken" in line
     assert "--master_port" in line
-    assert "Traceback" not in told.stdout + told.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_folder_that_is_held_refuses_every_rank(folder: Path, tmp_path: Path) -> None:
     """Where another training holds the folder, all ranks end with its refusal, none waits for the others."""
     with locked(tmp_path / "out"):
         process = start(folder, tmp_path / "out", *LENGTH, ranks=2, ds=folder / "two.json")
-        told, _ = process.communicate(timeout=200)
+        output, _ = process.communicate(timeout=200)
     assert process.returncode != 0
-    assert told.count(f"error: another training writes to {tmp_path / 'out'} (process {os.getpid()} on ") == 2
-    assert "Traceback" not in told, told
+    assert output.count(f"error: another training writes to {tmp_path / 'out'} (process {os.getpid()} on ") == 2
+    assert "Traceback" not in output, output
     assert not (tmp_path / "out").exists()
 
 
@@ -137,8 +137,8 @@ def test_a_terminal_that_closes_saves(folder: Path, tmp_path: Path) -> None:
     process = start(folder, out, "--max-steps", "200", "--save-every", "0", *QUIET)
     wait_for(process, (out / "metrics.jsonl").exists)
     process.send_signal(signal.SIGHUP)
-    told, _ = process.communicate(timeout=100)
-    assert process.returncode == 0, told
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
     assert (out / "PREEMPTED").exists()
     assert len(list((out / "checkpoints").glob("step-*/run.json"))) == 1
     assert not (out / ".lock").exists()
@@ -148,9 +148,9 @@ def test_a_log_tells_of_the_steps(folder: Path, tmp_path: Path) -> None:
     """Without a terminal: the first step, every so many, and the last, with loss, rate, speed and the time left."""
     out = tmp_path / "out"
     process = start(folder, out, "--max-steps", "7", "--log-every", "3", *QUIET)
-    told, _ = process.communicate(timeout=100)
-    assert process.returncode == 0, told
-    lines = [line for line in told.splitlines() if line.startswith("step ") and " of 7: loss " in line]
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
+    lines = [line for line in output.splitlines() if line.startswith("step ") and " of 7: loss " in line]
     assert [line.split()[1] for line in lines] == ["1", "3", "6", "7"]
     assert all(word in line for line in lines for word in (" nats", "lr ", " tok/s"))
     assert [" left" in line for line in lines] == [False, True, True, True]
@@ -170,6 +170,6 @@ for name in ("a", "b"):
     assert dict(os.environ) == before
     assert signal.getsignal(signal.SIGTERM) == handler
 """
-    told = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from syntaxdiff.train.engine.checkpoints import RunState
+from syntaxdiff.train.monitor.metrics import StepValues
 from syntaxdiff.train.monitor.progress import Progress
 from syntaxdiff.train.monitor.validation import Validation
 from syntaxdiff.train.run_folder import METRICS
@@ -29,8 +30,8 @@ class Monitor:
 def test_a_step_and_a_validation_that_scored_nothing_are_null(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In the file null, for a person `unknown`, for a monitor nothing."""
     monitor = Monitor()
-    progress = Progress(tmp_path, monitor, first=0, total=2, is_first=True, flops_per_token=1.0, peak_flops=None)
-    values = {"loss": 0.0, "nats": None, "mask_rate": 0.1, "learning_rate": 1e-3, "gradient_norm": None}
+    progress = Progress(tmp_path, monitor, first=0, total=2, is_first=True, flops=None)
+    values = StepValues(loss=0.0, nats=None, mask_rate=0.1, corrupted_tokens=3, learning_rate=1e-3, gradient_norm=None)
     nothing = Validation(
         strategy="random", objective="inverse-rate", loss=None, effective_samples=0.0, by_rate={}, by_region={}
     )
@@ -43,7 +44,7 @@ def test_a_step_and_a_validation_that_scored_nothing_are_null(tmp_path: Path, ca
     assert validation["loss"] is None
     assert "random unknown" in capsys.readouterr().out
     assert {name.split()[0] for name in monitor.names} == {
-        "train/loss", "train/mask_rate", "train/learning_rate", "train/tokens_per_second"
+        "train/loss", "train/mask_rate", "train/corrupted_tokens", "train/learning_rate", "train/tokens_per_second"
     }  # fmt: skip
 
 

@@ -39,8 +39,8 @@ class OperatorShares:
         if wrong:
             raise SettingsError(f"operator shares lie in [0, 1]: {', '.join(wrong)}")
         if math.fsum(shares.values()) > 1 + 1e-9:  # .2 + .4 + .3 + .1 is more than 1 in floats
-            told = " + ".join(f"{name} {share}" for name, share in shares.items() if share)
-            raise SettingsError(f"operator shares sum to at most 1, not {math.fsum(shares.values()):g}: {told}")
+            given = " + ".join(f"{name} {share}" for name, share in shares.items() if share)
+            raise SettingsError(f"operator shares sum to at most 1, not {math.fsum(shares.values()):g}: {given}")
 
     @property
     def are_used(self) -> bool:
@@ -55,7 +55,7 @@ class CorruptionConfig:
     Attributes:
         strategy: one of STRATEGIES, for the code
         objective: one of OBJECTIVES; empty: the strategy's default, which the attribute then holds
-        max_span_share: spans longer than this share of the code are no candidates; 1 keeps them all, as the paper does
+        max_span_share: spans longer than this share of the code are not candidates; 1 keeps them all, as the paper does
         role_rates: probabilities of `ast-token` by role, under the full ceiling
         operators: shares of the units that are not masked but dropped, shuffled, …
     """

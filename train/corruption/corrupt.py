@@ -25,10 +25,21 @@ from syntaxdiff.train.corruption.config import (
     SHUFFLED_STRATEGIES,
     SPAN_STRATEGIES,
     CorruptionConfig,
+    OperatorShares,
 )
 from syntaxdiff.train.corruption.noise import Noise
 from syntaxdiff.train.corruption.objective import NUM_STEPS, scored, step_of, uses_steps
-from syntaxdiff.train.corruption.operators import LeafTables, Operated, Operator, OperatorDraws, leaves_of, mask_units, operate
+from syntaxdiff.train.corruption.operators import (
+    LeafTables,
+    Leaves,
+    Operated,
+    Operator,
+    OperatorDraws,
+    SpanLabels,
+    leaves_of,
+    mask_units,
+    operate,
+)
 from syntaxdiff.train.corruption.strategies import (
     Code,
     Draws,
@@ -120,7 +131,7 @@ def _granularities(keys_B: npt.NDArray[np.int64], num_code_B: npt.NDArray[np.int
 
 
 def _powers(base_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """base^(x 256^d) for x below 256 and d below 4, float64 [B, D, X], by multiplications alone: `pow` differs by machine."""
+    """base^(x 256^d) for x below 256 and d below 4, float64 [B, D, X], only by multiplications: `pow` differs by machine."""
     powers = np.ones((len(base_B), _DIGITS, _RADIX))
     step_B = base_B
     for digit in range(_DIGITS):
@@ -168,19 +179,17 @@ def corrupt(
     in_sequence_BC = (samples.code_start_B[:, None] + position_L[:width]).clamp(max=num_tokens - 1)
     rate_BL = plan.rate_B[:, None].expand(batch_size, num_tokens)
 
-    # Each stream has a key of its own: what a strategy does not read need not be drawn.
-    num_coins = num_spans if config.strategy in (*SPAN_STRATEGIES, *SHUFFLED_STRATEGIES) else 0
-    num_orders = (num_spans, width) if config.strategy in SHUFFLED_STRATEGIES else (0, 0)
-    streams = (Stream.TOKEN_COIN, Stream.SPAN_COIN, Stream.SPAN_ORDER, Stream.FILL_ORDER)
-    token, span, order, fill = draw(plan.keys_BK, list(zip(streams, (num_tokens, num_coins, *num_orders), strict=True)))
-    token_coin_BL = uniform(token)
-    draws = Draws(token_coin_BL.gather(1, in_sequence_BC), uniform(span), order_key(order), order_key(fill))
-
+    token_coin_BL, draws = _draws(config.strategy, plan, in_sequence_BC, num_tokens, num_spans)
     code = code_of(
         samples.span_start_BS, samples.span_end_BS, samples.span_parent_BS, samples.num_code_B, width, plan.longest_B
     )
     units = _units(config.strategy, samples, plan, code, draws)
-    operated = _operated(samples, units, in_sequence_BC, plan, config, code, ids, tables)
+    code_ids_BC = samples.input_ids_BL.gather(1, in_sequence_BC)
+    if config.operators.are_used:
+        leaves = leaves_of(code_ids_BC, samples.leaf_kind_BC, samples.language_B, tables)
+        operated = _operated(samples, leaves, units, code, plan, config.operators, ids)
+    else:
+        operated = mask_units(units, code_ids_BC, ids.mask, code)
 
     is_token_wise_BL = (region_BL == Region.REASONING.value) | (region_BL == Region.SCAFFOLD.value)
     token_operator_BL = (is_token_wise_BL & (token_coin_BL < rate_BL)).to(torch.uint8) * Operator.MASK.value
@@ -203,8 +212,18 @@ def corrupt(
     return Corrupted(input_ids_BL, operator_BL, loss.is_scored_BL, loss.weight_BL, units.span_BS)
 
 
+def _draws(strategy: str, plan: Plan, in_sequence_BC: Tensor, num_tokens: int, num_spans: int) -> tuple[Tensor, Draws]:
+    """Coins of all tokens, [B, L], and what the strategy draws. Each stream has a key of its own: the others need no draw."""
+    num_coins = num_spans if strategy in (*SPAN_STRATEGIES, *SHUFFLED_STRATEGIES) else 0
+    num_orders = (num_spans, in_sequence_BC.shape[1]) if strategy in SHUFFLED_STRATEGIES else (0, 0)
+    streams = (Stream.TOKEN_COIN, Stream.SPAN_COIN, Stream.SPAN_ORDER, Stream.FILL_ORDER)
+    token, span, order, fill = draw(plan.keys_BK, list(zip(streams, (num_tokens, num_coins, *num_orders), strict=True)))
+    token_coin_BL = uniform(token)
+    return token_coin_BL, Draws(token_coin_BL.gather(1, in_sequence_BC), uniform(span), order_key(order), order_key(fill))
+
+
 def _regions(samples: SampleTensors) -> Tensor:
-    """The region of every token, uint8 [B, L]; PROMPT behind a sample's end."""
+    """The region of every token, uint8 [B, L]; PROMPT after a sample's end."""
     run_BL = count_up_to(samples.region_end_BR, samples.input_ids_BL.shape[1])
     return torch.nn.functional.pad(samples.region_label_BR, (0, 1), value=Region.PROMPT.value).gather(1, run_BL)
 
@@ -227,27 +246,16 @@ def _units(strategy: str, samples: SampleTensors, plan: Plan, code: Code, draws:
 
 
 def _operated(
-    samples: SampleTensors,
-    units: Units,
-    in_sequence_BC: Tensor,
-    plan: Plan,
-    config: CorruptionConfig,
-    code: Code,
-    ids: TokenIds,
-    tables: LeafTables | None,
+    samples: SampleTensors, leaves: Leaves, units: Units, code: Code, plan: Plan, shares: OperatorShares, ids: TokenIds
 ) -> Operated:
-    """The corrupted code of a batch."""
-    ids_BC = samples.input_ids_BL.gather(1, in_sequence_BC)
-    if not config.operators.are_used:
-        return mask_units(units, ids_BC, ids.mask, code)
-    num_spans, width = units.span_BS.shape[1], ids_BC.shape[1]
+    """The code of a batch, corrupted by operators."""
+    num_spans, width = units.span_BS.shape[1], leaves.ids_BC.shape[1]
     span, leaf, siblings = draw(
         plan.keys_BK, [(Stream.SPAN_OPERATOR, num_spans), (Stream.LEAF_OPERATOR, width), (Stream.SIBLINGS, num_spans)]
     )
     draws = OperatorDraws(uniform(span), uniform(leaf), order_key(siblings), plan.keys_BK[:, Stream.DONOR])
-    leaves = leaves_of(ids_BC, samples.leaf_kind_BC, samples.language_B, tables)
-    kinds = samples.span_kind_BS, samples.span_arity_BS
-    return operate(units, leaves, *kinds, code, draws, config.operators, mask_id=ids.mask, pad_id=ids.pad)
+    labels = SpanLabels(samples.span_kind_BS, samples.span_arity_BS)
+    return operate(units, leaves, labels, code, draws, shares, ids)
 
 
 def _reveal(units: Units, code: Code, plan: Plan, is_code_BL: Tensor, in_code_BL: Tensor) -> Tensor:

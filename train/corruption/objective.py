@@ -59,7 +59,7 @@ def scored(
     Args:
         objective: one of OBJECTIVES
         is_corrupted_BL, is_corruptible_BL, is_code_BL: bool; code is corruptible
-        is_revealed_BL: bool, corrupted positions that are visible in x_{t-1}; for the reveal objectives alone
+        is_revealed_BL: bool, corrupted positions that are visible in x_{t-1}; only for the reveal objectives
         marginal_BL: float64, probability of a position to be corrupted
         step_B: float64, t of the reveal objectives
     """

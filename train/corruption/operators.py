@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from syntaxdiff.pipeline.shard import TokenIds
 from syntaxdiff.train.corruption.config import OperatorShares
 from syntaxdiff.train.corruption.strategies import Code, Units, covered, owner, stabbing_sum
 from syntaxdiff.train.randomness import mix
@@ -57,6 +58,13 @@ class Leaves(NamedTuple):
     is_whole_BC: Tensor  # bool: the token is all of its leaf
     filler_BC: Tensor
     class_BC: Tensor
+
+
+class SpanLabels(NamedTuple):
+    """What the spans are; padded spans have any label."""
+
+    kind_BS: Tensor
+    arity_BS: Tensor
 
 
 class OperatorDraws(NamedTuple):
@@ -104,16 +112,13 @@ def mask_units(units: Units, ids_BC: Tensor, mask_id: int, code: Code) -> Operat
 def operate(
     units: Units,
     leaves: Leaves,
-    kind_BS: Tensor,
-    arity_BS: Tensor,
+    labels: SpanLabels,
     code: Code,
     draws: OperatorDraws,
     shares: OperatorShares,
-    *,
-    mask_id: int,
-    pad_id: int,
+    ids: TokenIds,
 ) -> Operated:
-    """Every unit becomes mask tokens, or what the operator makes of it that its draw says."""
+    """Every unit becomes mask tokens, or what the operator makes of it that its draw says; ``ids`` has mask and pad."""
     ids_BC = leaves.ids_BC
     owner_BC = owner(units.span_BS, code)
     in_span_BC = owner_BC >= 0
@@ -124,7 +129,7 @@ def operate(
     asked_BC = torch.where(in_span_BC, asked_BS.gather(1, owner_BC.clamp(min=0)), asked_BC)
     asked_BC = torch.where(in_span_BC | units.token_BC, asked_BC, Operator.NONE.value)
 
-    changed_BC = torch.where(asked_BC == Operator.DROP.value, pad_id, mask_id)
+    changed_BC = torch.where(asked_BC == Operator.DROP.value, ids.pad, ids.mask)
     if shares.shuffle:
         changed_BC = torch.where(
             asked_BC == Operator.SHUFFLE.value, _shuffled(ids_BC, asked_BS, draws.siblings_BS, code), changed_BC
@@ -132,7 +137,7 @@ def operate(
     if shares.relabel:
         relabelled_BC = torch.where(
             in_span_BC,
-            _relabelled_spans(ids_BC, owner_BC, kind_BS, arity_BS, draws.donor_B, code),
+            _relabelled_spans(ids_BC, owner_BC, labels, draws.donor_B, code),
             _relabelled_leaves(leaves, draws.donor_B),
         )
         changed_BC = torch.where(asked_BC == Operator.RELABEL.value, relabelled_BC, changed_BC)
@@ -146,7 +151,7 @@ def operate(
     has_effect_BC = torch.where(in_span_BC, _any_in_span(differs_BC, code).gather(1, owner_BC.clamp(min=0)), differs_BC)
     fails_BC = (asked_BC != Operator.NONE.value) & ~has_effect_BC
     return Operated(
-        ids_BC=torch.where(fails_BC, mask_id, changed_BC),
+        ids_BC=torch.where(fails_BC, ids.mask, changed_BC),
         operator_BC=torch.where(fails_BC, Operator.MASK.value, asked_BC).to(torch.uint8),
     )
 
@@ -184,11 +189,9 @@ def _shuffled(ids_BC: Tensor, asked_BS: Tensor, siblings_BS: Tensor, code: Code)
     return torch.empty_like(ids_BC).scatter_(1, target_BC, ids_BC)
 
 
-def _relabelled_spans(
-    ids_BC: Tensor, owner_BC: Tensor, kind_BS: Tensor, arity_BS: Tensor, donor_B: Tensor, code: Code
-) -> Tensor:
+def _relabelled_spans(ids_BC: Tensor, owner_BC: Tensor, labels: SpanLabels, donor_B: Tensor, code: Code) -> Tensor:
     """The code with each unit replaced by a donor of its kind, arity and length with other tokens; itself without one."""
-    shape_BS = (kind_BS << 8 | arity_BS) << 32 | code.length_BS
+    shape_BS = (labels.kind_BS << 8 | labels.arity_BS) << 32 | code.length_BS
     group_BS = torch.where(code.length_BS > 0, shape_BS, _NOBODY)
     donor_BS = _next_content(group_BS, mix(_content(ids_BC, code) ^ donor_B[:, None]))
     move_BS = code.start_BS.gather(1, donor_BS) - code.start_BS
@@ -242,7 +245,7 @@ def _unsorted(value_BN: Tensor, order_BN: Tensor) -> Tensor:
 
 
 def _next_in_cycle(group_BN: Tensor, key_BN: Tensor) -> Tensor:
-    """For each element the next of its group, in the order of the keys and round again; int64 [B, N]."""
+    """For each element the next of its group, in the order of the keys and wrapping around; int64 [B, N]."""
     order_BN, sorted_group_BN = _sorted_by(group_BN, key_BN)
     opens_BN = _opens(sorted_BN=sorted_group_BN)
     after_BN = torch.arange(group_BN.shape[1], device=group_BN.device) + 1
@@ -251,7 +254,7 @@ def _next_in_cycle(group_BN: Tensor, key_BN: Tensor) -> Tensor:
 
 
 def _next_content(group_BN: Tensor, content_BN: Tensor) -> Tensor:
-    """For each element the first element of the next content in its group, round again; of its own if there is no other."""
+    """For each element the first element of the next content in its group, wrapping around; of its own if there is no other."""
     order_BN, sorted_group_BN = _sorted_by(group_BN, content_BN)
     group_opens_BN = _opens(sorted_group_BN)
     content_opens_BN = group_opens_BN | _opens(content_BN.gather(1, order_BN))

@@ -1,8 +1,8 @@
-"""Samples in the order of training: shuffled by (seed, epoch) alone, streamed, each rank its own, resumable to the sample.
+"""Samples in the order of training: shuffled only by (seed, epoch), streamed, each rank its own, resumable to the sample.
 
 The order is one endless stream: epoch after epoch, each in an order of its own. Global batch b takes the stream's places
 [b G, (b + 1) G), so what is left of an epoch is carried into the next, and any number of samples already used says where to go
-on. Rank r of W takes the places r, r + W, … of a global batch. Every rank reads all rows, which costs little beside training
+on. Rank r of W takes the places r, r + W, … of a global batch. Every rank reads all rows, which costs little next to training
 on them, and so knows the normaliser of the whole batch without asking the others.
 """
 
@@ -143,8 +143,8 @@ class SampleStream:
         if not self._config.eos_pad:
             return row
         key = int(stream_keys(self._config.seed, epoch, [row.sample_id])[0, Stream.END_TOKENS])
-        room = min(self._config.eos_pad, self._config.max_length - row.length)
-        return with_end_tokens(row, int(unit_of(key) * (room + 1)), self._manifest.token_ids.eos)
+        num_free = min(self._config.eos_pad, self._config.max_length - row.length)
+        return with_end_tokens(row, int(unit_of(key) * (num_free + 1)), self._manifest.token_ids.eos)
 
     def batches(self, consumed: int = 0) -> Iterator[GlobalBatch]:
         """Shares of this rank in the steps from a place on."""

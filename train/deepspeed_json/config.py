@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.json_records import Json
 from syntaxdiff.train.deepspeed_json import optimizer as engine_optimizer
 from syntaxdiff.train.deepspeed_json import precision as engine_precision
 from syntaxdiff.train.deepspeed_json import sections as engine_sections
+from syntaxdiff.train.deepspeed_json.kinds import DeepSpeedJson
 from syntaxdiff.train.deepspeed_json.schema import AUTO, autos, checked, fill_defaults, is_remark, known_keys
 
 DECISIVE_KEYS = (
@@ -41,7 +43,7 @@ class RunFacts:
     has_bf16: bool = True
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> DeepSpeedJson:
     """The JSON as it stands; like DeepSpeed, this takes comments and trailing commas too (Hjson).
 
     Raises:
@@ -49,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     import hjson
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> DeepSpeedJson:
         section = dict(pairs)
         if len(section) < len(pairs):
             twice = next(name for name, _ in pairs if sum(other == name for other, _ in pairs) > 1)
@@ -65,13 +67,13 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"--ds-config {path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise SettingsError(f"--ds-config {path} is no JSON: {error}") from error
+        raise SettingsError(f"--ds-config {path} is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise SettingsError(f"--ds-config {path} must hold a JSON object")
     return config
 
 
-def complete(config: dict[str, Any], facts: RunFacts) -> tuple[dict[str, Any], list[str]]:
+def complete(config: DeepSpeedJson, facts: RunFacts) -> tuple[DeepSpeedJson, list[str]]:
     """The configuration with every ``"auto"`` filled in but the schedule's, and notes: what was filled in or left out.
 
     Raises:
@@ -115,9 +117,7 @@ def complete(config: dict[str, Any], facts: RunFacts) -> tuple[dict[str, Any], l
     return config, notes
 
 
-def with_schedule(
-    config: dict[str, Any], total_steps: int, warmup_share: float, *, ends_at_zero: bool = False
-) -> dict[str, Any]:
+def with_schedule(config: DeepSpeedJson, total_steps: int, warmup_share: float, *, ends_at_zero: bool = False) -> DeepSpeedJson:
     """The configuration with the schedule's ``"auto"`` filled in, now that the number of steps is known.
 
     Args:
@@ -128,7 +128,7 @@ def with_schedule(
     first = 1 / (warmup + 1)  # the share of the peak at the first step; DeepSpeed's own is 0, a step for nothing
     scheduler = config.setdefault("scheduler", {"type": "WarmupCosineLR", "params": {}})
     parameters = scheduler.setdefault("params", {})
-    defaults: dict[str, Any] = {}
+    defaults: DeepSpeedJson = {}
     if scheduler["type"] == "WarmupCosineLR":
         # DeepSpeed warms up logarithmically unless told otherwise.
         end = total_steps if ends_at_zero else total_steps + 1
@@ -149,9 +149,9 @@ def with_schedule(
     return config
 
 
-def decisive(config: dict[str, Any]) -> dict[str, Any]:
+def decisive(config: DeepSpeedJson) -> dict[str, Json]:
     """Values of a completed JSON that decide the numbers of a run, by dotted name; the schedule's length is not among them."""
-    values: dict[str, Any] = {}
+    values: dict[str, Json] = {}
 
     def walk(name: str, value: Any) -> None:
         if isinstance(value, dict):
@@ -167,7 +167,7 @@ def decisive(config: dict[str, Any]) -> dict[str, Any]:
     return values | {"zero_optimization.stage": stage}
 
 
-def _settle_batch(config: dict[str, Any], facts: RunFacts) -> None:
+def _settle_batch(config: DeepSpeedJson, facts: RunFacts) -> None:
     """Sizes of the micro-batch, of accumulation and of the whole batch; of these, two decide the third."""
     micro_key, accumulation_key, whole_key = "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "train_batch_size"
     whole = config.get(whole_key, AUTO)
@@ -190,7 +190,7 @@ def _settle_batch(config: dict[str, Any], facts: RunFacts) -> None:
     config[whole_key] = micro * accumulation * facts.world
 
 
-def _settle(config: dict[str, Any], key: str, option: str, given: Any, default: Any) -> Any:
+def _settle(config: DeepSpeedJson, key: str, option: str, given: Any, default: Any) -> Any:
     """The value of a key that an option speaks of too."""
     written = config.get(key, AUTO)
     if written == AUTO:
@@ -202,7 +202,7 @@ def _settle(config: dict[str, Any], key: str, option: str, given: Any, default: 
     return config[key]
 
 
-def _check_peak(config: dict[str, Any], facts: RunFacts, notes: list[str]) -> None:
+def _check_peak(config: DeepSpeedJson, facts: RunFacts, notes: list[str]) -> None:
     """The schedule may have a peak of its own, which then holds."""
     peak = config.get("scheduler", {}).get("params", {}).get("warmup_max_lr", AUTO)
     if peak in (AUTO, None, config["optimizer"]["params"]["lr"]):
@@ -215,12 +215,12 @@ def _check_peak(config: dict[str, Any], facts: RunFacts, notes: list[str]) -> No
     notes.append(f"optimizer.params.lr is not used: the peak is scheduler.params.warmup_max_lr {peak}")
 
 
-def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
+def _section(config: DeepSpeedJson, name: str) -> DeepSpeedJson:
     value = config.get(name)
     return value if isinstance(value, dict) else {}
 
 
-def _without_remarks(section: dict[str, Any], name: str, notes: list[str]) -> dict[str, Any]:
+def _without_remarks(section: DeepSpeedJson, name: str, notes: list[str]) -> DeepSpeedJson:
     """A section without remarks among its parameters."""
     parameters = section.get("params")
     if not isinstance(parameters, dict):
@@ -230,7 +230,7 @@ def _without_remarks(section: dict[str, Any], name: str, notes: list[str]) -> di
     return {**section, "params": {key: value for key, value in parameters.items() if key not in remarks}}
 
 
-def _shown(config: dict[str, Any], dotted: str) -> str:
+def _shown(config: DeepSpeedJson, dotted: str) -> str:
     value: Any = config
     for key in dotted.split("."):
         value = value.get(key) if isinstance(value, dict) else None

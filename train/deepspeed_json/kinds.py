@@ -7,8 +7,11 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+# The user's DeepSpeed JSON, or a section of it: keys and values are those of the installed DeepSpeed. What the trainer itself
+# needs of the completed one is read off it by engine_settings.py.
+DeepSpeedJson: TypeAlias = dict[str, Any]
 REQUIRED: Any = object()  # has no default: "auto" must be filled in by the run
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from syntaxdiff.pipeline.errors import SettingsError
-from syntaxdiff.train.deepspeed_json.kinds import REQUIRED, Kind, choice, flag, is_number, number, text, whole
+from syntaxdiff.train.deepspeed_json.kinds import REQUIRED, DeepSpeedJson, Kind, choice, flag, is_number, number, text, whole
 from syntaxdiff.train.deepspeed_json.schema import AUTO, checked, unread
 
 # DeepSpeed's own optimizers; their names may be written in any case. The others are torch's.
@@ -22,14 +22,14 @@ _REFUSED = {
     "onebitadam": "DeepSpeed 0.19 no longer has 1-bit optimizers: use AdamW",
     "zerooneadam": "DeepSpeed 0.19 no longer has 1-bit optimizers: use AdamW",
     "onebitlamb": "DeepSpeed 0.19 no longer has 1-bit optimizers: use AdamW",
-    "fusedadam": "it is no name of DeepSpeed's, whose Adam and AdamW are fused: use AdamW",
-    "deepspeedcpuadam": "it is no name of DeepSpeed's, which takes it where offload_optimizer says so: use AdamW",
-    "lbfgs": "it evaluates the loss several times a step: use AdamW",
+    "fusedadam": "it is not a name of DeepSpeed's, whose Adam and AdamW are fused: use AdamW",
+    "deepspeedcpuadam": "it is not a name of DeepSpeed's, which takes it where offload_optimizer says so: use AdamW",
+    "lbfgs": "it evaluates the loss several times per step: use AdamW",
     "sparseadam": "the model's gradients are dense: use AdamW",
 }
 
 
-def settle_optimizer(config: dict[str, Any], notes: list[str], *, has_gpu: bool) -> None:
+def settle_optimizer(config: DeepSpeedJson, notes: list[str], *, has_gpu: bool) -> None:
     """Fills in the optimizer section, but for its learning rate, in place.
 
     Raises:
@@ -64,8 +64,8 @@ def optimizer_name(given: str) -> str:
     if given.lower() in own:
         return own[given.lower()]
     reason = _REFUSED.get(given.lower())
-    classes = {name: one for name, one in vars(torch.optim).items() if isinstance(one, type)}
-    torchs = [name for name, one in classes.items() if issubclass(one, torch.optim.Optimizer) and name != "Optimizer"]
+    classes = {name: found for name, found in vars(torch.optim).items() if isinstance(found, type)}
+    torchs = [name for name, kind in classes.items() if issubclass(kind, torch.optim.Optimizer) and name != "Optimizer"]
     if reason is None and given in torchs:
         return given
     if reason is None:
@@ -75,7 +75,7 @@ def optimizer_name(given: str) -> str:
     raise SettingsError(f'the DeepSpeed JSON has optimizer.type "{given}": {reason}')
 
 
-def settle_scheduler(config: dict[str, Any], notes: list[str]) -> None:
+def settle_scheduler(config: DeepSpeedJson, notes: list[str]) -> None:
     """Checks the scheduler section, and fills in what is the scheduler's default, in place; with_schedule fills in the rest.
 
     Raises:
@@ -116,7 +116,7 @@ def settle_scheduler(config: dict[str, Any], notes: list[str]) -> None:
     scheduler["params"] = given
 
 
-def fill_optimizer(config: dict[str, Any]) -> None:
+def fill_optimizer(config: DeepSpeedJson) -> None:
     """Replaces "auto" among the optimizer's parameters: weight decay 0, as in transformers, else the class's default."""
     name = optimizer_name(config["optimizer"]["type"])
     parameters = config["optimizer"]["params"]
@@ -130,7 +130,7 @@ def fill_optimizer(config: dict[str, Any]) -> None:
         parameters[key] = list(default) if isinstance(default, tuple) else default
 
 
-def _adapt_to_cpu(name: str, parameters: dict[str, Any], notes: list[str]) -> None:
+def _adapt_to_cpu(name: str, parameters: DeepSpeedJson, notes: list[str]) -> None:
     if name in ("Lamb", "Lion", "Muon"):
         raise SettingsError(f'the DeepSpeed JSON has optimizer.type "{name}", which needs a GPU: use AdamW on a CPU')
     if name not in ADAMS or parameters.get("torch_adam") is True:
@@ -147,7 +147,7 @@ def _adapt_to_cpu(name: str, parameters: dict[str, Any], notes: list[str]) -> No
             )
 
 
-def _optimizer_keys(name: str, parameters: dict[str, Any]) -> dict[str, Kind]:
+def _optimizer_keys(name: str, parameters: DeepSpeedJson) -> dict[str, Kind]:
     """The parameters of an optimizer, as the class that DeepSpeed will make of its name takes them."""
     if name in ADAMS:
         is_torchs = parameters.get("torch_adam") is True
@@ -185,8 +185,8 @@ def _imported(package: str, attribute: str, name: str) -> Any:
 
 
 def _checked_parameters(
-    given: dict[str, Any], keys: dict[str, Kind], owner: str, prefix: str, notes: list[str]
-) -> dict[str, Any]:
+    given: DeepSpeedJson, keys: dict[str, Kind], owner: str, prefix: str, notes: list[str]
+) -> DeepSpeedJson:
     """Parameters of a class, checked; one that it does not take is refused, as it would change the training."""
     for key in given:
         if key == "max_grad_norm":
@@ -199,10 +199,10 @@ def _checked_parameters(
     return checked({key: value for key, value in given.items() if key in keys}, keys, notes, prefix)
 
 
-def _of_signature(one: Any, without: tuple[str, ...]) -> dict[str, Kind]:
+def _of_signature(kind: Any, without: tuple[str, ...]) -> dict[str, Kind]:
     """The parameters of a class by their defaults, as far as JSON can give them."""
     kinds: dict[str, Kind] = {}
-    for name, parameter in inspect.signature(one.__init__).parameters.items():
+    for name, parameter in inspect.signature(kind.__init__).parameters.items():
         if name in ("self", "defaults", *without) or parameter.kind is inspect.Parameter.VAR_KEYWORD:
             continue
         default = REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
@@ -234,7 +234,7 @@ def _pair(default: tuple[Any, ...], most: float = math.inf) -> Kind:
         if not isinstance(value, list) or len(value) != len(default):
             return False
         pairs = zip(value, default, strict=True)
-        return all((one is None and usual is None) or (is_number(one) and abs(one) < most) for one, usual in pairs)
+        return all((given is None and usual is None) or (is_number(given) and abs(given) < most) for given, usual in pairs)
 
     words = f"a list of {len(default)} numbers" + (f" below {most:g}" if most < math.inf else "")
     return Kind(words=words, accepts=accepts, default=default)

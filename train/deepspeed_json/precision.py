@@ -1,15 +1,14 @@
 """Precision and ZeRO in the DeepSpeed JSON: what "auto" becomes, and what a CPU does instead of what it cannot."""
 
-from typing import Any
-
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.train.deepspeed_json.kinds import DeepSpeedJson
 from syntaxdiff.train.deepspeed_json.schema import AUTO
 
 SAME_DTYPE = {"fp32": "fp32", "float32": "fp32", "float": "fp32"}
 SAME_DTYPE |= {"bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16", "float16": "fp16", "half": "fp16"}
 
 
-def settle_precision(config: dict[str, Any], *, has_gpu: bool, has_bf16: bool) -> None:
+def settle_precision(config: DeepSpeedJson, *, has_gpu: bool, has_bf16: bool) -> None:
     """Decides between bfloat16, float16 and float32, in place.
 
     "auto" in either section asks for 16 bits: bfloat16 where the hardware computes in it and bf16.enabled is not false, else
@@ -31,7 +30,7 @@ def settle_precision(config: dict[str, Any], *, has_gpu: bool, has_bf16: bool) -
         config["fp16"]["enabled"] = takes_fp16
 
 
-def settle_zero(config: dict[str, Any], hidden_size: int) -> None:
+def settle_zero(config: DeepSpeedJson, hidden_size: int) -> None:
     """Fills in the stage and the sizes of communication that are "auto", in place, as transformers does."""
     zero = config.setdefault("zero_optimization", {"stage": 3})
     sizes = {
@@ -46,7 +45,7 @@ def settle_zero(config: dict[str, Any], hidden_size: int) -> None:
                 zero[key] = value
 
 
-def mend_stage(config: dict[str, Any], notes: list[str]) -> None:
+def mend_stage(config: DeepSpeedJson, notes: list[str]) -> None:
     """Takes the next stage of ZeRO where DeepSpeed 0.19 does not compute what the one asked for should, and notes it."""
     zero = config["zero_optimization"]
     stage = zero.get("stage", 0)
@@ -63,7 +62,7 @@ def mend_stage(config: dict[str, Any], notes: list[str]) -> None:
         notes.append("zero_optimization.stage 1 becomes 2: DeepSpeed's stage 1 ignores data_types.grad_accum_dtype fp32")
 
 
-def check_stage(config: dict[str, Any], world: int, notes: list[str]) -> None:
+def check_stage(config: DeepSpeedJson, world: int, notes: list[str]) -> None:
     """Refuses what the stage of ZeRO cannot do, and notes what it does not use.
 
     Raises:
@@ -94,7 +93,7 @@ def check_stage(config: dict[str, Any], world: int, notes: list[str]) -> None:
             raise SettingsError(f'the DeepSpeed JSON has zero_optimization.{name}.device "nvme" without {name}.nvme_path')
 
 
-def adapt_to_cpu(config: dict[str, Any], notes: list[str]) -> None:
+def adapt_to_cpu(config: DeepSpeedJson, notes: list[str]) -> None:
     """Changes what a CPU cannot do, in place, and says what."""
     if config.get("fp16", {}).get("enabled") is True:
         config["fp16"] = {"enabled": False}
@@ -121,10 +120,10 @@ def adapt_to_cpu(config: dict[str, Any], notes: list[str]) -> None:
         notes.append("torch_autocast.dtype becomes bf16, as this machine has no GPU")
 
 
-def _accumulation_dtype(config: dict[str, Any]) -> str | None:
+def _accumulation_dtype(config: DeepSpeedJson) -> str | None:
     wanted = config.get("data_types", {}).get("grad_accum_dtype")
     return None if wanted in (None, AUTO) else SAME_DTYPE[wanted.removeprefix("torch.")]
 
 
-def _optimizer_is(config: dict[str, Any], name: str) -> bool:
+def _optimizer_is(config: DeepSpeedJson, name: str) -> bool:
     return str(config.get("optimizer", {}).get("type")).lower() == name

@@ -7,12 +7,13 @@ Whether a section is used at all is sections.py's; optimizers and schedulers are
 import difflib
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.deepspeed_json.kinds import (
     REQUIRED,
+    DeepSpeedJson,
     Kind,
     choice,
     flag,
@@ -38,49 +39,62 @@ def known_keys() -> Mapping[str, Kind]:
     from deepspeed.monitor.config import CometConfig, CSVConfig, TensorBoardConfig, WandbConfig
     from deepspeed.runtime.precision_config import DeepSpeedBF16Config, DeepSpeedFP16Config
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
-    from deepspeed.utils.config import DeepSpeedThroughputTimerConfig
 
     model = {
         "bf16": DeepSpeedBF16Config, "fp16": DeepSpeedFP16Config, "zero_optimization": DeepSpeedZeroConfig,
         "tensorboard": TensorBoardConfig, "wandb": WandbConfig, "csv_monitor": CSVConfig, "comet": CometConfig,
         "comms_logger": CommsLoggerConfig,
     }  # fmt: skip
-    return {name: section(of_model(one)) for name, one in model.items()} | {
-        "train_batch_size": whole(least=1),
-        "train_micro_batch_size_per_gpu": whole(least=1),
-        "gradient_accumulation_steps": whole(least=1),
-        "gradient_clipping": number(1.0, least=0),
-        "optimizer": section({"type": text("AdamW"), "params": section({}), "legacy_fusion": flag(False)}),
-        "scheduler": section({"type": text("WarmupCosineLR"), "params": section({})}),
-        "steps_per_print": optional(whole(None, least=1)),
-        "prescale_gradients": flag(False),
-        "gradient_predivide_factor": number(1.0, least=0),
-        "gradient_allreduce_op": choice("mean", default="mean"),
-        "communication_data_type": optional(choice("fp32", "fp16", "bf16")),
-        "disable_allgather": flag(False),
-        "disable_python_gc": flag(False),
-        "dump_state": flag(False),
-        "wall_clock_breakdown": flag(False),
-        "memory_breakdown": flag(False),
-        "zero_allow_untested_optimizer": flag(False),
-        "zero_force_ds_cpu_optimizer": flag(True),
-        "log_level": optional(text()),
-        "checkpoint": section({"tag_validation": choice("Warn", "Ignore", "Fail", "WARN", "IGNORE", "FAIL", default="Warn")}),
-        "data_types": section(
-            {
-                "grad_accum_dtype": optional(choice(*DTYPES)),
-                "param_dtype": optional(choice(*DTYPES)),
-                "buffer_dtype": optional(choice(*DTYPES)),
-                "keep_in_fp32_modules": listed(str, "a list of strings", default=AUTO),
-            }
-        ),
-        "torch_autocast": section(
-            {
-                "enabled": flag(False),
-                "dtype": optional(choice(*DTYPES)),
-                "lower_precision_safe_modules": optional(listed(str, "a list of strings")),
-            }
-        ),
+    return (
+        {name: section(of_model(declared)) for name, declared in model.items()}
+        | {
+            "train_batch_size": whole(least=1),
+            "train_micro_batch_size_per_gpu": whole(least=1),
+            "gradient_accumulation_steps": whole(least=1),
+            "gradient_clipping": number(1.0, least=0),
+            "optimizer": section({"type": text("AdamW"), "params": section({}), "legacy_fusion": flag(False)}),
+            "scheduler": section({"type": text("WarmupCosineLR"), "params": section({})}),
+            "steps_per_print": optional(whole(None, least=1)),
+            "prescale_gradients": flag(False),
+            "gradient_predivide_factor": number(1.0, least=0),
+            "gradient_allreduce_op": choice("mean", default="mean"),
+            "communication_data_type": optional(choice("fp32", "fp16", "bf16")),
+            "disable_allgather": flag(False),
+            "disable_python_gc": flag(False),
+            "dump_state": flag(False),
+            "wall_clock_breakdown": flag(False),
+            "memory_breakdown": flag(False),
+            "zero_allow_untested_optimizer": flag(False),
+            "zero_force_ds_cpu_optimizer": flag(True),
+            "log_level": optional(text()),
+            "checkpoint": section(
+                {"tag_validation": choice("Warn", "Ignore", "Fail", "WARN", "IGNORE", "FAIL", default="Warn")}
+            ),
+            "data_types": section(
+                {
+                    "grad_accum_dtype": optional(choice(*DTYPES)),
+                    "param_dtype": optional(choice(*DTYPES)),
+                    "buffer_dtype": optional(choice(*DTYPES)),
+                    "keep_in_fp32_modules": listed(str, "a list of strings", default=AUTO),
+                }
+            ),
+            "torch_autocast": section(
+                {
+                    "enabled": flag(False),
+                    "dtype": optional(choice(*DTYPES)),
+                    "lower_precision_safe_modules": optional(listed(str, "a list of strings")),
+                }
+            ),
+        }
+        | _diagnostics()
+    )
+
+
+def _diagnostics() -> dict[str, Kind]:
+    """Keys of what is measured on the way, and of asynchronous input and output."""
+    from deepspeed.utils.config import DeepSpeedThroughputTimerConfig
+
+    return {
         "flops_profiler": section(
             {
                 "enabled": flag(False),
@@ -100,7 +114,7 @@ def known_keys() -> Mapping[str, Kind]:
     }
 
 
-def checked(given: Mapping[str, Any], keys: Mapping[str, Kind], notes: list[str], prefix: str = "") -> dict[str, Any]:
+def checked(given: DeepSpeedJson, keys: Mapping[str, Kind], notes: list[str], prefix: str = "") -> DeepSpeedJson:
     """A section with its values checked: 5e8 becomes a whole number where one is due, "auto" stays, unknown keys are left out.
 
     Args:
@@ -128,7 +142,7 @@ def checked(given: Mapping[str, Any], keys: Mapping[str, Kind], notes: list[str]
     return kept
 
 
-def unread(name: str, key: str, keys: Mapping[str, Any], notes: list[str]) -> None:
+def unread(name: str, key: str, keys: Collection[str], notes: list[str]) -> None:
     """Notes a key that is not read. Raises SettingsError where it looks like a misspelt one."""
     if not is_remark(key):
         near = difflib.get_close_matches(key, keys, 1, SIMILAR)
@@ -144,7 +158,7 @@ def is_remark(key: str) -> bool:
     return key.startswith(("_", "#", "//")) or key.lower() in REMARKS
 
 
-def fill_defaults(config: dict[str, Any], keys: Mapping[str, Kind], prefix: str = "") -> None:
+def fill_defaults(config: DeepSpeedJson, keys: Mapping[str, Kind], prefix: str = "") -> None:
     """Replaces what is still "auto" by the default, in place; a default of None leaves the key out.
 
     Raises:
@@ -163,7 +177,7 @@ def fill_defaults(config: dict[str, Any], keys: Mapping[str, Kind], prefix: str 
                 config[key] = kind.default
 
 
-def autos(config: Mapping[str, Any], prefix: str = "") -> list[str]:
+def autos(config: DeepSpeedJson, prefix: str = "") -> list[str]:
     """Dotted names of the values that are "auto"."""
     found = []
     for key, value in config.items():

@@ -1,11 +1,12 @@
 """Sections of the DeepSpeed JSON that this trainer does not use: which are named and left out, and which are refused.
 
-A section is left out where the run is the same without it, and refused where it asks for another training than this one.
+A section is left out where the run is the same without it, and refused where it asks for a training other than this one.
 """
 
 from typing import Any
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.train.deepspeed_json.kinds import DeepSpeedJson
 from syntaxdiff.train.deepspeed_json.schema import AUTO
 
 MONITORS = {"tensorboard": "tensorboard", "wandb": "wandb", "comet": "comet_ml"}  # and the package that each needs
@@ -69,7 +70,7 @@ _ZERO_NOT_USED = {
 _ZERO_REMOVED = ("mics_shard_size", "zeropp_loco_param", "legacy_stage1")
 
 
-def leave_out(config: dict[str, Any], notes: list[str]) -> None:
+def leave_out(config: DeepSpeedJson, notes: list[str]) -> None:
     """Removes what is not used from a JSON, in place, and notes it.
 
     Raises:
@@ -105,7 +106,7 @@ def leave_out(config: dict[str, Any], notes: list[str]) -> None:
     _modernise_zero(config, notes)
 
 
-def check_monitors(config: dict[str, Any]) -> None:
+def check_monitors(config: DeepSpeedJson) -> None:
     """Raises SettingsError where a monitor is on of which the package is not installed."""
     import importlib.util
 
@@ -117,7 +118,7 @@ def check_monitors(config: dict[str, Any]) -> None:
             )
 
 
-def _modernise_zero(config: dict[str, Any], notes: list[str]) -> None:
+def _modernise_zero(config: DeepSpeedJson, notes: list[str]) -> None:
     """Old ways to write zero_optimization become those of DeepSpeed 0.19."""
     zero = config.get("zero_optimization")
     if isinstance(zero, bool):

@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from syntaxdiff.pipeline.shard import write_text
 from syntaxdiff.train.deepspeed_json.help import STARTER
+from syntaxdiff.train.deepspeed_json.kinds import DeepSpeedJson
 
-RECIPE: dict[str, Any] = {
+RECIPE: DeepSpeedJson = {
     "train_micro_batch_size_per_gpu": 1,
     "gradient_accumulation_steps": 16,
     "gradient_clipping": 1.0,
@@ -30,7 +30,7 @@ RECIPE: dict[str, Any] = {
 
 
 def starter_json(folder: Path) -> Path:
-    """The folder's ``ds_zero3.json``, written where there is none. For one rank alone to call.
+    """The folder's ``ds_zero3.json``, written where there is none. For only one rank to call.
 
     Raises:
         StorageError: it is missing and cannot be written

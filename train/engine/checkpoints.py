@@ -8,11 +8,12 @@ import json
 import re
 import shutil
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.json_records import JsonObject, from_json, to_json
+from syntaxdiff.pipeline.options import StoredOptions
 from syntaxdiff.pipeline.shard import storage_errors, write_text
 
 FOLDER = "checkpoints"
@@ -51,8 +52,8 @@ class RunState:
     bad_validations: int
     world: int
     data: str
-    settings: dict[str, Any]
-    json: dict[str, Any]
+    settings: StoredOptions
+    json: JsonObject
     format: int = 1
 
 
@@ -76,11 +77,11 @@ class Checkpoints:
         return f"{_PARTIAL}universal-{name_of(step)}"
 
     def finish(self, state: RunState) -> None:
-        """Gives a checkpoint that all ranks have written its name. For one rank alone to call."""
+        """Gives a checkpoint that all ranks have written its name. For only one rank to call."""
         path = self.folder / self.partial(state.step)
         sizes = {str(file.relative_to(path)): file.stat().st_size for file in sorted(path.rglob("*")) if file.is_file()}
         write_text(path / FILES, json.dumps(sizes, indent=1) + "\n")
-        write_text(path / INFO, json.dumps(asdict(state), indent=1) + "\n")
+        write_text(path / INFO, json.dumps(to_json(state), indent=1) + "\n")
         target = self.folder / name_of(state.step)
         with storage_errors(target):
             if target.exists():
@@ -92,10 +93,10 @@ class Checkpoints:
         shutil.rmtree(self.folder / self.partial(step), ignore_errors=True)
 
     def prepare(self, keep: int, state: RunState) -> None:
-        """Makes the folder, and removes what was never finished, or not yet rotated. For one rank alone to call.
+        """Makes the folder, and removes what was never finished, or not yet rotated. For only one rank to call.
 
         Args:
-            state: where the run goes on. Where that is not the newest checkpoint, none is removed.
+            state: where the run resumes. Where that is not the newest checkpoint, none is removed.
         """
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +119,7 @@ class Checkpoints:
             raise SettingsError(f"{path} is damaged ({error}): bring back a copy, or remove {path.parent}") from error
 
     def _state(self, step: int) -> RunState:
-        return RunState(**json.loads((self.folder / name_of(step) / INFO).read_text("utf-8")))
+        return from_json(RunState, json.loads((self.folder / name_of(step) / INFO).read_text("utf-8")))
 
     def num_bytes(self, step: int) -> int:
         """Size of a checkpoint."""
@@ -150,7 +151,7 @@ class Checkpoints:
         return None
 
     def set_aside(self, steps: list[int], *records: Path) -> Path:
-        """Moves checkpoints, and copies files, into a folder of their own, which nothing reads. For one rank alone to call."""
+        """Moves checkpoints, and copies files, into a folder of their own, which nothing reads. For only one rank to call."""
         number = 1
         while (target := self.folder / f"{_ASIDE}{number}").exists():
             number += 1
@@ -164,7 +165,7 @@ class Checkpoints:
         return target
 
     def rotate(self, keep: int, best: int | None) -> None:
-        """Removes all but the newest, and the best. For one rank alone to call."""
+        """Removes all but the newest, and the best. For only one rank to call."""
         for step in self.steps()[:-keep]:
             if step != best:
                 self._remove(self.folder / name_of(step))

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 import deepspeed
 import torch
 from torch import Tensor, distributed, nn
 
 from syntaxdiff.pipeline.errors import SettingsError, StorageError, SyntaxdiffError
+from syntaxdiff.train.deepspeed_json.kinds import DeepSpeedJson
 from syntaxdiff.train.engine.deepspeed_repairs import keep_groups_apart, know_gradient_norm, weight_decays, without_empty_step
 from syntaxdiff.train.engine.ranks import rank_variables
 
@@ -72,7 +73,7 @@ def _join() -> None:
 
 
 def _check_gpus() -> None:
-    """Where a scheduler shows each process its own GPU alone, that one is device 0 to all. Raises where there are too few."""
+    """Where a scheduler shows each process only its own GPU, that one is device 0 to all. Raises where there are too few."""
     visible, local_rank = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
     if visible == 1 and "CUDA_VISIBLE_DEVICES" in os.environ:
         os.environ["LOCAL_RANK"], local_rank = "0", 0
@@ -112,7 +113,7 @@ def has_bf16() -> bool:
     return any(torch.cpu.get_capabilities().get(name, False) for name in CPU_BF16)
 
 
-def check_config(config: dict[str, Any]) -> None:
+def check_config(config: DeepSpeedJson) -> None:
     """Raises SettingsError where DeepSpeed itself refuses a completed JSON; nothing is built."""
     from deepspeed.runtime.config import DeepSpeedConfig
 
@@ -122,7 +123,7 @@ def check_config(config: dict[str, Any]) -> None:
         raise _refused(error) from error
 
 
-def make_engine(model: nn.Module, config: dict[str, Any], block: type[nn.Module] | None, *, decays_all: bool = False) -> Any:
+def make_engine(model: nn.Module, config: DeepSpeedJson, block: type[nn.Module] | None, *, decays_all: bool = False) -> Any:
     """DeepSpeed's engine around a model.
 
     Args:
@@ -156,7 +157,14 @@ def make_engine(model: nn.Module, config: dict[str, Any], block: type[nn.Module]
     return engine
 
 
-def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
+class ParameterGroup(TypedDict):
+    """A group as torch's optimizers take it: its parameters, and where it differs from the optimizer's own settings."""
+
+    params: list[nn.Parameter]
+    weight_decay: NotRequired[float]
+
+
+def parameter_groups(model: nn.Module) -> list[ParameterGroup]:
     """The trainable parameters, in a group with weight decay and one without: norms, biases, the timestep embedding."""
     decayed: list[nn.Parameter] = []
     exempt: list[nn.Parameter] = []
@@ -164,7 +172,7 @@ def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
         if parameter.requires_grad:
             is_exempt = parameter.ndim < 2 or name.split(".")[0] == "timestep"
             (exempt if is_exempt else decayed).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": exempt, "weight_decay": 0.0}]
+    groups: list[ParameterGroup] = [{"params": decayed}, {"params": exempt, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 
 
@@ -188,14 +196,14 @@ def gathered(parameters: list[nn.Parameter]) -> Iterator[None]:
         yield
 
 
-def save_state(engine: Any, folder: Path, tag: str, client_state: dict[str, Any]) -> None:
+def save_state(engine: Any, folder: Path, tag: str) -> None:
     """Writes the engine's state into ``folder/tag``, every rank its part.
 
     Raises:
         StorageError: the disk refused
     """
     try:
-        engine.save_checkpoint(str(folder), tag=tag, client_state=client_state, save_latest=False)
+        engine.save_checkpoint(str(folder), tag=tag, client_state={}, save_latest=False)
     except (OSError, RuntimeError) as error:
         raise StorageError(
             f"{folder / tag} cannot be written ({' '.join(str(error).split())[:200]}): free some space and start again with "
@@ -219,7 +227,7 @@ def load_state(engine: Any, folder: Path, tag: str, *, is_universal: bool = Fals
         path, _ = engine.load_checkpoint(str(folder), tag=tag)
     except (OSError, RuntimeError, AssertionError, ValueError, KeyError) as error:
         raise SettingsError(
-            f"{folder / tag} cannot be loaded ({' '.join(str(error).split())[:200]}): remove it to go on from the one before"
+            f"{folder / tag} cannot be loaded ({' '.join(str(error).split())[:200]}): remove it to resume from the one before"
         ) from error
     finally:
         engine._config.load_universal_checkpoint = False
@@ -232,7 +240,7 @@ def load_state(engine: Any, folder: Path, tag: str, *, is_universal: bool = Fals
 
 
 def write_universal(source: Path, target: Path) -> None:
-    """Converts a state to DeepSpeed's universal form, which any number of ranks can load. For one rank alone to call.
+    """Converts a state to DeepSpeed's universal form, which any number of ranks can load. For only one rank to call.
 
     Raises:
         StorageError: the converter failed, as it does on a full disk

@@ -16,7 +16,7 @@ LOCK = ".lock"
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Holds the folder within the block, which is made where it is missing. For one rank alone to call.
+    """Holds the folder within the block, which is made where it is missing. For only one rank to call.
 
     The file goes with the lock, and so does a folder that nothing was written into.
 

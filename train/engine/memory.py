@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from syntaxdiff.train.deepspeed_json.engine_settings import EngineSettings
+
 GIB = 2**30
 
 
@@ -25,30 +27,35 @@ class Estimate:
 
 
 def estimate(
-    num_parameters: int, network: Any, ds: dict[str, Any], *, world: int, tokens: int, lora: int, checkpointing: bool
+    num_parameters: int,
+    network: Any,
+    engine: EngineSettings,
+    *,
+    world: int,
+    tokens: int,
+    lora: int,
+    checkpointing: bool,
 ) -> Estimate:
     """Memory of a run.
 
     Args:
         num_parameters: of the network
         network: its configuration
-        ds: the completed DeepSpeed JSON
+        engine: of the completed DeepSpeed JSON
         tokens: of a micro-batch
         lora: trainable parameters of adapters, 0 to train all
     """
-    zero = ds.get("zero_optimization", {})
-    stage = zero.get("stage", 0)
-    width = 2 if ds.get("bf16", {}).get("enabled") or ds.get("fp16", {}).get("enabled") else 4
+    stage, width = engine.zero_stage, 2 if engine.is_bf16 or engine.is_fp16 else 4
     trained = lora or num_parameters
     weights = width * (num_parameters + lora) / (world if stage == 3 else 1)
     gradients = width * trained / (world if stage >= 2 else 1)
     # Adam: two moments, and float32 copies of weights that are not.
     optimizer = (12 if width == 2 else 8) * trained / (world if stage >= 1 else 1)
-    if zero.get("offload_param", {}).get("device", "none") != "none":
+    if engine.offloads_parameters:
         weights = 0.1 * weights
-    if zero.get("offload_optimizer", {}).get("device", "none") != "none":
+    if engine.offloads_optimizer:
         optimizer = gradients = 0
-    # A layer keeps about 34 bytes a token and width in bf16 with flash attention, with checkpointing its input alone.
+    # A layer keeps about 34 bytes per token and width in bf16 with flash attention, with checkpointing only its input.
     layer = tokens * network.hidden_size * width
     activations = network.num_hidden_layers * layer + 17 * layer if checkpointing else 17 * network.num_hidden_layers * layer
     return Estimate(int(weights + gradients + optimizer), int(activations))
@@ -63,9 +70,9 @@ def advice(needed: Estimate, available: int, *, world: int, lora: int, checkpoin
         ways.append("--activation-checkpointing")
     if not offloads:
         ways.append('"offload_optimizer": {"device": "cpu"} in the JSON')
-    room = available - GIB - 1.1 * needed.activations
-    if room > 0:
-        ways.append(f"{int(-(-1.1 * needed.states * world // room))} GPUs instead of {world}")
+    free = available - GIB - 1.1 * needed.activations
+    if free > 0:
+        ways.append(f"{int(-(-1.1 * needed.states * world // free))} GPUs instead of {world}")
     return (
         f"the run needs about {needed.total / GIB:.0f} GiB on each GPU ({needed.states / GIB:.0f} for weights, gradients and "
         f"optimizer, {needed.activations / GIB:.0f} for activations) and has {available / GIB:.0f}: use {', or '.join(ways)}"

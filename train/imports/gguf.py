@@ -64,8 +64,8 @@ def import_gguf(source: str | Path, out: Path, *, dtype: str = "bfloat16") -> No
         dtype: of the weights, one of DTYPES
 
     Raises:
-        SettingsError: a package is missing; the file is none, damaged, or of another architecture; a tensor is missing, unknown
-            or of a type that ``gguf`` cannot read
+        SettingsError: a package is missing; the file is not GGUF, damaged, or of another architecture; a tensor is missing,
+            unknown, or of a type that ``gguf`` cannot read
         TokenizerError: the file's tokenizer is not a byte-level BPE that is known here
         StorageError: the disk refused
     """
@@ -113,7 +113,7 @@ def _read(file: Path) -> "GGUFReader":
     except OSError as error:
         raise SettingsError(f"{file} cannot be read ({error.strerror or error}): give a GGUF file, or {_names()}") from error
     except (ValueError, LookupError, OverflowError, TypeError) as error:  # what the reader meets in files that are none
-        raise SettingsError(f"{file} is no whole GGUF file ({error}): fetch it again") from error
+        raise SettingsError(f"{file} is not a whole GGUF file ({error}): fetch it again") from error
     if reader.byte_order != "I":
         raise SettingsError(f"{file} was written for a machine of the other byte order: convert it with gguf-convert-endian")
     return reader

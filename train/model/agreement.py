@@ -97,8 +97,8 @@ def check_causal(config: Any, asked: str) -> None:
     logits = _small_logits(config, ids, changed)
     if logits is None:
         return
-    one, other = (each[0, :-1] for each in logits)
-    if not float((one - other).abs().max()) <= TOLERANCE * float(one.abs().max()):
+    first, second = (each[0, :-1] for each in logits)
+    if not float((first - second).abs().max()) <= TOLERANCE * float(first.abs().max()):
         raise SettingsError(
             f"{asked}: {config.model_type} sees later tokens, so it cannot generate from left to right: "
             "give a causal model, or an exported diffusion model"

@@ -72,7 +72,7 @@ AttentionMaskInterface.register(ATTENTION, _no_mask)
 class FloatRotation(nn.Module):
     """A network's own cosines and sines in float32, so that queries and keys are rotated in float32, as LLaDA does.
 
-    The rotation is no submodule: an engine that casts the model to bfloat16 would cast its frequencies too.
+    The rotation is not a submodule: an engine that casts the model to bfloat16 would cast its frequencies too.
     """
 
     def __init__(self, rotation: Any) -> None:
@@ -238,7 +238,7 @@ class Denoiser(nn.Module):
         hidden = self.hidden(inputs)
         if target_BL is None or weight_BL is None:
             return self.network.lm_head(hidden)
-        index_N = torch.nonzero(weight_BL.flatten()).flatten()  # waits for the corruption, the one time a micro-batch
+        index_N = torch.nonzero(weight_BL.flatten()).flatten()  # waits for the corruption, the one time per micro-batch
         if len(index_N) == 0:
             index_N = torch.zeros(1, dtype=torch.int64, device=weight_BL.device)
         nats_N = self.network.lm_head(hidden.flatten(0, 1)[index_N], target_BL.flatten()[index_N])

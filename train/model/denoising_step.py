@@ -41,7 +41,7 @@ def denoise_step(
     """Fills the most confident of the masked positions.
 
     Args:
-        ids_BN: int64; positions that are no mask stay as they are (negative ids stand for no position)
+        ids_BN: int64; positions that are not masks stay as they are (negative ids stand for no position)
         logits_BNV: of those positions
         quota_B: int64, positions to fill under the schedule ``fixed``
         uniforms: random numbers, where the rule needs them
@@ -131,7 +131,7 @@ def denoise(
         logits_of: ids [1, L] to logits [1, L, V]
         prompt_ids: never changed
         num_tokens: canvas length
-        num_steps: denoising steps over the whole canvas, at least one a block
+        num_steps: denoising steps over the whole canvas, at least one per block
         block: canvas positions that are filled before the next block begins
 
     Returns:

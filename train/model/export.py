@@ -16,13 +16,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from syntaxdiff.pipeline.errors import SettingsError, StorageError
+from syntaxdiff.pipeline.json_records import from_json, to_json
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, storage_errors, write_text, written_whole
 from syntaxdiff.pipeline.splits import SPLITS
 from syntaxdiff.train.model import llada
+from syntaxdiff.train.model.export_info import ExportInfo, TrainingInfo
 
 INFO = "syntaxdiff.json"
 TIMESTEP = "timestep_embedding.safetensors"
-PROGRAMS_ALONE = "programs_alone"  # share of the samples that have neither problem nor reasoning; unknown of older shards
 TOKENIZER_CONFIG = "tokenizer_config.json"
 _HOW_LOADED = ("backend", "is_local", "local_files_only", "from_slow")
 MAX_FILE_BYTES = 5 * 2**30
@@ -71,14 +72,14 @@ def _merged(tensors: dict[str, Tensor], lora_scale: float) -> dict[str, Tensor]:
 
 
 def export(
-    out: Path, tensors: dict[str, Tensor], config: Any, manifest: Manifest, data: Path, info: dict[str, Any], layout: str
+    out: Path, tensors: dict[str, Tensor], config: Any, manifest: Manifest, data: Path, training: TrainingInfo, layout: str
 ) -> None:
     """Writes a model into a folder; ``config.json`` comes last.
 
     Args:
         tensors: by Llama's names, of ``network_weights``
         config: the network's
-        info: what ``syntaxdiff.json`` holds beside ids and data
+        training: for ``syntaxdiff.json``
 
     Raises:
         StorageError: the disk refused
@@ -101,17 +102,16 @@ def export(
             shutil.copyfile(path, out / path.name)
     _name_plain_class(out / TOKENIZER_CONFIG)
     ids = manifest.token_ids
-    info = {
-        "token_ids": {"mask": ids.mask, "pad": ids.pad, "eos": ids.eos, "bos": ids.bos,
-                      "end_of_turn": ids.end_of_turn, "assistant_header": ids.assistant_header},
-        "tokenizer": manifest.tokenizer,
-        "data_fingerprint": manifest.fingerprint,
-        "layout": layout,
-        **info,
-    }  # fmt: skip
-    if manifest.programs_alone is not None:
-        info[PROGRAMS_ALONE] = manifest.programs_alone / sum(map(manifest.num_samples, SPLITS))
-    write_text(out / INFO, json.dumps(info, indent=1) + "\n")
+    alone = manifest.programs_alone
+    info = ExportInfo(
+        token_ids=ids,
+        tokenizer=manifest.tokenizer,
+        data_fingerprint=manifest.fingerprint,
+        layout=layout,
+        **vars(training),
+        programs_alone=None if alone is None else alone / sum(map(manifest.num_samples, SPLITS)),
+    )
+    write_text(out / INFO, json.dumps(to_json(info), indent=1) + "\n")
     if layout == "llada":
         text = json.dumps(llada.llada_config(config, mask_id=ids.mask, eos_id=ids.eos, pad_id=ids.pad), indent=1)
     else:
@@ -128,7 +128,7 @@ def export(
 def _name_plain_class(path: Path) -> None:
     """Makes a tokenizer's configuration one that transformers 4 reads too, with the same ids and special tokens.
 
-    All of a tokenizer is in its tokenizer.json. Transformers 5 writes a class of its own beside it, a list under a name where
+    All of a tokenizer is in its tokenizer.json. Transformers 5 writes a class of its own next to it, a list under a name where
     transformers 4 has a dict, and fields of how it was loaded.
     """
     if not path.is_file():
@@ -142,7 +142,7 @@ def _name_plain_class(path: Path) -> None:
 
 
 def clear_unfinished(out: Path) -> None:
-    """Makes the folder, and removes what an export that was killed left half written. For one rank alone to call."""
+    """Makes the folder, and removes what an export that was killed left half written. For only one rank to call."""
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         for path in out.glob(".*.tmp"):
@@ -174,20 +174,19 @@ def _save(tensors: dict[str, Tensor], target: Path) -> None:
     with written_whole(target) as path:
         try:
             save_file(tensors, path, metadata={"format": "pt"})
-            path.chmod(0o644)  # safetensors leaves it to its owner alone
+            path.chmod(0o644)  # safetensors leaves it to its owner only
         except SafetensorError as error:  # its own kind for a full disk too
             raise StorageError(f"{target} cannot be written ({error}): free some space and start again") from error
 
 
-def read_info(folder: Path) -> dict[str, Any]:
+def read_info(folder: Path) -> ExportInfo:
     """What ``syntaxdiff.json`` of an exported model says. Raises SettingsError where there is none."""
     try:
-        info: dict[str, Any] = json.loads((folder / INFO).read_text("utf-8"))
+        return from_json(ExportInfo, json.loads((folder / INFO).read_text("utf-8")), skips_unknown=True)
     except FileNotFoundError as error:
         raise SettingsError(f"{folder} holds no {INFO}: give the --out folder of a finished training run") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # RecordError is among the latter
         raise SettingsError(f"{folder / INFO} cannot be read ({error}): export the model again") from error
-    return info
 
 
 def load_timestep(folder: Path, embedding: nn.Embedding) -> None:

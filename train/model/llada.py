@@ -6,12 +6,14 @@ section 7).
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from transformers import LlamaConfig
 
 from syntaxdiff.pipeline.errors import SettingsError
 
+# A config.json: each family of models has keys of its own. It becomes transformers' configuration at once.
+ConfigJson: TypeAlias = dict[str, Any]
 MODEL_TYPE = "llada"
 _TOP = {
     "model.transformer.wte.weight": "model.embed_tokens.weight",
@@ -53,7 +55,7 @@ def llada_name(llama_name: str) -> str:
     return f"model.transformer.blocks.{match[1]}.{_BLOCK_BACK[match[2]]}.weight"
 
 
-def llama_config(config: dict[str, Any]) -> LlamaConfig:
+def llama_config(config: ConfigJson) -> LlamaConfig:
     """Llama's configuration of a LLaDA ``config.json``.
 
     Raises:
@@ -68,7 +70,7 @@ def llama_config(config: dict[str, Any]) -> LlamaConfig:
         if config.get(name):
             raise SettingsError(f"LLaDA's config.json sets {name}, which Llama does not have")
     num_heads = config["n_heads"]
-    values: dict[str, Any] = {"is_causal": False, "use_cache": False}  # the former is no field of its own
+    values: ConfigJson = {"is_causal": False, "use_cache": False}  # the former has no field
     return LlamaConfig(
         vocab_size=config.get("embedding_size") or config["vocab_size"],
         hidden_size=config["d_model"],
@@ -85,7 +87,7 @@ def llama_config(config: dict[str, Any]) -> LlamaConfig:
     )
 
 
-def llada_config(config: Any, *, mask_id: int, eos_id: int, pad_id: int) -> dict[str, Any]:
+def llada_config(config: Any, *, mask_id: int, eos_id: int, pad_id: int) -> ConfigJson:
     """A LLaDA ``config.json`` of a Llama configuration. Raises SettingsError for what LLaDA's cannot say."""
     head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     if head_width * config.num_attention_heads != config.hidden_size:

@@ -9,7 +9,7 @@ from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import TokenIds
 from syntaxdiff.train.model.agreement import TOKENS, TOLERANCE, own_copy, refused_by, some_ids
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
-from syntaxdiff.train.model.llada import llada_config, llada_name, llama_config
+from syntaxdiff.train.model.llada import ConfigJson, llada_config, llada_name, llama_config
 
 OPTION = "--export-layout llada"
 INSTEAD = "export with --export-layout llama"
@@ -34,8 +34,8 @@ def check_llada_layout(config: Any, ids: TokenIds, asked: str) -> None:
     def refuse(reason: str) -> SettingsError:
         return SettingsError(f"{OPTION} cannot hold {asked}: {kind} {reason}: {INSTEAD}")
 
-    def as_llada(one: Any) -> dict[str, Any]:
-        return llada_config(one, mask_id=ids.mask, eos_id=ids.eos, pad_id=ids.pad)
+    def as_llada(network: Any) -> ConfigJson:
+        return llada_config(network, mask_id=ids.mask, eos_id=ids.eos, pad_id=ids.pad)
 
     own = own_copy(config, refuse)
     for name, _ in own.named_parameters():

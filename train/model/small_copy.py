@@ -1,6 +1,6 @@
 """A small network of the same class and configuration as a large one, with random weights, to learn how the class computes.
 
-What a model does beside its weights (scalings, soft caps, windows, how positions rotate) is decided by its class and by its
+What a model does besides its weights (scalings, soft caps, windows, how positions rotate) is decided by its class and by its
 configuration. The copy has both; only sizes shrink. Nothing of the weights is read.
 """
 
@@ -31,7 +31,7 @@ def small_configs(config: Any) -> Iterator[Any]:
 
 
 def _shallow(config: Any) -> Any:
-    """Few layers, a small vocabulary. Layers are cut behind the first of each kind."""
+    """Few layers, a small vocabulary. Layers are cut after the first of each kind."""
     small = copy.deepcopy(config)
     layers = config.num_hidden_layers
     per_layer = {

@@ -36,7 +36,7 @@ PRETRAINED_LEARNING_RATE = 5e-5  # the paper's, the best of 5e-6, 2e-5 and 5e-5
 
 def default_model(manifest: Manifest) -> str:
     """What to start from where nothing is asked for: LLaDA where the shards bear its tokenizer, else `tiny`."""
-    name = str(manifest.tokenizer["name"])
+    name = str(manifest.tokenizer.name)
     return LLADA_REPOSITORY if "llada" in name.lower() else "tiny"
 
 
@@ -52,7 +52,7 @@ def read_config(model: str, manifest: Manifest, max_length: int, option: str = "
         SettingsError: the model is unknown, cannot be read, or does not know so many tokens or positions
     """
     if model in PRESETS:
-        config: Any = preset_config(PRESETS[model], manifest.tokenizer["vocab_size"], max_length)
+        config: Any = preset_config(PRESETS[model], manifest.tokenizer.vocab_size, max_length)
     else:
         config = folder_config(model_folder(model, option))
     asked = f"{option} {model}"
@@ -218,7 +218,7 @@ def _mapped(folder: Path) -> dict[str, torch.Tensor]:
     for file in files:
         try:
             with safe_open(file, framework="pt") as opened:
-                for name in opened.keys():  # noqa: SIM118, it is no dict
+                for name in opened.keys():  # noqa: SIM118, it is not a dict
                     tensors[name] = opened.get_tensor(name)
         except (OSError, SafetensorError) as error:
             raise SettingsError(f"{file} is damaged ({error}): fetch it again") from error
@@ -246,19 +246,19 @@ def _assign(network: Any, tensors: dict[str, torch.Tensor], asked: str) -> None:
 
 
 def _fill_buffers(network: Any, asked: str) -> None:
-    """Computes what a class keeps beside its weights and no file holds, as transformers does when it loads a model.
+    """Computes what a class keeps besides its weights and no file holds, as transformers does when it loads a model.
 
     Rotations are left out: the denoiser makes them again (model.FloatRotation).
     """
     rotation = network.model.rotary_emb
     for path, module in network.named_modules():
-        missing = {name: one for name, one in module.named_buffers(recurse=False) if one.is_meta}
+        missing = {name: buffer for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta}
         if module is rotation or not missing:
             continue
-        for name, one in missing.items():
-            if not one.dtype.is_floating_point:
+        for name, buffer in missing.items():
+            if not buffer.dtype.is_floating_point:
                 raise SettingsError(f"{asked}: nothing says what {path}.{name} is, which no file of the model holds")
-            module._buffers[name] = torch.full_like(one, math.nan, device="cpu")
+            module._buffers[name] = torch.full_like(buffer, math.nan, device="cpu")
         for parameter in module.parameters():
             parameter._is_hf_initialized = True
         versions = [parameter._version for parameter in module.parameters()]
@@ -276,7 +276,7 @@ def fit_vocabulary(network: Any, manifest: Manifest, model: str) -> None:
     Raises:
         SettingsError: the shards need more new ids than special tokens explain: they were made for another tokenizer
     """
-    have, need = network.config.vocab_size, manifest.tokenizer["vocab_size"]
+    have, need = network.config.vocab_size, manifest.tokenizer.vocab_size
     if need <= have:
         return
     if need - have > MAX_NEW_TOKENS:

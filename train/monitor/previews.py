@@ -1,4 +1,4 @@
-"""What a person sees of a model in training: one program with masks, restored; and one written behind a prompt.
+"""What a person sees of a model in training: one program with masks, restored; and one written after a prompt.
 
 The program, its masks and the prompt are fixed, so that previews at different steps, and of runs with different strategies,
 show the same task.
@@ -58,7 +58,7 @@ class Preview:
     Attributes:
         restored: the program; what was masked stands in ⟦ ⟧ where it came back right, in ⟪ ⟫ where it did not
         num_masked, num_right: tokens
-        written: a program behind the prompt, from masks alone
+        written: a program after the prompt, only from masks
     """
 
     restored: str
@@ -69,7 +69,7 @@ class Preview:
     def __str__(self) -> str:
         legend = f"{RIGHT[0]}right{RIGHT[1]} {WRONG[0]}wrong{WRONG[1]}"
         head = f"{self.num_right} of {self.num_masked} masked tokens restored: {legend}"
-        return f"{head}\n{self.restored}\n- written behind the prompt alone:\n{self.written}"
+        return f"{head}\n{self.restored}\n- written from the prompt only:\n{self.written}"
 
 
 def make_preview(run: PreviewedRun) -> Preview:
@@ -123,7 +123,7 @@ def _restore(run: PreviewedRun, ids: Tensor) -> Tensor:
 
 
 def _write(run: PreviewedRun, tokenizer: Any, prompt: list[int]) -> str:
-    """A program behind the end of a prompt."""
+    """A program after the end of a prompt."""
     num_tokens = min(WRITTEN_TOKENS, run.max_length - 1)
     prompt = prompt[-(run.max_length - num_tokens) :]
     canvas = denoise(

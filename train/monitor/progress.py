@@ -3,21 +3,42 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from syntaxdiff.pipeline.errors import RowError
-from syntaxdiff.pipeline.jsonlines import decode, read_json_lines, read_lines
+from syntaxdiff.pipeline.jsonlines import decode, read_lines
+from syntaxdiff.pipeline.progress_bar import ProgressBar
 from syntaxdiff.pipeline.shard import storage_errors, write_text, written_whole
+from syntaxdiff.train.monitor.metrics import (
+    GRID,
+    GridRecord,
+    Losses,
+    Metrics,
+    MetricsRecord,
+    PreviewRecord,
+    StepRecord,
+    StepValues,
+    ValidationRecord,
+    line_of,
+    read_metrics,
+)
 from syntaxdiff.train.monitor.previews import Preview
 from syntaxdiff.train.monitor.validation import Validation
 from syntaxdiff.train.run_folder import METRICS, PICTURE, SAMPLES
 
-GRID = "grid"
 ADVICE = "remove the file, the run does not need it"
+
+
+class Flops(NamedTuple):
+    """Floating-point operations: of a token, forward and backward; and per second of all GPUs of the run at their peak."""
+
+    per_token: float
+    peak: float
 
 
 class Progress:
@@ -27,8 +48,7 @@ class Progress:
         out: where the record is kept
         monitor: DeepSpeed's, to which scalars go too; None on other ranks
         log_every: steps between lines where there is no terminal for a bar; 0 for none
-        flops_per_token: of forward and backward, for the utilisation of GPUs
-        peak_flops: of all GPUs of the run together, None on a CPU
+        flops: for the utilisation of GPUs; None on a CPU and on GPUs that are not known
     """
 
     def __init__(
@@ -40,21 +60,19 @@ class Progress:
         total: int,
         is_first: bool,
         log_every: int = 0,
-        flops_per_token: float,
-        peak_flops: float | None,
+        flops: Flops | None,
     ) -> None:
         self._out = out
         self._monitor = monitor
         self._is_first = is_first
-        self._flops_per_token = flops_per_token
-        self._peak_flops = peak_flops
+        self._flops = flops
         self._began = self._since = time.perf_counter()  # the former: when the first step was done
         self._first, self._total, self._log_every = first, total, log_every
-        self._bar: Any = None
+        self._bar = ProgressBar()
         self._warned: set[str] = set()
         if is_first:
             self._truncate(first)
-            self._bar = tqdm(total=total, initial=first, unit=" steps", desc="training", dynamic_ncols=True, disable=None)
+            self._bar.show(first, total, "training", unit="steps")
 
     def _truncate(self, step: int) -> None:
         """Drops the lines of steps that a resumed run takes again."""
@@ -73,11 +91,10 @@ class Progress:
                 kept.append(line.decode("utf-8") + "\n")
         write_text(path, "".join(kept))
 
-    def step(self, step: int, values: dict[str, float | None], tokens: int, peak_memory_bytes: int) -> None:
+    def step(self, step: int, values: StepValues, tokens: int, peak_memory_bytes: int) -> None:
         """Records an optimizer step.
 
         Args:
-            values: loss (the objective), nats (cross entropy of a scored token), mask_rate, learning_rate, …
             tokens: of the whole global batch
         """
         if not self._is_first:
@@ -87,40 +104,38 @@ class Progress:
         if step == self._first + 1:
             self._began = now
         rate = tokens / seconds
-        record: dict[str, Any] = {
-            "kind": "step",
-            "step": step,
-            **values,
-            "tokens_per_second": rate,
-            "peak_memory_bytes": peak_memory_bytes,
-        }
-        told = (
-            f"loss {values['loss']:.3f}, {_shown(values['nats'], '.2f')} nats, mask {_shown(values['mask_rate'], '.2f')}, "
-            f"lr {values['learning_rate']:.1e}, {rate:,.0f} tok/s"
+        record = StepRecord(
+            step=step,
+            **vars(values),
+            tokens_per_second=rate,
+            peak_memory_bytes=peak_memory_bytes,
+            model_flops_utilisation=rate * self._flops.per_token / self._flops.peak if self._flops else None,
         )
-        if self._peak_flops:
-            record["model_flops_utilisation"] = rate * self._flops_per_token / self._peak_flops
-            told += f", MFU {record['model_flops_utilisation']:.0%}"
-        told += f", {peak_memory_bytes / 2**30:.1f} GiB"
-        self._bar.set_postfix_str(told, refresh=False)
-        self._bar.update()
+        summary = (
+            f"loss {_shown(values.loss, '.3f')}, {_shown(values.nats, '.2f')} nats, mask {_shown(values.mask_rate, '.2f')}, "
+            f"lr {_shown(values.learning_rate, '.1e')}, {rate:,.0f} tok/s"
+        )
+        if record.model_flops_utilisation is not None:
+            summary += f", MFU {record.model_flops_utilisation:.0%}"
+        summary += f", {peak_memory_bytes / 2**30:.1f} GiB"
+        self._bar.show(step, self._total, "training", unit="steps", note=summary)
         is_due = self._log_every and (step % self._log_every == 0 or step in (self._first + 1, self._total))
-        if self._bar.disable and is_due:
+        if not self._bar.is_drawn and is_due:
             taken = step - self._first - 1  # the first step warms up, and says nothing of the others
             left = (now - self._began) / taken * (self._total - step) if taken else None
             self.say(
-                f"step {step:,} of {self._total:,}: {told}"
+                f"step {step:,} of {self._total:,}: {summary}"
                 + (f", {tqdm.format_interval(left)} left" if left is not None else "")
             )
         self._write(record)
-        self._send(step, {name: record[name] for name in (*values, "tokens_per_second")})
+        self._send(step, {**vars(values), "tokens_per_second": rate})
 
     def validation(self, step: int, validations: list[Validation], unigram: float | None) -> None:
         """Records and prints a validation."""
         if not self._is_first:
             return
         for validation in validations:
-            self._write({"kind": "validation", "step": step, **asdict(validation)})
+            self._write(record_of(step, validation))
             self._send(step, {f"validation/{validation.strategy}": validation.loss})
         for validation in validations:
             if validation.warning and validation.strategy not in self._warned:  # masks are fixed: it holds for all validations
@@ -133,10 +148,10 @@ class Progress:
         )
         self._since = time.perf_counter()  # the next step's speed is its own
 
-    def note(self, kind: str, step: int, **values: Any) -> None:
-        """Records anything else."""
+    def grid(self, step: int, losses: Mapping[str, Losses]) -> None:
+        """Records the losses at the end, by strategy and mask rate."""
         if self._is_first:
-            self._write({"kind": kind, "step": step, **values})
+            self._write(GridRecord(step=step, losses=losses))
 
     def preview(self, step: int, preview: Preview) -> None:
         """Shows a restored and a written program, and keeps them."""
@@ -144,7 +159,7 @@ class Progress:
             return
         with storage_errors(self._out / SAMPLES), (self._out / SAMPLES).open("a", encoding="utf-8") as file:
             file.write(f"--- step {step}\n{preview}\n")
-        self.note("look", step, num_masked=preview.num_masked, num_right=preview.num_right)
+        self._write(PreviewRecord(step=step, num_masked=preview.num_masked, num_right=preview.num_right))
         self.say(f"step {step}: {preview}")
         self._since = time.perf_counter()
 
@@ -156,14 +171,13 @@ class Progress:
 
     def close(self) -> None:
         """Ends the bar."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def _write(self, record: MetricsRecord) -> None:
         with storage_errors(self._out / METRICS), (self._out / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(line_of(record)) + "\n")
 
-    def _send(self, step: int, values: dict[str, float | None]) -> None:
+    def _send(self, step: int, values: Losses) -> None:
         if self._monitor is not None and self._monitor.enabled:
             known = {name: value for name, value in values.items() if value is not None}
             self._monitor.write_events([(f"train/{name}", value, step) for name, value in known.items()])
@@ -174,11 +188,11 @@ def _shown(value: float | None, spec: str) -> str:
     return "unknown" if value is None else format(value, spec)
 
 
-def read_metrics(out: Path) -> list[dict[str, Any]]:
-    """The records of a run, in order."""
-    path = out / METRICS
-    rows = read_json_lines(path, what="a record of the run", advice=ADVICE) if path.exists() else []
-    return [row for _, row in rows]
+def record_of(step: int, validation: Validation) -> ValidationRecord:
+    """A validation as a record of the run."""
+    values = asdict(validation)
+    by_rate = {str(rate): nats for rate, nats in validation.by_rate.items()}
+    return ValidationRecord(step=step, **values | {"by_rate": by_rate})
 
 
 def draw_curves(out: Path, unigram: float | None) -> None:
@@ -188,21 +202,21 @@ def draw_curves(out: Path, unigram: float | None) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    records = read_metrics(out)
-    steps = [record for record in records if record["kind"] == "step"]
+    metrics = read_metrics(out / METRICS, advice=ADVICE) if (out / METRICS).exists() else Metrics()
+    steps, validations = metrics.steps, metrics.validations
     figure, (losses, rates) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
-    losses.plot([r["step"] for r in steps], [r["nats"] for r in steps], lw=0.7, alpha=0.5, label="training, per masked token")
-    for strategy in dict.fromkeys(r["strategy"] for r in records if r["kind"] == "validation"):
-        found = [r for r in records if r["kind"] == "validation" and r["strategy"] == strategy]
-        losses.plot([r["step"] for r in found], [r["loss"] for r in found], marker="o", ms=3, label=f"validation, {strategy}")
+    losses.plot([r.step for r in steps], [r.nats for r in steps], lw=0.7, alpha=0.5, label="training, per masked token")
+    for strategy in dict.fromkeys(r.strategy for r in validations):
+        found = [r for r in validations if r.strategy == strategy]
+        losses.plot([r.step for r in found], [r.loss for r in found], marker="o", ms=3, label=f"validation, {strategy}")
     if unigram is not None:
         losses.axhline(unigram, color="grey", ls=":", label="unigram")
     losses.set(xlabel="step", ylabel="nats per token", ylim=(0, None), title="loss")
     losses.legend()
-    rates.plot([r["step"] for r in steps], [r["mask_rate"] for r in steps], lw=0.7, label="realised mask rate")
+    rates.plot([r.step for r in steps], [r.mask_rate for r in steps], lw=0.7, label="realised mask rate")
     rates.set(xlabel="step", ylim=(0, 1), title="mask rate and learning rate")
     other = rates.twinx()
-    other.plot([r["step"] for r in steps], [r["learning_rate"] for r in steps], color="C1", label="learning rate")
+    other.plot([r.step for r in steps], [r.learning_rate for r in steps], color="C1", label="learning rate")
     rates.legend(loc="upper left")
     other.legend(loc="upper right")
     with written_whole(out / PICTURE) as path:

@@ -1,7 +1,7 @@
 """The validation loss: fixed samples, fixed masks, fixed rates, for the run's strategy and for `random`.
 
-Each sample has one rate, spread evenly over (0, 1]; so a validation costs a forward pass a sample and strategy, and two
-validations of one run, or of two runs with different strategies under `random`, differ by the weights alone.
+Each sample has one rate, spread evenly over (0, 1]; so a validation costs a forward pass per sample and strategy, and two
+validations of one run, or of two runs with different strategies under `random`, differ only by the weights.
 
 The loss is the mean cross entropy of masked tokens in nats per token, each strategy weighted by its own default objective
 (objective.default_objective): inverse rates where the marginal is known, and so under `random`; region shares for Algorithm 1.
@@ -11,7 +11,7 @@ loss.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ class Validation:
         loss: nats per token, weighted, over the sum of the weights; None where nothing was scored
         effective_samples: (sum W)^2 / sum W^2, W the summed weights of a sample; 0 where nothing was masked. A loss that a few
             samples decide has few of them
-        by_rate: nats a masked token, by upper end of the rate's bin; None where nothing was masked
+        by_rate: nats per masked token, by upper end of the rate's bin; None where nothing was masked
         by_region: the same by region
     """
 
@@ -65,6 +65,15 @@ def validation_of(validations: Sequence[Validation], strategy: str) -> Validatio
     return next(validation for validation in validations if validation.strategy == strategy)
 
 
+class RankBatches(NamedTuple):
+    """Samples of a forward pass, this process and of how many, and what padded lengths are a multiple of (shape_multiple)."""
+
+    micro_batch: int
+    rank: int = 0
+    world: int = 1
+    pad_to_multiple: int = 1
+
+
 class Validator:
     """Fixed samples on every rank, ready to be scored.
 
@@ -73,7 +82,7 @@ class Validator:
         run: how the run corrupts; its operators are left out, and so is its objective
         strategies: what is measured, in this order
         objective: one of objective.VALIDATION_OBJECTIVES for all strategies; None: the default of each
-        pad_to_multiple: padded lengths are a multiple of this (batch.shape_multiple)
+        batches: how samples come into forward passes
         total: sums a tensor over all ranks, in place
     """
 
@@ -85,10 +94,7 @@ class Validator:
         strategies: Iterable[str],
         *,
         objective: str | None = None,
-        micro_batch: int,
-        rank: int,
-        world: int,
-        pad_to_multiple: int = 1,
+        batches: RankBatches,
         total: Callable[[torch.Tensor], torch.Tensor],
     ) -> None:
         plain = replace(run, operators=OperatorShares())
@@ -98,16 +104,17 @@ class Validator:
         self._batches: list[tuple[Batch, np.ndarray, np.ndarray]] = []
         languages = manifest.languages
         # Every rank must run as many forward passes: short ranks score the first sample again, with weight 0.
-        size = micro_batch * world
+        micro_batch = batches.micro_batch
+        size = micro_batch * batches.world
         for first in range(0, len(rows), size):
-            places = [(first + rank * micro_batch + i) for i in range(micro_batch)]
+            places = [(first + batches.rank * micro_batch + i) for i in range(micro_batch)]
             counted = np.array([place < len(rows) for place in places])
             chosen = [place if place < len(rows) else 0 for place in places]
             batch = collate(
                 [rows[place] for place in chosen],
                 pad_id=manifest.token_ids.pad,
                 languages=languages,
-                pad_to_multiple=pad_to_multiple,
+                pad_to_multiple=batches.pad_to_multiple,
             )
             self._batches.append((batch, self._rates[chosen], counted))
 
@@ -123,9 +130,11 @@ class Validator:
         """Losses of every strategy at the samples' own rates; all ranks must call it."""
         return [self._measure(stepper, config, None) for config in self._configs]
 
-    def grid(self, stepper: Stepper) -> dict[str, dict[float, float | None]]:
+    def grid(self, stepper: Stepper) -> dict[str, dict[str, float | None]]:
         """Loss of every strategy at each rate of GRID, all samples at that rate."""
-        return {config.strategy: {rate: self._measure(stepper, config, rate).loss for rate in GRID} for config in self._configs}
+        return {
+            config.strategy: {str(rate): self._measure(stepper, config, rate).loss for rate in GRID} for config in self._configs
+        }
 
     def _measure(self, stepper: Stepper, config: CorruptionConfig, rate: float | None) -> Validation:
         bins, regions = len(RATE_BINS), len(REGIONS)

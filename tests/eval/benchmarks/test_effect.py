@@ -14,7 +14,7 @@ from syntaxdiff.eval.benchmarks.effect import effective_settings, generation_tex
 from syntaxdiff.eval.benchmarks.stored_settings import CheckpointIdentity, EvaluationSettings
 from syntaxdiff.eval.cli import main
 from syntaxdiff.eval.inference.effect import REFERENCE, GenerationSettings, effective
-from syntaxdiff.eval.json_records import to_json
+from syntaxdiff.pipeline.json_records import to_json
 
 # What the first version kept for any model: every field as it was asked for.
 OLD: dict[str, Any] = {

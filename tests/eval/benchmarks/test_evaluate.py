@@ -18,12 +18,12 @@ from syntaxdiff.eval.benchmarks.results import read_results
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.sampler import Sampler
 from syntaxdiff.eval.inference.steps import PLAIN, SPECIAL
-from syntaxdiff.eval.json_records import to_json
 from syntaxdiff.eval.progress import Progress
 from syntaxdiff.eval.prompting.extraction import RULES
 from syntaxdiff.eval.prompting.presets import PRESETS
 from syntaxdiff.eval.stats import wilson
 from syntaxdiff.pipeline.errors import SettingsError, SourceError, StorageError
+from syntaxdiff.pipeline.json_records import to_json
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "evaluation.md"
 

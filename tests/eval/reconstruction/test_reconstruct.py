@@ -22,7 +22,6 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.denoising import DenoisingModel
-from syntaxdiff.eval.json_records import from_json, to_json
 from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.measures import LENGTH_BINS, length_label, measures
 from syntaxdiff.eval.reconstruction.outcome import Cell
@@ -46,6 +45,7 @@ from syntaxdiff.eval.syntax.tables import with_interval
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, StorageError, TokenizerError
+from syntaxdiff.pipeline.json_records import from_json, to_json
 from syntaxdiff.pipeline.rows.record import Record
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, Region, SampleRow, iter_shard, read_manifest
 from syntaxdiff.pipeline.syntax.grammar import load_grammar
@@ -112,13 +112,13 @@ def checkpoint_of(denoiser: Denoiser, folder: Path, manifest: Manifest, name: st
         tokenizer=made.from_pretrained(folder / TOKENIZER),
         token_ids=manifest.token_ids,
         shift=False,
-        info={},
+        info=None,
     )
 
 
 def network(manifest: Manifest, max_positions: int = 512) -> Any:
     config = LlamaConfig(
-        vocab_size=manifest.tokenizer["vocab_size"],
+        vocab_size=manifest.tokenizer.vocab_size,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
@@ -208,7 +208,7 @@ def test_a_useless_model_restores_nothing(folder: Path, useless: DenoisingModel,
     for cell in result.cells:
         assert cell.all.token_accuracy.value is not None
         assert cell.all.token_accuracy.value < 0.1
-        assert cell.all.cross_entropy.value == pytest.approx(math.log(manifest.tokenizer["vocab_size"]), rel=0.15)
+        assert cell.all.cross_entropy.value == pytest.approx(math.log(manifest.tokenizer.vocab_size), rel=0.15)
         assert cell.all.exact_programs.value == cell.all.equal_trees.value == 0
         assert cell.all.originals_parse.value == 1
 

@@ -23,7 +23,6 @@ from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.steps import steps_of
-from syntaxdiff.eval.json_records import json_text
 from syntaxdiff.eval.pages import environment
 from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.reconstruct import reconstruct
@@ -33,16 +32,19 @@ from syntaxdiff.eval.report.findings import Training, read_findings
 from syntaxdiff.eval.report.replay import REPLAY
 from syntaxdiff.eval.report.report import TEMPLATES, write_report
 from syntaxdiff.eval.report.training_chapter import TrainingChapter, training_chapter
-from syntaxdiff.eval.report.training_records import DeepSpeedInfo, Metrics, RunInfo, RunSettings, Scheduler, StepRecord
+from syntaxdiff.eval.report.training_records import DeepSpeedInfo, RunInfo, RunSettings, Scheduler
 from syntaxdiff.eval.stats import Interval
 from syntaxdiff.eval.syntax.check import WrittenProgram, syntax
 from syntaxdiff.pipeline.build import build_shards
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import SettingsError, SourceError, StorageError
 from syntaxdiff.pipeline.inspection.display import visible
+from syntaxdiff.pipeline.json_records import json_text
 from syntaxdiff.pipeline.shard import read_manifest
 from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.model.export import export, network_weights
+from syntaxdiff.train.model.export_info import TrainingInfo
+from syntaxdiff.train.monitor.metrics import Metrics, StepRecord
 
 HOSTILE = (
     '</script></pre><script>alert("DATA")</script><img src=x onerror=alert(1)> {{ 1 + 1 }} {% raw %} <!-- & &amp; '
@@ -81,7 +83,7 @@ def run(shards: Path) -> Path:
     out = shards.parent / "out"
     manifest = read_manifest(shards)
     config = LlamaConfig(
-        vocab_size=manifest.tokenizer["vocab_size"],
+        vocab_size=manifest.tokenizer.vocab_size,
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=1,
@@ -96,7 +98,7 @@ def run(shards: Path) -> Path:
     made: Any = LlamaForCausalLM(config)
     weights = network_weights(Denoiser(made), lambda parameters: contextlib.nullcontext(), keeps=True)
     grid = {"ast-cut": {"0.1": 2.125, "0.9": 4.5}}
-    info = {"step": STEPS, "validation_loss": 3.25, "unigram_nats": 6.4375, "validation_grid": grid, "git_revision": "abc"}
+    info = TrainingInfo(step=STEPS, validation_loss=3.25, unigram_nats=6.4375, validation_grid=grid, git_revision="abc")
     export(out, weights, config, manifest, shards, info, "llama")
     (out / "settings.json").write_text(json.dumps({"data": str(shards), "strategy": "ast-cut", "seed": 3}))
     records: list[dict[str, Any]] = []

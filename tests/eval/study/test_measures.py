@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pages import Page
 from training_runs import make_shards
 
-from syntaxdiff.eval.json_records import json_text, to_json
 from syntaxdiff.eval.reconstruction.outcome import (
     LossResults,
     MeasuredCheckpoint,
@@ -41,6 +40,7 @@ from syntaxdiff.eval.study.tables import (
     verdict,
 )
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.json_records import json_text, to_json
 
 VALUES = st.lists(st.floats(-100, 100), min_size=2, max_size=20)
 RESTORED = ("token_accuracy", "exact_spans", "equal_trees", "parses", "unseen/token_accuracy", "unseen/spans")

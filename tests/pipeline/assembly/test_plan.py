@@ -128,9 +128,9 @@ def groups_of(rows: list[Row]) -> list[int]:
     changed = True
     while changed:
         changed = False
-        for i, one in enumerate(rows):
+        for i, row in enumerate(rows):
             for j, other in enumerate(rows[:i]):
-                shares = any(a == b and a is not None for a, b in zip(one[1:], other[1:], strict=True))
+                shares = any(a == b and a is not None for a, b in zip(row[1:], other[1:], strict=True))
                 if shares and group[i] != group[j]:
                     smaller, larger = sorted((group[i], group[j]))
                     group = [smaller if number == larger else number for number in group]
@@ -154,7 +154,7 @@ def test_no_group_is_on_both_sides(rows: list[Row], size: int, limit: int | None
     sides = [{group[row] for row in np.flatnonzero(plan.fate == fate)} for fate in (Fate.VALIDATION, Fate.TRAIN, Fate.SIBLING)]
     assert not sides[0] & sides[1]
     assert sides[2] <= sides[0]
-    assert plan.grouping["groups"] == len(sides[0] | sides[1])
+    assert plan.grouping.groups == len(sides[0] | sides[1])
     if limit is None:
         assert len(sides[0]) == (plan.fate == Fate.VALIDATION).sum() == (size if rows else 0)
     else:
@@ -193,7 +193,7 @@ def test_a_usual_name_with_one_value_for_all_is_no_id() -> None:
     usual, named = Grouping(), Grouping(("task",))
     for grouping, groups, ignored in ((usual, 50, [usual.kinds[2]]), (named, 1, [])):
         plan = make_plan(connected_keys(rows), validation_size=0, limit=None, grouping=grouping)
-        assert (plan.grouping["groups"], plan.grouping["ignored"]) == (groups, ignored)
+        assert (plan.grouping.groups, list(plan.grouping.ignored)) == (groups, ignored)
     with pytest.raises(SettingsError, match=r"1 problems .*statement or task"):
         make_plan(connected_keys(rows), validation_size=1, limit=None, grouping=named)
 
@@ -202,7 +202,7 @@ def test_a_usual_name_counts_however_few_rows_there_are() -> None:
     """Three answers to one problem are one group, though nothing else is there."""
     rows: list[Row] = [(0, number, 7, None) for number in range(3)]
     plan = make_plan(connected_keys(rows), validation_size=0, limit=None)
-    assert plan.grouping["groups"] == 1
+    assert plan.grouping.groups == 1
 
 
 def test_a_stream_of_siblings_takes_one_look() -> None:

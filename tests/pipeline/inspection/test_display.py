@@ -86,13 +86,13 @@ def test_view_is_the_stored_sample(folder: Path, views: list[SampleView]) -> Non
 def test_json_has_the_fields(views: list[SampleView]) -> None:
     """The JSON of a view survives a round trip and has the documented keys."""
     for view in views:
-        told = json.loads(json.dumps(view.to_dict()))
-        assert list(told) == [
+        shown = json.loads(json.dumps(view.to_dict()))
+        assert list(shown) == [
             *("sample_id", "split", "index", "language", "source", "length", "truncated", "has_error", "regions", "spans")
         ]
-        assert all(list(region) == ["label", "start", "end", "text"] for region in told["regions"])
-        assert all(list(span) == ["start", "end", "kind", "arity", "parent", "depth", "text"] for span in told["spans"])
-        assert tuple(SpanView(**span) for span in told["spans"]) == view.spans
+        assert all(list(region) == ["label", "start", "end", "text"] for region in shown["regions"])
+        assert all(list(span) == ["start", "end", "kind", "arity", "parent", "depth", "text"] for span in shown["spans"])
+        assert tuple(SpanView(**span) for span in shown["spans"]) == view.spans
 
 
 def test_data_is_shown_and_not_obeyed(views: list[SampleView]) -> None:

@@ -95,16 +95,16 @@ def samples(folder: Path) -> dict[str, list[Sample]]:
 
 def tallies(summary: Summary) -> dict[str, Any]:
     """The tallies as JSON shows them, by split and "all"."""
-    told = summary.to_dict()
-    return {**told["splits"], "all": told["all"]}
+    shown: Any = summary.to_dict()
+    return {**shown["splits"], "all": shown["all"]}
 
 
-def assert_describes(told: dict[str, float], values: list[int]) -> None:
+def assert_describes(described: dict[str, float], values: list[int]) -> None:
     """Every quantile is the value at its rank in sorted order; the mean is the mean."""
     ordered = sorted(values)
     for key, percent in PERCENT_OF_KEY.items():
-        assert told[key] == ordered[max(1, math.ceil(percent * len(ordered) / 100)) - 1]
-    assert told["mean"] == pytest.approx(sum(values) / len(values))
+        assert described[key] == ordered[max(1, math.ceil(percent * len(ordered) / 100)) - 1]
+    assert described["mean"] == pytest.approx(sum(values) / len(values))
 
 
 def region_of_tokens(sample: Sample) -> list[int]:
@@ -133,37 +133,37 @@ def test_the_fixture_has_every_case(samples: dict[str, list[Sample]], folder: Pa
 
 def test_regions_and_roles(summary: Summary, samples: dict[str, list[Sample]]) -> None:
     """Tokens by region and code tokens by role are those counted one by one, and their shares add up to one."""
-    for split, told in tallies(summary).items():
+    for split, tally in tallies(summary).items():
         regions = Counter(region for sample in samples[split] for region in region_of_tokens(sample))
         roles = Counter(role for sample in samples[split] for role in sample["role"])
         for enum, key, counts in ((Region, "regions", regions), (Role, "roles", roles)):
             expected = {each.name.lower(): counts[each] for each in enum}
-            assert {name: part["tokens"] for name, part in told[key].items()} == expected
-        assert told["tokens"] == regions.total() == sum(len(sample["input_ids"]) for sample in samples[split])
-        for parts in (told["regions"], told["roles"]):
+            assert {name: part["tokens"] for name, part in tally[key].items()} == expected
+        assert tally["tokens"] == regions.total() == sum(len(sample["input_ids"]) for sample in samples[split])
+        for parts in (tally["regions"], tally["roles"]):
             assert sum(part["share"] for part in parts.values()) == pytest.approx(1)
 
 
 def test_distributions(summary: Summary, samples: dict[str, list[Sample]]) -> None:
     """Lengths, spans and depths have the quantiles of the sorted values."""
-    for split, told in tallies(summary).items():
+    for split, tally in tallies(summary).items():
         rows = samples[split]
-        assert told["samples"] == len(rows)
-        assert told["spans"]["count"] == sum(len(row["span_start"]) for row in rows)
-        assert_describes(told["length"], [row["length"] for row in rows])
-        assert_describes(told["spans"]["per_sample"], [len(row["span_start"]) for row in rows])
-        assert_describes(told["spans"]["length"], [end - start for row in rows for start, end in spans_of(row)])
-        assert_describes(told["spans"]["sample_depth"], [row["span_depth"] for row in rows])
+        assert tally["samples"] == len(rows)
+        assert tally["spans"]["count"] == sum(len(row["span_start"]) for row in rows)
+        assert_describes(tally["length"], [row["length"] for row in rows])
+        assert_describes(tally["spans"]["per_sample"], [len(row["span_start"]) for row in rows])
+        assert_describes(tally["spans"]["length"], [end - start for row in rows for start, end in spans_of(row)])
+        assert_describes(tally["spans"]["sample_depth"], [row["span_depth"] for row in rows])
         depths = [
             sum(outer <= start and end <= last for outer, last in spans_of(row)) for row in rows for start, end in spans_of(row)
         ]
-        assert_describes(told["spans"]["depth"], depths)
+        assert_describes(tally["spans"]["depth"], depths)
 
 
 def test_node_kinds(summary: Summary, samples: dict[str, list[Sample]], folder: Path) -> None:
     """Spans by language and node kind, their number and mean length, the commonest first."""
     languages = read_manifest(folder).languages
-    for split, told in tallies(summary).items():
+    for split, tally in tallies(summary).items():
         lengths: dict[tuple[str, str], list[int]] = {}
         for row in samples[split]:
             for kind, (start, end) in zip(row["span_kind"], spans_of(row), strict=True):
@@ -171,18 +171,18 @@ def test_node_kinds(summary: Summary, samples: dict[str, list[Sample]], folder: 
                 lengths.setdefault((row["language"], name), []).append(end - start)
         found = {
             (language, entry["kind"]): (entry["count"], entry["mean_length"])
-            for language, kinds in told["spans"]["kinds"].items()
+            for language, kinds in tally["spans"]["kinds"].items()
             for entry in kinds
         }
         assert found == {key: (len(values), pytest.approx(sum(values) / len(values))) for key, values in lengths.items()}
-        for kinds in told["spans"]["kinds"].values():
+        for kinds in tally["spans"]["kinds"].values():
             counts = [entry["count"] for entry in kinds]
             assert counts == sorted(counts, reverse=True)
 
 
 def test_coverage(summary: Summary, samples: dict[str, list[Sample]]) -> None:
     """Code tokens in a span, and in one that is not the whole code's, are those counted token by token."""
-    for split, told in tallies(summary).items():
+    for split, tally in tallies(summary).items():
         in_any = in_inner = 0
         for row in samples[split]:
             code = [token for token, region in enumerate(region_of_tokens(row)) if region == Region.CODE]
@@ -190,28 +190,28 @@ def test_coverage(summary: Summary, samples: dict[str, list[Sample]]) -> None:
             in_any += sum(any(start <= token < end for start, end in spans_of(row)) for token in code)
             inner = [span for span in spans_of(row) if span != whole]
             in_inner += sum(any(start <= token < end for start, end in inner) for token in code)
-        assert told["code_coverage"]["any_span"]["tokens"] == in_any
-        assert told["code_coverage"]["below_whole_code"]["tokens"] == in_inner
+        assert tally["code_coverage"]["any_span"]["tokens"] == in_any
+        assert tally["code_coverage"]["below_whole_code"]["tokens"] == in_inner
         assert in_inner < in_any
 
 
 def test_flags_and_names(summary: Summary, samples: dict[str, list[Sample]]) -> None:
     """Samples by flag, language and source are those that bear it."""
-    for split, told in tallies(summary).items():
+    for split, tally in tallies(summary).items():
         rows = samples[split]
         without = sum(not row["span_start"] for row in rows)
         expected = {flag: sum(row[flag] for row in rows) for flag in ("has_error", "truncated")} | {"without_span": without}
-        assert {name: part["samples"] for name, part in told["flags"].items()} == expected
+        assert {name: part["samples"] for name, part in tally["flags"].items()} == expected
         for key, column in (("languages", "language"), ("sources", "source")):
-            assert {name: part["samples"] for name, part in told[key].items()} == Counter(row[column] for row in rows)
+            assert {name: part["samples"] for name, part in tally[key].items()} == Counter(row[column] for row in rows)
 
 
 def test_span_length_histogram(summary: Summary) -> None:
     """Bins run from 2 upward, each twice as long as the one before, and hold every span once."""
-    for told in tallies(summary).values():
-        bins = told["spans"]["length_histogram"]
+    for tally in tallies(summary).values():
+        bins = tally["spans"]["length_histogram"]
         assert [(entry["from"], entry["to"]) for entry in bins] == [(2 << n, 4 << n) for n in range(len(bins))]
-        assert sum(entry["count"] for entry in bins) == told["spans"]["count"]
+        assert sum(entry["count"] for entry in bins) == tally["spans"]["count"]
         assert bins[-1]["count"] > 0
 
 
@@ -219,29 +219,29 @@ def test_span_length_histogram(summary: Summary) -> None:
 def test_quantiles_of_any_values(values: list[int]) -> None:
     """Quantiles from counts by value are numpy's inverted-CDF quantiles; bins hold every value from 2 on."""
     counts = np.bincount(values)
-    told = distribution(counts)
-    assert told is not None
-    assert_describes(vars(told), values)
-    assert told.p50 == np.quantile(values, 0.5, method="inverted_cdf")
+    tally = distribution(counts)
+    assert tally is not None
+    assert_describes(vars(tally), values)
+    assert tally.p50 == np.quantile(values, 0.5, method="inverted_cdf")
     assert sum(count for _, _, count in length_bins(counts)) == sum(value >= 2 for value in values)
 
 
 def test_nothing_has_no_distribution(folder: Path) -> None:
     """A split without samples is told as such: no quantiles, shares of 0."""
-    told = Tally().to_dict()
-    assert told["samples"] == told["tokens"] == told["spans"]["count"] == 0
-    assert told["length"] is None
-    assert told["spans"]["depth"] is None
-    assert told["regions"]["code"] == {"tokens": 0, "share": 0.0}
-    assert told["spans"]["length_histogram"] == []
+    tally: Any = Tally().to_dict()
+    assert tally["samples"] == tally["tokens"] == tally["spans"]["count"] == 0
+    assert tally["length"] is None
+    assert tally["spans"]["depth"] is None
+    assert tally["regions"]["code"] == {"tokens": 0, "share": 0.0}
+    assert tally["spans"]["length_histogram"] == []
     empty = Summary({split: Tally() for split in SPLITS}, Tally(), read_manifest(folder))
     print_summary(empty, Console(file=io.StringIO()))
 
 
 def test_json_keys_are_those_documented(summary: Summary) -> None:
     """The JSON has the documented keys, survives a round trip, and its rejects and samples add up to the rows read."""
-    told = summary.to_dict()
-    assert list(told) == [
+    described: Any = summary.to_dict()
+    assert list(described) == [
         "schema_version",
         "fingerprint",
         "accounting",
@@ -252,7 +252,7 @@ def test_json_keys_are_those_documented(summary: Summary) -> None:
         "splits",
         "all",
     ]
-    assert list(told["splits"]) == list(SPLITS)
+    assert list(described["splits"]) == list(SPLITS)
     keys = ["samples", "tokens", "length", "regions", "roles", "spans", "code_coverage", "flags", "languages", "sources"]
     inner = ["count", "per_sample", "length", "length_histogram", "depth", "sample_depth", "kinds"]
     for tally in tallies(summary).values():
@@ -260,12 +260,12 @@ def test_json_keys_are_those_documented(summary: Summary) -> None:
         assert list(tally["spans"]) == inner
         assert list(tally["length"]) == [*PERCENT_OF_KEY, "mean"]
     documented = Summary.to_dict.__doc__ or ""
-    assert all(key in documented for key in [*told, *told["accounting"], *keys, *inner, *PERCENT_OF_KEY, "mean"])
-    assert json.loads(json.dumps(told)) == told
-    accounting = told["accounting"]
+    assert all(key in documented for key in [*described, *described["accounting"], *keys, *inner, *PERCENT_OF_KEY, "mean"])
+    assert json.loads(json.dumps(described)) == described
+    accounting = described["accounting"]
     assert accounting["rows_read"] == len(source_rows()) == accounting["samples"] + accounting["rejects"]
-    assert sum(part["rows"] for part in told["rejects"].values()) == accounting["rejects"]
-    assert all(part["share"] == part["rows"] / accounting["rows_read"] for part in told["rejects"].values())
+    assert sum(part["rows"] for part in described["rejects"].values()) == accounting["rejects"]
+    assert all(part["share"] == part["rows"] / accounting["rows_read"] for part in described["rejects"].values())
 
 
 @pytest.mark.parametrize("change", [lambda rows: rows + 1, lambda rows: rows - 1])
@@ -302,8 +302,8 @@ def test_tables_show_names_as_they_are(summary: Summary) -> None:
 def test_picture_appears_whole(summary: Summary, folder: Path, tmp_path: Path) -> None:
     """The picture is one PNG file and leaves nothing beside it, also where there is nothing to draw."""
     empty = Summary({split: Tally() for split in SPLITS}, Tally(), replace(read_manifest(folder), rows_read=0, rejected={}))
-    for name, told in (("full.png", summary), ("empty.png", empty)):
-        plot_summary(told, tmp_path / name)
+    for name, shown in (("full.png", summary), ("empty.png", empty)):
+        plot_summary(shown, tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG\r\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.png", "full.png"]
     with pytest.raises(StorageError):

@@ -276,7 +276,7 @@ def changed(value: Any) -> Any:
         return value[:-1] + ("0" if value[-1:] != "0" else "1")
     if isinstance(value, list):
         return value[:-1] + ([changed(value[-1])] if value else [7])
-    return {changed(name): one for name, one in value.items()} or {"x": 1}
+    return {changed(name): item for name, item in value.items()} or {"x": 1}
 
 
 @pytest.mark.parametrize("path", IN_MANIFEST, ids=lambda path: ".".join(map(str, path)))

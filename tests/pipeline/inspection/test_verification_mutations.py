@@ -68,7 +68,7 @@ def sound(prepared: Callable[[str], Prepared], tmp_path_factory: pytest.TempPath
                 workers=1,
             )
             manifest = build_shards(config)
-            assert manifest.tokenizer["inexact_samples"] == 0
+            assert manifest.tokenizer.inexact_samples == 0
             codec = Codec(folder / "data" / "tokenizer", "auto")
             template = read_template(load_tokenizer(str(folder / "data" / "tokenizer")))
             checker = Checker(contract_of(folder / "data", manifest, codec, template), codec)
@@ -170,10 +170,10 @@ def test_another_spelling_of_the_same_text_is_found(name: str, sound: Callable[[
     hub = load_tokenizer(str(folder.folder / "tokenizer"))
     row = folder.rows[WHOLE]
     tried = 0
-    for at, one in enumerate(row["input_ids"]):
-        piece = hub.convert_ids_to_tokens(one)
+    for at, token_id in enumerate(row["input_ids"]):
+        piece = hub.convert_ids_to_tokens(token_id)
         halves = hub.convert_tokens_to_ids([piece[:1], piece[1:]])
-        if one in hub.all_special_ids or len(piece) < 2 or None in halves or hub.unk_token_id in halves:
+        if token_id in hub.all_special_ids or len(piece) < 2 or None in halves or hub.unk_token_id in halves:
             continue
         ids = [*row["input_ids"][:at], *halves, *row["input_ids"][at + 1 :]]
         later = [end + (end > at) for end in row["region_end"]]
@@ -217,7 +217,7 @@ def test_ids_that_do_not_spell_their_text_are_counted(prepared: Callable[[str], 
         validation_size=0,
         workers=1,
     )
-    assert build_shards(config).tokenizer["inexact_samples"] == 1
+    assert build_shards(config).tokenizer.inexact_samples == 1
     report = examine(tmp_path / "data")
     assert report.fault is None
     assert any("1 samples whose ids do not spell their text" in phrase for phrase in report.not_checked)
@@ -233,12 +233,12 @@ def test_ids_that_do_not_spell_their_text_are_counted(prepared: Callable[[str], 
     for name, value in without_text.items():
         assert checker.check_table(pa.Table.from_pylist([sound | {name: value}], schema=SAMPLE_SCHEMA)).fault is not None, name
     manifest = tmp_path / "data" / "manifest.json"
-    told = json.loads(manifest.read_text())
+    stored = json.loads(manifest.read_text())
     for count in (0, 2):
-        told["tokenizer"]["inexact_samples"] = count
-        manifest.write_text(json.dumps(told))
+        stored["tokenizer"]["inexact_samples"] = count
+        manifest.write_text(json.dumps(stored))
         assert examine(tmp_path / "data").fault is not None
-    del told["tokenizer"]["inexact_samples"]  # as an older build has it
-    manifest.write_text(json.dumps(told))
+    del stored["tokenizer"]["inexact_samples"]  # as an older build has it
+    manifest.write_text(json.dumps(stored))
     assert examine(tmp_path / "data").fault is None
-    assert read_manifest(tmp_path / "data").tokenizer.get("inexact_samples") is None
+    assert read_manifest(tmp_path / "data").tokenizer.inexact_samples is None

@@ -251,10 +251,10 @@ def test_a_missing_statement_may_be_allowed() -> None:
     """With allow_missing_prompt such rows are kept with an empty prompt, and their problem is the place they name."""
     reader = RecordReader(fields=Fields(), languages=LANGUAGES, allow_missing_prompt=True)
     row = {"input": "-", "output": FENCED, "dataset": "taco", "split": "train", "index": 3}
-    one, two = (reader.read({**row, "id": name}, source="s") for name in "ab")
-    assert one.prompt == two.prompt == ""
-    assert one.problem == two.problem
-    assert one.problem != reader.read({**row, "index": 4}, source="s").problem
+    first, second = (reader.read({**row, "id": name}, source="s") for name in "ab")
+    assert first.prompt == second.prompt == ""
+    assert first.problem == second.problem
+    assert first.problem != reader.read({**row, "index": 4}, source="s").problem
 
 
 @given(
@@ -335,14 +335,14 @@ def test_the_id_is_the_rows_own_or_none(row: dict[str, Any], expected: str) -> N
 
 def test_sample_ids_tell_answers_of_one_id_apart() -> None:
     """Two answers under one id have two sample ids, the same answer the same one."""
-    one, two, again = (read({"id": "a", "prompt": "Q", "code": code}).sample_id for code in ("x", "y", "x"))
-    assert one == again != two
+    first, second, again = (read({"id": "a", "prompt": "Q", "code": code}).sample_id for code in ("x", "y", "x"))
+    assert first == again != second
 
 
 def test_problems_are_told_by_their_statement() -> None:
     """Statements that differ in white space alone are one problem."""
-    one, two, other = (read({"prompt": prompt, "code": "x"}).problem for prompt in ("a b", "a\n b ", "ab"))
-    assert one == two != other
+    first, second, other = (read({"prompt": prompt, "code": "x"}).problem for prompt in ("a b", "a\n b ", "ab"))
+    assert first == second != other
 
 
 # ----------------------------------------------------------------------------------------------------------------- grouping

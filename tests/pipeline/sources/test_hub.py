@@ -3,19 +3,19 @@
 import json
 import pickle
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from stored import stored_cursor, stored_identity
 
 from syntaxdiff.pipeline.cli import main
 from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.shard import read_manifest
 from syntaxdiff.pipeline.sources.hub import HubDataset, HubOptions, SavedDataset
 from syntaxdiff.pipeline.sources.source import open_source
-from syntaxdiff.pipeline.sources.units import Source
+from syntaxdiff.pipeline.sources.units import Cursor, Source
 from syntaxdiff.pipeline.splits import SPLITS
 
 README = """---
@@ -69,7 +69,7 @@ def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return folder
 
 
-def ids(source: Source, cursor: dict[str, Any] | None = None) -> list[list[str]]:
+def ids(source: Source, cursor: Cursor | None = None) -> list[list[str]]:
     """Ids of the rows of every unit, as they reach a worker."""
     units = [pickle.loads(pickle.dumps(unit)) for unit in source.units(cursor)]
     return [[row["id"] if isinstance(row, dict) else row.reason for _, row in unit.rows()] for unit in units]
@@ -96,12 +96,12 @@ def test_a_repository_gives_what_was_asked_for(repository: Path, options: HubOpt
     units = ids(source)
     assert joined(units) == [f"{prefix}{i}" for prefix, count in expected for i in range(count)]
     assert max(map(len, units)) <= 64
-    cursors = [json.loads(json.dumps(unit.cursor)) for unit in source.units()]
+    cursors = [stored_cursor(unit.cursor) for unit in source.units()]
     for index, cursor in enumerate(cursors):
         assert ids(open_source(str(repository), options), cursor) == units[index + 1 :]
         assert ids(source, cursor) == units[index + 1 :]
     assert ids(source) == units
-    assert json.loads(json.dumps(source.identity())) == source.identity()
+    assert stored_identity(source.identity()) == source.identity()
 
 
 def test_a_split_named_for_a_language_is_the_default_language(repository: Path) -> None:
@@ -169,10 +169,10 @@ def saved(tmp_path: Path) -> Path:
 
     datasets.disable_progress_bars()
     try:
-        one = datasets.Dataset.from_list(rows("a-", 300))
-        one.save_to_disk(str(tmp_path / "one"), num_shards=3)
-        one.select([5, 3, 299, 7]).save_to_disk(str(tmp_path / "chosen"))
-        both = {"train": one, "python": datasets.Dataset.from_list(rows("b-", 70))}
+        dataset = datasets.Dataset.from_list(rows("a-", 300))
+        dataset.save_to_disk(str(tmp_path / "one"), num_shards=3)
+        dataset.select([5, 3, 299, 7]).save_to_disk(str(tmp_path / "chosen"))
+        both = {"train": dataset, "python": datasets.Dataset.from_list(rows("b-", 70))}
         datasets.DatasetDict(both).save_to_disk(str(tmp_path / "dict"))
     finally:
         datasets.enable_progress_bars()
@@ -197,10 +197,10 @@ def test_saved_data_sets_give_their_rows(saved: Path, name: str, split: str | No
     assert joined(units) == expected
     assert sum(unit.advance for unit in source.units()) == source.size == len(expected)
     for index, unit in enumerate(source.units()):
-        cursor = json.loads(json.dumps(unit.cursor))
+        cursor = stored_cursor(unit.cursor)
         assert ids(open_source(str(saved / name), HubOptions(split=split)), cursor) == units[index + 1 :]
     again = open_source(str(saved / name), HubOptions(split=split))
-    assert again.identity() == json.loads(json.dumps(source.identity()))
+    assert again.identity() == stored_identity(source.identity())
 
 
 def test_a_unit_of_a_saved_data_set_travels_without_the_rest(tmp_path: Path) -> None:

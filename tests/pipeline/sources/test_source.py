@@ -9,25 +9,27 @@ import os
 import pickle
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored import stored_cursor, stored_identity
 
 from syntaxdiff.pipeline.errors import RowError, SourceError
+from syntaxdiff.pipeline.json_records import Row
 from syntaxdiff.pipeline.sources import files
 from syntaxdiff.pipeline.sources import units as unit
 from syntaxdiff.pipeline.sources.hub import HubOptions
 from syntaxdiff.pipeline.sources.source import open_source
 from syntaxdiff.pipeline.sources.units import Source, Unit
 
-Rows = list[dict[str, Any]]
+Rows: TypeAlias = Sequence[Row]
 NUM_ROWS = 300
 ROWS: Rows = [
     {"id": f"row-{i}", "text": 'x,]}[{"\\é\n' * (i % 7), "nested": {"list": [f"{i}]", None]}} for i in range(NUM_ROWS)
@@ -38,20 +40,20 @@ def opened(path: Path | str) -> Source:
     return open_source(str(path), HubOptions())
 
 
-def outcomes(units: list[Unit]) -> list[dict[str, Any] | RowError]:
+def outcomes(units: list[Unit]) -> list[Row | RowError]:
     return [row for unit_ in units for _, row in unit_.rows()]
 
 
-def read(path: Path | str) -> list[dict[str, Any] | RowError]:
+def read(path: Path | str) -> list[Row | RowError]:
     """All rows of a source, and what stands for rows that are none."""
     return outcomes(list(opened(path).units()))
 
 
-def reasons(rows: list[dict[str, Any] | RowError]) -> list[str]:
+def reasons(rows: list[Row | RowError]) -> list[str]:
     return [row.reason for row in rows if isinstance(row, RowError)]
 
 
-def good(rows: list[dict[str, Any] | RowError]) -> Rows:
+def good(rows: list[Row | RowError]) -> Rows:
     return [row for row in rows if not isinstance(row, RowError)]
 
 
@@ -121,7 +123,7 @@ def test_reading_goes_on_after_any_unit(name: str, tmp_path: Path) -> None:
     described = [describe(unit_) for unit_ in source.units()]
     assert len(described) > 3
     for index, unit_ in enumerate(list(source.units())):
-        cursor = json.loads(json.dumps(unit_.cursor))
+        cursor = stored_cursor(unit_.cursor)
         assert [describe(rest) for rest in opened(spec).units(cursor)] == described[index + 1 :]
     assert [describe(unit_) for unit_ in source.units()] == described
 
@@ -130,7 +132,7 @@ def describe(unit_: Unit) -> tuple[Any, ...]:
     """All that a unit is, as it reaches a worker."""
     there: Unit = pickle.loads(pickle.dumps(unit_))
     rows = [(place, str(row) if isinstance(row, RowError) else row) for place, row in there.rows()]
-    return there.source, there.place, there.advance, there.default_language, json.dumps(there.cursor), rows
+    return there.source, there.place, there.advance, there.default_language, str(there.cursor), rows
 
 
 def test_a_folder_is_read_whole_and_sorted(tmp_path: Path) -> None:
@@ -526,7 +528,7 @@ def test_the_identity_follows_the_files(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder / "rows").mkdir(parents=True)
         (tmp_path / folder / "rows" / "a.jsonl").write_bytes(lines(ROWS))
-    one, two = (opened(tmp_path / folder / "rows").identity() for folder in ("one", "two"))
-    assert one == two == json.loads(json.dumps(one))
+    first, second = (opened(tmp_path / folder / "rows").identity() for folder in ("one", "two"))
+    assert first == second == stored_identity(first)
     (tmp_path / "one" / "rows" / "a.jsonl").write_bytes(lines(ROWS[1:]))
-    assert opened(tmp_path / "one" / "rows").identity() != two
+    assert opened(tmp_path / "one" / "rows").identity() != second

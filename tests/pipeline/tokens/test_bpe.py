@@ -156,10 +156,10 @@ def test_unknown_engine_is_refused(prepared: Get) -> None:
 Ids = npt.NDArray[np.int32]
 
 
-def swap_two(ids: Ids, one: int, other: int) -> Ids:
+def swap_two(ids: Ids, first: int, second: int) -> Ids:
     swapped = ids.copy()
-    swapped[ids == one] = other
-    swapped[ids == other] = one
+    swapped[ids == first] = second
+    swapped[ids == second] = first
     return swapped
 
 

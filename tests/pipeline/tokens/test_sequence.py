@@ -43,7 +43,7 @@ def records() -> list[Record]:
 
 def short_records() -> list[Record]:
     """Those of the crafted programs that are not there for their length, for the many makes of tokenizer."""
-    return [one for one in records() if len(one.code) < 2500]
+    return [chosen for chosen in records() if len(chosen.code) < 2500]
 
 
 def region_of_tokens(sample: Sample) -> list[int]:
@@ -224,7 +224,7 @@ def test_any_text_at_any_seam(prompt: str, reasoning: str, code: str, name: str,
 def test_batch_is_its_records_alone(prepared: Get) -> None:
     """A sample does not depend on the records beside it."""
     ready, some = prepared("trained"), records()
-    for together, alone in zip(ready.build(some), (ready.build([one])[0] for one in some), strict=True):
+    for together, alone in zip(ready.build(some), (ready.build([chosen])[0] for chosen in some), strict=True):
         assert together.ids == alone.ids
         assert together.sample.role.tolist() == alone.sample.role.tolist()
         assert together.sample.spans.start.tolist() == alone.sample.spans.start.tolist()
@@ -249,8 +249,8 @@ REASONINGS = {
 def test_trimming_cuts_reasoning_alone(kind: str, name: str, prepared: Get) -> None:
     """Trimmed samples fit, lose one stretch inside the reasoning's tags, and are otherwise what they were."""
     ready = prepared(name)
-    one = record(PROGRAMS["statements"][1], reasoning=REASONINGS[kind])
-    whole = ready.build([one])[0]
+    chosen = record(PROGRAMS["statements"][1], reasoning=REASONINGS[kind])
+    whole = ready.build([chosen])[0]
     regions = region_of_tokens(whole.sample)
     num_reasoning = regions.count(REASONING)
     first, last = regions.index(REASONING), len(regions) - regions[::-1].index(REASONING)
@@ -260,7 +260,7 @@ def test_trimming_cuts_reasoning_alone(kind: str, name: str, prepared: Get) -> N
         if excess < 1:
             continue
         max_length = len(whole.ids) - excess
-        sample = make_samples([one], ready.codec, ready.template, max_length, "trim-reasoning")[0]
+        sample = make_samples([chosen], ready.codec, ready.template, max_length, "trim-reasoning")[0]
         if isinstance(sample, RowError):
             assert sample.reason == "too-long"
             assert excess > num_reasoning // 2 or num_reasoning < 100, excess
@@ -294,13 +294,13 @@ def check_trimmed(whole: Built, sample: Sample, max_length: int, reasoning: tupl
 
 def test_dropped_where_it_does_not_fit(prepared: Get) -> None:
     """A sample one token too long is dropped by default, with its reason; one that just fits is whole."""
-    ready, one = prepared("trained"), record("x = f(1)", reasoning=LINES)
-    length = len(ready.build([one])[0].ids)
-    short = make_samples([one], ready.codec, ready.template, length - 1, "drop")[0]
+    ready, chosen = prepared("trained"), record("x = f(1)", reasoning=LINES)
+    length = len(ready.build([chosen])[0].ids)
+    short = make_samples([chosen], ready.codec, ready.template, length - 1, "drop")[0]
     assert isinstance(short, RowError)
     assert short.reason == "too-long"
     for overlength in ("drop", "trim-reasoning"):
-        fits = make_samples([one], ready.codec, ready.template, length, overlength)[0]
+        fits = make_samples([chosen], ready.codec, ready.template, length, overlength)[0]
         assert isinstance(fits, Sample)
         assert not fits.truncated
         assert len(fits.input_ids) == length
@@ -309,8 +309,8 @@ def test_dropped_where_it_does_not_fit(prepared: Get) -> None:
 def test_prompt_and_code_are_never_cut(prepared: Get) -> None:
     """Where prompt or code alone are too long, trimming gives a reason and no sample."""
     ready = prepared("trained")
-    for one in (record("x = f(1)\n" * 500), record("x = 1", prompt="word " * 5000), record("x = 1\n" * 500, reasoning="")):
-        outcome = make_samples([one], ready.codec, ready.template, 600, "trim-reasoning")[0]
+    for chosen in (record("x = f(1)\n" * 500), record("x = 1", prompt="word " * 5000), record("x = 1\n" * 500, reasoning="")):
+        outcome = make_samples([chosen], ready.codec, ready.template, 600, "trim-reasoning")[0]
         assert isinstance(outcome, RowError)
         assert outcome.reason == "too-long"
 
@@ -373,9 +373,9 @@ def aligned_or_refused(backend: Any, folder: Path) -> tuple[str, list[Built]]:
     except SyntaxdiffError:
         return "Codec", []
     built = []
-    for one, outcome in zip(short_records(), make_samples(short_records(), codec, template, 10**6, "drop"), strict=True):
+    for chosen, outcome in zip(short_records(), make_samples(short_records(), codec, template, 10**6, "drop"), strict=True):
         if not isinstance(outcome, RowError):
-            built.append(Built(ready, one, outcome))
+            built.append(Built(ready, chosen, outcome))
     return "", built
 
 

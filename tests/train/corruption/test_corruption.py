@@ -83,10 +83,10 @@ def cut_up(rows: Sequence[SampleRow], size: int) -> list[Sequence[SampleRow]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def assert_equal(one: Trimmed, other: Trimmed) -> None:
-    assert one.keys() == other.keys()
-    for sample_id, tensors in one.items():
-        for mine, theirs in zip(tensors, other[sample_id], strict=True):
+def assert_equal(first: Trimmed, second: Trimmed) -> None:
+    assert first.keys() == second.keys()
+    for sample_id, tensors in first.items():
+        for mine, theirs in zip(tensors, second[sample_id], strict=True):
             assert torch.equal(mine, theirs), sample_id
 
 

@@ -43,7 +43,7 @@ def formula(
 ) -> list[float | None]:
     """Weights of one sample, None where a position is not scored."""
     weights: list[float | None] = []
-    num_corrupted_code = sum(one and other for one, other in zip(corrupted_L, code_L, strict=True))
+    num_corrupted_code = sum(alone and other for alone, other in zip(corrupted_L, code_L, strict=True))
     columns = zip(corrupted_L, corruptible_L, code_L, back_L, p_L, strict=True)
     for is_corrupted, is_corruptible, is_code, is_back, p in columns:
         if objective == "inverse-rate":
@@ -301,13 +301,13 @@ def test_reveal_all_scores_what_is_visible() -> None:
     """The literal reading of eq. 3 scores all corruptible positions but the masked ones that stay masked, at weight 1."""
     rows = random_rows(30, seed=12)
     for strategy in STRATEGIES:
-        one, every = (
+        alone, every = (
             corrupted(batch_of(rows), CorruptionConfig(strategy=strategy, objective=objective), 0.004)
             for objective in REVEALING
         )
-        assert torch.equal(one.operator_BL, every.operator_BL)
+        assert torch.equal(alone.operator_BL, every.operator_BL)
         for index, row in enumerate(rows):
-            hidden = positions(one, index) - set(one.is_scored_BL[index].nonzero().flatten().tolist())
+            hidden = positions(alone, index) - set(alone.is_scored_BL[index].nonzero().flatten().tolist())
             want = set(Sample.of(row).corruptible) - hidden
             assert set(every.is_scored_BL[index].nonzero().flatten().tolist()) == want
             assert set(every.weight_BL[index].nonzero().flatten().tolist()) == want

@@ -77,9 +77,9 @@ def test_units_become_what_the_definition_says(name: str) -> None:
         drawn = [(program, random_draws(program, dice)) for program in (random_program(dice) for _ in range(32))]
         names = [dice.choice(LANGUAGES) for _ in drawn]
         results = operated(drawn, SHARES[name], dice.getrandbits(63), names)
-        for (program, one), language, (ids, operators) in zip(drawn, names, results, strict=True):
+        for (program, random_draw), language, (ids, operators) in zip(drawn, names, results, strict=True):
             leaves = leaves_of_language(TABLES, LANGUAGES.index(language))
-            borne.update(assert_operated(program, one, SHARES[name], leaves, ids, operators))
+            borne.update(assert_operated(program, random_draw, SHARES[name], leaves, ids, operators))
     wanted = {Operator[share.upper()] for share, value in vars(SHARES[name]).items() if value}
     assert set(borne) - {Operator.MASK} == wanted
     assert all(borne[operator] > 30 for operator in wanted), "the programs give every operator something to do"
@@ -229,9 +229,9 @@ def test_a_sample_does_not_depend_on_its_batch(strategy: str) -> None:
         together, _ = corrupted([rows[number] for number in order], config, [0.5] * 8, pad_to_multiple=64)
         for place, number in enumerate(order):
             alone, _ = corrupted([rows[number]], config, [0.5])
-            for one, many in zip(alone, together, strict=True):
-                width = one.shape[1]
-                assert torch.equal(one[0], many[place, :width])
+            for random_draw, many in zip(alone, together, strict=True):
+                width = random_draw.shape[1]
+                assert torch.equal(random_draw[0], many[place, :width])
 
 
 @pytest.mark.parametrize("strategy", SPAN_STRATEGIES)

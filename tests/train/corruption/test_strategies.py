@@ -235,7 +235,7 @@ def real_batches(programs: Programs) -> list[Drawn]:
     """250 real programs in batches of 25."""
     chunks = [programs.rows[start:600:24] for start in range(10)]
     samples = [[Sample.of(row) for row in rows] for rows in chunks]
-    return [Drawn(rows, of, [draws_of(11, 2, one) for one in of]) for rows, of in zip(chunks, samples, strict=True)]
+    return [Drawn(rows, of, [draws_of(11, 2, sample) for sample in of]) for rows, of in zip(chunks, samples, strict=True)]
 
 
 @pytest.mark.parametrize(("strategy", "share"), CASES, ids=CASE_IDS)

@@ -68,11 +68,11 @@ def test_the_order_mixes_shards(folder: Path) -> None:
 def test_padded_lengths_are_multiples(folder: Path) -> None:
     """The same samples in the same places, in batches of few widths."""
     plain, padded = (next(stream(folder, pad_to_multiple=multiple).batches()) for multiple in (1, 32))
-    for one, other in zip(plain.micro_batches, padded.micro_batches, strict=True):
-        width, wider = (each.batch.tensors.input_ids_BL.shape[1] for each in (one, other))
+    for first, second in zip(plain.micro_batches, padded.micro_batches, strict=True):
+        width, wider = (each.batch.tensors.input_ids_BL.shape[1] for each in (first, second))
         assert wider == -(-width // 32) * 32
-        assert torch.equal(one.batch.tensors.input_ids_BL, other.batch.tensors.input_ids_BL[:, :width])
-        assert one.batch.sample_ids == other.batch.sample_ids
+        assert torch.equal(first.batch.tensors.input_ids_BL, second.batch.tensors.input_ids_BL[:, :width])
+        assert first.batch.sample_ids == second.batch.sample_ids
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
@@ -81,14 +81,14 @@ def test_ranks_share_each_step_and_nothing_else(folder: Path, world: int) -> Non
     made = [stream(folder, rank=rank, world=world) for rank in range(world)]
     steps = 2 * NUM_ROWS // (6 * world) + 2  # over the border of an epoch
     whole = [item.row.sample_id for item in islice(made[0].items(), steps * 6 * world)]
-    parts = [ids_of(one, steps) for one in made]
+    parts = [ids_of(share, steps) for share in made]
     for step in range(steps):
         expected = whole[step * 6 * world : (step + 1) * 6 * world]
         assert [parts[place % world][step][place // world] for place in range(6 * world)] == expected
-    normalisers = [[batch.num_corruptible for batch in islice(one.batches(), 5)] for one in made]
-    assert all(one == normalisers[0] for one in normalisers)
+    normalisers = [[batch.num_corruptible for batch in islice(share.batches(), 5)] for share in made]
+    assert all(counts == normalisers[0] for counts in normalisers)
     sums = [
-        sum(int(micro.batch.num_corruptible_B.sum()) for one in made for micro in next(one.batches()).micro_batches)
+        sum(int(micro.batch.num_corruptible_B.sum()) for share in made for micro in next(share.batches()).micro_batches)
         for _ in range(1)
     ]
     assert sums == [normalisers[0][0]]
@@ -119,7 +119,7 @@ def test_resuming_goes_on_at_the_sample(folder: Path, after: int) -> None:
 def test_by_length_changes_the_cut_alone(folder: Path) -> None:
     """Grouping by length keeps a step's samples, and sorts them into micro-batches."""
     plain, grouped = (next(stream(folder, accumulation=20, group_by_length=flag).batches()) for flag in (False, True))
-    ids = [sorted(i for micro in one.micro_batches for i in micro.batch.sample_ids) for one in (plain, grouped)]
+    ids = [sorted(i for micro in batch.micro_batches for i in micro.batch.sample_ids) for batch in (plain, grouped)]
     assert ids[0] == ids[1]
     lengths = [int(length) for micro in grouped.micro_batches for length in micro.batch.length_B]
     assert lengths == sorted(lengths)

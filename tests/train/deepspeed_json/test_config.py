@@ -349,12 +349,12 @@ def _rates(config: dict[str, Any], total: int) -> list[float]:
     ("text", "words"),
     [
         ("[1]", "must hold a JSON object"),
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ('{"bf16": {}, "bf16": {}}', "has the key 'bf16' twice"),
     ],
 )
 def test_a_bad_json_is_refused(tmp_path: Path, text: str, words: str) -> None:
-    """What is no JSON object, or says the same twice."""
+    """What is not a JSON object, or says the same twice."""
     path = tmp_path / "ds.json"
     path.write_text(text)
     with pytest.raises(SettingsError, match=words):

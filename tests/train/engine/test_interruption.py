@@ -19,14 +19,14 @@ def handlers() -> None:
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_is_noted_and_handlers_come_back(number: signal.Signals) -> None:
     """Within the block a signal asks for the end; after it, it does what it did before."""
-    before = {one: signal.getsignal(one) for one in SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     with interruptible() as interruption:
         interruption.has_begun = True
         asked = [interruption.is_asked]
         os.kill(os.getpid(), number)
         asked += [interruption.is_asked]
     assert asked == [False, True]
-    assert {one: signal.getsignal(one) for one in SIGNALS} == before
+    assert {number: signal.getsignal(number) for number in SIGNALS} == before
 
 
 def test_ctrl_c_before_the_first_step_and_twice_ends_at_once() -> None:

@@ -34,8 +34,8 @@ def test_every_stage_and_precision_is_plain_adamw(tmp_path: Path) -> None:
     expected += [trials.plain_steps(torch.bfloat16, 1.0, accumulates_in=torch.float32)] * 3
     for case, (trace, weights), (plain_trace, plain_weights) in zip([*CASES, 1, 2, 3], answers, expected, strict=True):
         assert [tuple(step) for step in trace] == [pytest.approx(step, rel=1e-4) for step in plain_trace], case
-        for one, plain in zip(weights, plain_weights, strict=True):
-            assert torch.allclose(torch.tensor(one), plain.detach(), atol=1e-2 if case in LOW_STAGE_0 else 1e-4), case
+        for weight, plain in zip(weights, plain_weights, strict=True):
+            assert torch.allclose(torch.tensor(weight), plain.detach(), atol=1e-2 if case in LOW_STAGE_0 else 1e-4), case
 
 
 @pytest.mark.slow
@@ -46,8 +46,8 @@ def test_a_state_of_two_ranks_fits_one(stage: int, tmp_path: Path) -> None:
     trace, weights = trials.in_processes(trials.load_and_train, tmp_path, stage, tmp_path, port=_free_port())
     plain_trace, plain_weights = trials.plain_steps(torch.float32, 1.0)
     assert tuple(trace[0]) == pytest.approx(plain_trace[2], rel=1e-4)
-    for one, plain in zip(weights, plain_weights, strict=True):
-        assert torch.allclose(torch.tensor(one), plain, atol=1e-5)
+    for weight, plain in zip(weights, plain_weights, strict=True):
+        assert torch.allclose(torch.tensor(weight), plain, atol=1e-5)
 
 
 AUTO_BATCH = dict.fromkeys(("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"), "auto")

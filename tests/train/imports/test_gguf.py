@@ -178,7 +178,7 @@ def write_gguf(
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": split,
         "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.token_type": [3 if one in CONTROL else 4 if one == USER_DEFINED else 1 for one in tokens],
+        "tokenizer.ggml.token_type": [3 if token in CONTROL else 4 if token == USER_DEFINED else 1 for token in tokens],
         "tokenizer.ggml.merges": [" ".join(merge) for merge in merges_of(tokenizer)],
         "tokenizer.ggml.add_bos_token": False,
         "tokenizer.ggml.bos_token_id": 1,
@@ -230,8 +230,8 @@ def loaded(folder: Path, **options: Any) -> Any:
     return made.from_pretrained(folder, **options).eval()
 
 
-def same_weights(one: Any, other: Any) -> bool:
-    first, second = dict(one.named_parameters()), dict(other.named_parameters())
+def same_weights(ours: Any, theirs: Any) -> bool:
+    first, second = dict(ours.named_parameters()), dict(theirs.named_parameters())
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -281,7 +281,7 @@ def test_weights_are_rounded_to_the_type_asked_for(tmp_path: Path) -> None:
     for dtype, options in ((torch.bfloat16, {}), (torch.float16, {"dtype": "float16"})):
         import_gguf(file, tmp_path / str(dtype), **options)
         back = loaded(tmp_path / str(dtype), dtype="auto")
-        assert all(torch.equal(one, two.to(dtype)) for one, two in zip(back.parameters(), source.parameters(), strict=True))
+        assert all(torch.equal(token, two.to(dtype)) for token, two in zip(back.parameters(), source.parameters(), strict=True))
 
 
 def test_transformers_reads_the_same_file_alike(tmp_path: Path) -> None:
@@ -660,7 +660,7 @@ def test_a_new_mask_token_of_smollm2_is_improbable(smollm2: Path, shards: Path) 
     """Tied to its embedding, the mean of all, the logit of the mask token takes less than 1e-5 of the probability."""
     model, tokenizer = loaded(smollm2, dtype=torch.float32), tokenizer_in(smollm2)
     mask_id, manifest = len(tokenizer), read_manifest(shards)
-    wanted = dataclasses.replace(manifest, tokenizer={**manifest.tokenizer, "vocab_size": mask_id + 1})
+    wanted = dataclasses.replace(manifest, tokenizer=dataclasses.replace(manifest.tokenizer, vocab_size=mask_id + 1))
     fit_vocabulary(model, wanted, str(smollm2))
     denoiser = Denoiser(model, shift=True)
     ids_BL = tokenizer(PROGRAM, return_tensors="pt").input_ids

@@ -82,7 +82,7 @@ def some_weights(*shape: int, share: float = 0.5, seed: int = 1) -> Tensor:
 def gradients(model: Denoiser, loss: Tensor) -> dict[str, Tensor]:
     model.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    return {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
 @EVERY_KIND
@@ -134,7 +134,7 @@ def test_losses_are_the_literal_ones(kind: str, tokens: int) -> None:
     log_probability = model(Inputs(ids)).double().log_softmax(-1)
     nats = -log_probability.gather(-1, target[..., None])[..., 0]
     literal = (nats * weight.double()).sum()
-    scored = [place for place, one in enumerate(weight.flatten().tolist()) if one != 0]
+    scored = [place for place, value in enumerate(weight.flatten().tolist()) if value != 0]
     assert losses.index_N.tolist() == scored
     assert losses.nats_N.dtype == torch.float32
     assert not losses.nats_N.requires_grad
@@ -234,10 +234,10 @@ def test_rotation_survives_a_cast_to_bfloat16() -> None:
     expected = network().model.rotary_emb(torch.zeros(1, 1000, 32), positions)
     model.to(torch.bfloat16)
     after = model.network.model.rotary_emb(torch.zeros(1, 1000, 32, dtype=torch.bfloat16), positions)
-    for one, other, plain in zip(before, after, expected, strict=True):
-        assert one.dtype == other.dtype == torch.float32
-        assert torch.equal(one, other)
-        torch.testing.assert_close(one, plain, rtol=0, atol=1e-6)
+    for first, second, plain in zip(before, after, expected, strict=True):
+        assert first.dtype == second.dtype == torch.float32
+        assert torch.equal(first, second)
+        torch.testing.assert_close(first, plain, rtol=0, atol=1e-6)
     assert not [name for name, _ in model.named_buffers() if "rotary" in name]
     assert model(Inputs(some_ids(1, 5))).dtype == torch.bfloat16
 

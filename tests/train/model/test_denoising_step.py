@@ -61,18 +61,18 @@ def test_a_step_is_the_literal_one(seed: int, canvases: int, positions: int, rul
     assert uniforms.order_BN is not None
     for row in range(canvases):
         logits = logits_BNV[row].tolist()
-        for one in logits:
+        for value in logits:
             for never in rule.never:
-                one[never] = -math.inf
+                value[never] = -math.inf
         noise = uniforms.token_BNV[row].tolist()
         scores = [
             [math.exp(a) / (-math.log(u)) ** rule.temperature for a, u in zip(*pair, strict=True)]
             for pair in zip(logits, noise, strict=True)
         ]
-        tokens = [one.index(max(one)) for one in scores]
+        tokens = [value.index(max(value)) for value in scores]
         sure = confidences(logits, tokens, rule.confidence, uniforms.order_BN[row].tolist())
         if rule.lower_end:
-            sure = [one - 2 if token in rule.end_ids else one for one, token in zip(sure, tokens, strict=True)]
+            sure = [value - 2 if token in rule.end_ids else value for value, token in zip(sure, tokens, strict=True)]
         masked = [place for place in range(positions) if ids_BN[row, place] == MASK]
         count = how_many(
             [sure[place] for place in masked],
@@ -122,8 +122,8 @@ def test_of_equal_confidences_the_first_goes_first() -> None:
 def logits_of(probabilities: list[float]) -> Tensor:
     """Logits [1, N, V] that give token 5 these probabilities, and the rest to token 6."""
     logits_BNV = torch.full((1, len(probabilities), SIZE), -torch.inf, dtype=torch.float64)
-    for place, one in enumerate(probabilities):
-        logits_BNV[0, place, 5], logits_BNV[0, place, 6] = math.log(one), math.log(1 - one)
+    for place, probability in enumerate(probabilities):
+        logits_BNV[0, place, 5], logits_BNV[0, place, 6] = math.log(probability), math.log(1 - probability)
     return logits_BNV
 
 
@@ -183,7 +183,7 @@ def test_large_logits_do_not_overflow() -> None:
 def test_transfer_counts_are_lladas(num_masked: int, num_steps: int) -> None:
     """LLaDA's shares without the empty ones: they add up, and no step is idle."""
     counts = transfer_counts(num_masked, num_steps)
-    assert counts == [one for one in num_transfer_tokens(num_masked, num_steps) if one]
+    assert counts == [value for value in num_transfer_tokens(num_masked, num_steps) if value]
     assert sum(counts) == num_masked
     assert len(counts) == min(num_masked, num_steps)
 

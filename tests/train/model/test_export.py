@@ -11,14 +11,17 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from stored import SETTINGS
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from syntaxdiff.pipeline.errors import SettingsError
+from syntaxdiff.pipeline.manifest import StoredTokenizer
 from syntaxdiff.pipeline.shard import Manifest, ShardFile, TokenIds
 from syntaxdiff.train.model import export, llada, start
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
+from syntaxdiff.train.model.export_info import TrainingInfo
 
 VOCABULARY, WIDTH, INNER, HEADS, LAYERS = 37, 32, 48, 4, 3
 LLADA_CONFIG: dict[str, Any] = {
@@ -52,10 +55,10 @@ LAYOUTS = ("llama", "llada")
 def manifest_of(vocabulary: int = VOCABULARY) -> Manifest:
     """A manifest of shards whose mask token is the last id."""
     return Manifest(
-        settings={"max_length": 32},
+        settings=replace(SETTINGS, max_length=32),
         rows_read=0,
         rejected={},
-        tokenizer={"name": "made", "vocab_size": vocabulary, "sha256": "0" * 64, "engine": "hf"},
+        tokenizer=StoredTokenizer(name="made", vocab_size=vocabulary, sha256="0" * 64, engine="hf"),
         token_ids=TokenIds(mask=vocabulary - 1, pad=1, eos=2, bos=None, end_of_turn=(2,), assistant_header=(3, 4)),
         languages={},
         splits={"train": (), "validation": ()},
@@ -147,11 +150,11 @@ def weights_of(denoiser: nn.Module, **options: Any) -> dict[str, Tensor]:
 
 
 def exported(folder: Path, denoiser: Denoiser, layout: str, *, manifest: Manifest | None = None, **options: Any) -> str:
-    """A denoiser, exported beside made shards."""
+    """A denoiser, exported next to made shards."""
     tokenizer = folder / "data" / "tokenizer"
     tokenizer.mkdir(parents=True, exist_ok=True)
     (tokenizer / "tokenizer.json").write_text('{"made": true}', "utf-8")
-    weights, info = weights_of(denoiser, **options), {"step": 7, "shift": False}
+    weights, info = weights_of(denoiser, **options), TrainingInfo(step=7)
     export.export(folder / "out", weights, denoiser.network.config, manifest or manifest_of(), folder / "data", info, layout)
     return str(folder / "out")
 
@@ -175,9 +178,9 @@ def small_network(*, seed: int = 0, **changes: Any) -> Any:
         return made.eval()
 
 
-def bit_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return set(one) == set(other) and all(
-        one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]) for name in one
+def bit_equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
+    return set(ours) == set(theirs) and all(
+        ours[name].dtype == theirs[name].dtype and torch.equal(ours[name], theirs[name]) for name in ours
     )
 
 
@@ -197,8 +200,8 @@ def test_the_literal_model_tells_gate_from_up_and_one_norm_from_the_other() -> N
     """The comparison would notice swapped tensors: exchanging any two of one shape changes the literal logits."""
     weights, ids = llada_weights(), some_ids(9)
     expected = literal_logits(weights, ids)
-    for one, other in (("ff_proj", "up_proj"), ("attn_norm", "ff_norm"), ("q_proj", "k_proj"), ("v_proj", "attn_out")):
-        names = [f"model.transformer.blocks.1.{name}.weight" for name in (one, other)]
+    for tensor, other in (("ff_proj", "up_proj"), ("attn_norm", "ff_norm"), ("q_proj", "k_proj"), ("v_proj", "attn_out")):
+        names = [f"model.transformer.blocks.1.{name}.weight" for name in (tensor, other)]
         swapped = literal_logits(weights | {names[0]: weights[names[1]], names[1]: weights[names[0]]}, ids)
         assert (swapped - expected).abs().max() > 1e-2 * expected.abs().max()
 
@@ -233,12 +236,12 @@ def test_names_without_a_place_in_llada_say_what_to_do(name: str) -> None:
 def test_llada_config_round_trip() -> None:
     """A Llama configuration of LLaDA's, written as LLaDA's, is read as the same one."""
     config = llada.llama_config(LLADA_CONFIG)
-    told = llada.llada_config(config, mask_id=36, eos_id=2, pad_id=1)
-    assert json.loads(json.dumps(told)) == told
-    assert {name: told[name] for name in LLADA_CONFIG if name != "vocab_size"} == {
+    stored = llada.llada_config(config, mask_id=36, eos_id=2, pad_id=1)
+    assert json.loads(json.dumps(stored)) == stored
+    assert {name: stored[name] for name in LLADA_CONFIG if name != "vocab_size"} == {
         name: value for name, value in LLADA_CONFIG.items() if name != "vocab_size"
     }
-    assert llada.llama_config(told).to_dict() == config.to_dict()
+    assert llada.llama_config(stored).to_dict() == config.to_dict()
     assert config.is_causal is False
 
 
@@ -271,9 +274,9 @@ def test_exported_weights_load_back_bit_equal(tmp_path: Path, layout: str, dtype
     assert again.network.config.tie_word_embeddings == tied
     ids = some_ids(2, 12)
     assert torch.equal(again(Inputs(ids)), denoiser(Inputs(ids)))
-    told = json.loads((Path(model) / "config.json").read_text("utf-8"))
-    assert told["model_type"] == layout
-    assert told["mask_token_id"] == VOCABULARY - 1
+    stored = json.loads((Path(model) / "config.json").read_text("utf-8"))
+    assert stored["model_type"] == layout
+    assert stored["mask_token_id"] == VOCABULARY - 1
 
 
 def test_official_llada_files_survive_a_round_trip(tmp_path: Path) -> None:
@@ -329,17 +332,11 @@ def test_large_models_are_split_into_files(tmp_path: Path, monkeypatch: pytest.M
 def test_info_and_tokenizer_travel_along(tmp_path: Path) -> None:
     """The folder tells ids, data, layout and what the caller adds, and holds the shards' tokenizer."""
     folder = Path(exported(tmp_path, Denoiser(small_network()), "llada"))
-    told = export.read_info(folder)
-    assert told["token_ids"] == {
-        "mask": VOCABULARY - 1,
-        "pad": 1,
-        "eos": 2,
-        "bos": None,
-        "end_of_turn": [2],
-        "assistant_header": [3, 4],
-    }
-    assert (told["step"], told["shift"], told["layout"]) == (7, False, "llada")
-    assert told["data_fingerprint"] == "f" * 64
+    info = export.read_info(folder)
+    assert info.token_ids == manifest_of().token_ids
+    assert info.tokenizer == manifest_of().tokenizer
+    assert (info.step, info.shift, info.layout) == (7, False, "llada")
+    assert info.data_fingerprint == "f" * 64
     assert (folder / "tokenizer.json").read_text("utf-8") == '{"made": true}'
     with pytest.raises(SettingsError, match=r"syntaxdiff\.json"):
         export.read_info(tmp_path)
@@ -351,8 +348,9 @@ def test_the_share_of_programs_alone_travels_along(tmp_path: Path) -> None:
     splits = {"train": tuple(shards[:2]), "validation": (shards[2],)}
     manifest = replace(manifest_of(), splits=splits, programs_alone=6)
     folder = exported(tmp_path, Denoiser(small_network()), "llama", manifest=manifest)
-    assert export.read_info(Path(folder))["programs_alone"] == 0.6
-    assert "programs_alone" not in export.read_info(Path(exported(tmp_path, Denoiser(small_network()), "llama")))
+    assert export.read_info(Path(folder)).programs_alone == 0.6
+    folder = exported(tmp_path, Denoiser(small_network()), "llama")
+    assert "programs_alone" not in json.loads((Path(folder) / export.INFO).read_text())
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -403,20 +401,20 @@ def test_adapters_are_merged(tmp_path: Path, scale: float) -> None:
     plain = Denoiser(small_network()).eval()
     denoiser = Denoiser(small_network()).eval()
     add_adapters(denoiser, 4, scale)
-    adapters = {name: one for name, one in denoiser.named_parameters() if one.requires_grad}
+    adapters = {name: tensor for name, tensor in denoiser.named_parameters() if tensor.requires_grad}
     assert len(adapters) == LAYERS * 7 * 2
-    assert sum(one.numel() for one in adapters.values()) == num_adapter_parameters(denoiser.network.config, 4)
+    assert sum(tensor.numel() for tensor in adapters.values()) == num_adapter_parameters(denoiser.network.config, 4)
     ids = some_ids(2, 11)
     with torch.no_grad():
         assert torch.equal(denoiser(Inputs(ids)), plain(Inputs(ids)))  # lora_B starts as zeros
-        for name, one in adapters.items():
+        for name, tensor in adapters.items():
             if "lora_B" in name:
-                nn.init.normal_(one, std=0.1)
+                nn.init.normal_(tensor, std=0.1)
         adapted = denoiser(Inputs(ids))
         assert (adapted - plain(Inputs(ids))).abs().max() > 1e-2
         weights = weights_of(denoiser, lora_scale=scale)
-        assert {name: one.shape for name, one in weights.items()} == {
-            name: one.shape for name, one in weights_of(plain).items()
+        assert {name: tensor.shape for name, tensor in weights.items()} == {
+            name: tensor.shape for name, tensor in weights_of(plain).items()
         }
         again = Denoiser(load(exported(tmp_path, denoiser, "llada", lora_scale=scale))).eval()
         torch.testing.assert_close(again(Inputs(ids)), adapted, rtol=1e-4, atol=1e-4)
@@ -528,10 +526,10 @@ def test_a_preset_follows_from_its_seed() -> None:
     manifest = manifest_of()
     config = start.read_config("tiny", manifest, 32)
     state = torch.get_rng_state()
-    one, same, other = (start.load_network("tiny", config, manifest, seed).state_dict() for seed in (0, 0, 1))
+    tensor, same, other = (start.load_network("tiny", config, manifest, seed).state_dict() for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), state)
-    assert bit_equal(one, same)
-    assert not torch.equal(one["lm_head.weight"], other["lm_head.weight"])
+    assert bit_equal(tensor, same)
+    assert not torch.equal(tensor["lm_head.weight"], other["lm_head.weight"])
 
 
 @pytest.mark.parametrize("kind", ["preset", "llada"])

@@ -244,7 +244,7 @@ def test_adapters_reach_every_projection(kind: str, ids: dict[str, int]) -> None
     names = {name for name, module in layers.named_modules() if isinstance(module, nn.Linear)}
     add_adapters(denoiser, 2, 1.0)
     assert names == {name.removesuffix(".base_layer") for name, _ in layers.named_modules() if name.endswith(".base_layer")}
-    assert {name for name, one in denoiser.named_parameters() if one.requires_grad} == {
+    assert {name for name, tensor in denoiser.named_parameters() if tensor.requires_grad} == {
         name for name, _ in denoiser.named_parameters() if ".lora_" in name
     }
 
@@ -298,7 +298,7 @@ def test_buffers_that_no_file_holds_are_computed(tmp_path: Path) -> None:
     made: Any = AutoModelForCausalLM
     expected = dict(made.from_pretrained(tmp_path).named_buffers())
     network = start.folder_network(tmp_path, start.folder_config(tmp_path), "--model x")
-    found = {name: one for name, one in network.named_buffers() if "rotary" not in name}
+    found = {name: tensor for name, tensor in network.named_buffers() if "rotary" not in name}
     assert found
-    for name, one in found.items():
-        assert torch.equal(one, expected[name])
+    for name, tensor in found.items():
+        assert torch.equal(tensor, expected[name])

@@ -96,11 +96,11 @@ def test_what_the_tools_do_not_do_is_refused(option: str) -> None:
 @pytest.mark.parametrize("name", ["clip_qkv", "include_qkv_bias"])
 def test_settings_of_llada_that_llama_lacks_are_refused(tmp_path: Path, name: str) -> None:
     """A folder in LLaDA's layout that says more than Llama can compute is refused by the setting."""
-    told = json.loads((export_tiny(tmp_path, layout="llada") / "config.json").read_text("utf-8"))
-    assert isinstance(llama_config(told), LlamaConfig)
-    assert llama_config({**told, "n_kv_heads": None, "multi_query_attention": True}).num_key_value_heads == 1
+    stored = json.loads((export_tiny(tmp_path, layout="llada") / "config.json").read_text("utf-8"))
+    assert isinstance(llama_config(stored), LlamaConfig)
+    assert llama_config({**stored, "n_kv_heads": None, "multi_query_attention": True}).num_key_value_heads == 1
     with pytest.raises(SettingsError, match=name):
-        llama_config({**told, name: True})
+        llama_config({**stored, name: True})
 
 
 def change_tokenizer(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -112,11 +112,11 @@ def change_tokenizer(folder: Path, change: Callable[[dict[str, Any]], dict[str, 
 def test_the_tokenizer_is_one_that_transformers_4_reads(tmp_path: Path, layout: str) -> None:
     """The class is the plain fast one and nothing names what version 4 lacks; ids and special tokens are the shards' own."""
     folder = export_tiny(tmp_path, layout=layout)
-    told = json.loads((folder / export.TOKENIZER_CONFIG).read_text("utf-8"))
-    assert told["tokenizer_class"] == "PreTrainedTokenizerFast"
-    assert not {"backend", "is_local", "extra_special_tokens"} & set(told)
+    stored = json.loads((folder / export.TOKENIZER_CONFIG).read_text("utf-8"))
+    assert stored["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert not {"backend", "is_local", "extra_special_tokens"} & set(stored)
     made: Any = AutoTokenizer
-    before, after = (made.from_pretrained(one) for one in (tmp_path / "data" / TOKENIZER, folder))
+    before, after = (made.from_pretrained(place) for place in (tmp_path / "data" / TOKENIZER, folder))
     text = "<|startoftext|>def f(x):\n    return  x  # ä\n<|mdm_mask|>"
     assert after.encode(text) == before.encode(text)
     assert after.decode(after.encode(text)) == before.decode(before.encode(text)) == text
@@ -127,10 +127,12 @@ def test_the_tokenizer_is_one_that_transformers_4_reads(tmp_path: Path, layout: 
 def test_a_list_of_extra_special_tokens_is_kept(tmp_path: Path) -> None:
     """Extra special tokens, which version 4 cannot read as a list, stay special under the name that both versions know."""
     folder = export_tiny(tmp_path)
-    change_tokenizer(folder, lambda told: {**told, "extra_special_tokens": ["<|eot_id|>"], "tokenizer_class": "Qwen2Tokenizer"})
+    change_tokenizer(
+        folder, lambda stored: {**stored, "extra_special_tokens": ["<|eot_id|>"], "tokenizer_class": "Qwen2Tokenizer"}
+    )
     export._name_plain_class(folder / export.TOKENIZER_CONFIG)
-    told = json.loads((folder / export.TOKENIZER_CONFIG).read_text("utf-8"))
-    assert told["additional_special_tokens"] == ["<|eot_id|>"]
+    stored = json.loads((folder / export.TOKENIZER_CONFIG).read_text("utf-8"))
+    assert stored["additional_special_tokens"] == ["<|eot_id|>"]
     made: Any = AutoTokenizer
     assert "<|eot_id|>" in made.from_pretrained(folder).all_special_tokens
 
@@ -140,10 +142,10 @@ def test_exports_of_before_still_evaluate(tmp_path: Path, layout: str) -> None:
     """A folder whose tokenizer has transformers 5's own class, as exports used to have, loads as it did."""
     folder = export_tiny(tmp_path, layout=layout)
     new = load_checkpoint(str(folder))
-    change_tokenizer(folder, lambda told: {**told, "tokenizer_class": "TokenizersBackend", "backend": "tokenizers"})
+    change_tokenizer(folder, lambda stored: {**stored, "tokenizer_class": "TokenizersBackend", "backend": "tokenizers"})
     old = load_checkpoint(str(folder))
     assert old.token_ids == new.token_ids
     assert old.tokenizer.encode("def f(x): pass") == new.tokenizer.encode("def f(x): pass")
     expected = new.model.state_dict()
-    assert all(torch.equal(one, expected[name]) for name, one in old.model.state_dict().items())
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in old.model.state_dict().items())
     assert load_file(folder / "model.safetensors")

@@ -48,10 +48,10 @@ def test_weights_follow_the_seed() -> None:
     """The same seed gives the same weights, another one others; the state of torch's generator is left alone."""
     config = preset_config(SMALL, 100, 64)
     before = torch.random.get_rng_state()
-    one, same, other = (new_network(config, seed).state_dict() for seed in (1, 1, 2))
+    network, same, other = (new_network(config, seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(before, torch.random.get_rng_state())
-    assert all(torch.equal(one[name], same[name]) for name in one)
-    assert not torch.equal(one["lm_head.weight"], other["lm_head.weight"])
+    assert all(torch.equal(network[name], same[name]) for name in network)
+    assert not torch.equal(network["lm_head.weight"], other["lm_head.weight"])
 
 
 @pytest.mark.parametrize(("name", "millions"), [("small", 30), ("base", 125), ("1b", 1100)])

@@ -20,8 +20,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         csv_monitor={"enabled": True, "output_path": str(root / "csv"), "job_name": "run"},
     )
     options = ["--ds-config", str(config), "--data", str(root / "data"), "--out", str(root / "out"), "--max-steps", "4"]
-    code, told = run_forked(*options, *QUIET, log=root / "log")
-    assert code == 0, told
+    code, output = run_forked(*options, *QUIET, log=root / "log")
+    assert code == 0, output
     return root / "out"
 
 

@@ -33,14 +33,14 @@ def test_rates_are_stratified(num_samples: int) -> None:
 def test_few_effective_samples_are_named() -> None:
     """Below the threshold there is a warning with the figure, the masks and the weights; from it on there is none."""
     assert validation("random", LEAST_EFFECTIVE).warning is None
-    told = validation("ast-span", 2.53).warning
-    assert told is not None
-    assert all(words in told for words in ("under ast-span masks", "region-share", "2.5 effective samples"))
+    warning = validation("ast-span", 2.53).warning
+    assert warning is not None
+    assert all(words in warning for words in ("under ast-span masks", "region-share", "2.5 effective samples"))
 
 
 def test_the_warning_is_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Masks are fixed, so that a run's validations all stand on the same samples: once is enough, for each strategy."""
-    progress = Progress(tmp_path, None, first=0, total=9, is_first=True, flops_per_token=1.0, peak_flops=None)
+    progress = Progress(tmp_path, None, first=0, total=9, is_first=True, flops=None)
     for step in (3, 6, 9):
         progress.validation(step, [validation("ast-span", 2.5), validation("random", 150)], None)
     progress.close()

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from syntaxdiff.eval.benchmarks.stored_settings import CheckpointIdentity
 from syntaxdiff.eval.inference.effect import GenerationSettings
-from syntaxdiff.eval.json_records import ABSENT, RecordError, from_json, json_text, read_record, to_json
 from syntaxdiff.eval.stats import Share
 from syntaxdiff.eval.study.declaration import STUDIES, Declaration, read_studies
 from syntaxdiff.pipeline.errors import SourceError
+from syntaxdiff.pipeline.json_records import ABSENT, RecordError, from_json, json_text, read_record, to_json
 
 
 class Pair(NamedTuple):

@@ -1,7 +1,7 @@
-"""Frozen dataclasses as the plain values of JSON, and back: what evaluations write to files is made and read here.
+"""Frozen dataclasses as the plain values of JSON, and back: manifests, records of runs and results are made and read here.
 
 A dataclass is an object with a key per field, in the order of the fields; a NamedTuple and a tuple are arrays. Other classes
-are refused. What a result is made of stands with each room, in its ``outcome.py``.
+are refused. What a record holds is declared in its own room.
 """
 
 import dataclasses
@@ -16,6 +16,9 @@ from typing import TypeAlias, TypeVar
 from syntaxdiff.pipeline.errors import SourceError
 
 Json: TypeAlias = object  # a plain value: None, a boolean, a number, a text, a list or a dictionary of plain values
+JsonObject: TypeAlias = Mapping[str, Json]  # an object whose keys others decide: other versions, other programs, the user
+# A row of a data set as it comes: its fields and the types of their values are its author's. Readers make records of it.
+Row: TypeAlias = Mapping[str, typing.Any]
 Record = TypeVar("Record")
 _LEFT_OUT = "left out"
 _WRITE_AGAIN = "write it again with the command that made it"
@@ -26,6 +29,9 @@ class RecordError(ValueError):
 
 
 ABSENT: Mapping[str, object] = {_LEFT_OUT: None}  # metadata of a field whose key JSON does not have where the field is None
+
+
+REST: Mapping[str, object] = {"takes the rest": None}  # metadata of a field that holds the keys that no other field has
 
 
 def absent_where(is_absent: Callable[[typing.Any], bool]) -> Mapping[str, object]:
@@ -40,11 +46,12 @@ def to_json(value: object) -> typing.Any:
         TypeError: something in it has no form in JSON
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: to_json(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if not _is_absent(value, field)
-        }
+        made: dict[str, typing.Any] = {}
+        for field in dataclasses.fields(value):
+            if not _is_absent(value, field):
+                plain = to_json(getattr(value, field.name))
+                made |= plain if field.metadata.keys() & REST.keys() else {field.name: plain}
+        return made
     if isinstance(value, Mapping):
         return {str(name): to_json(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -173,13 +180,16 @@ def _read_union(kinds: Sequence[typing.Any], value: typing.Any, where: str, skip
 def _read_dataclass(kind: typing.Any, value: typing.Any, where: str, skips: bool) -> typing.Any:
     _check(isinstance(value, dict), where, "not an object", value)
     hints = _hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    if not skips and (unknown := next((name for name in value if name not in fields), None)) is not None:
-        raise RecordError(f"{_key(where, unknown)} is not a known key")
+    rest = next((field.name for field in dataclasses.fields(kind) if field.metadata.keys() & REST.keys()), None)
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.name != rest}
+    unknown = {name: item for name, item in value.items() if name not in fields}
+    if unknown and rest is None and not skips:
+        raise RecordError(f"{_key(where, next(iter(unknown)))} is not a known key")
     for name, field in fields.items():
         if name not in value and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise RecordError(f"{_key(where, name)} is missing")
-    return kind(**{name: _read(hints[name], value[name], _key(where, name), skips) for name in fields if name in value})
+    known = {name: _read(hints[name], value[name], _key(where, name), skips) for name in fields if name in value}
+    return kind(**known, **({} if rest is None else {rest: unknown}))
 
 
 @cache
