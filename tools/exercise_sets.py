@@ -1,4 +1,6 @@
-"""Writes the test sets of the exercises, and measures how sharp their tests are. Usage: exercise_sets.py write | mutants
+"""Writes the test sets of the exercises, and measures how sharp their tests are.
+
+Usage: exercise_sets.py write | mutants
 
 Compositions are drawn until 200 of each set are sharp: the calls that a problem is tested with are chosen, out of many drawn,
 so that they tell its program from as many mutants as can be (one operator or constant changed), and it is taken if they tell

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from syntaxdiff.pipeline.exercises.code import block, substitute
 from syntaxdiff.pipeline.exercises.pieces import Domain, Ending, Filter, Guard, Map, Piece, Reduction
+from syntaxdiff.pipeline.exercises.templates import block, substitute
 
 FUNCTION = "solve"
 INDENT = "    "
@@ -60,15 +60,14 @@ class Composition:
 
 def statement(composition: Composition, rng: Random) -> str:
     """One of the wordings."""
-    domain, reduction = composition.domain, composition.reduction
+    reduction = composition.reduction
     if not composition.maps and reduction.singular and rng.random() < 0.5:
-        text = rng.choice(reduction.singular).format(_elements(composition, rng, plural=False))
+        text = rng.choice(reduction.singular).format(elements_text(composition, rng, plural=False))
     else:
-        elements = f"the {_elements(composition, rng, plural=True)}"
+        elements = f"the {elements_text(composition, rng, plural=True)}"
         for piece in composition.maps:
             elements = rng.choice(piece.wordings).format(elements)
         text = rng.choice(reduction.wordings).format(elements)
-    assert domain.where
     sentences = [text]
     if composition.guard is not None:
         sentences.insert(rng.randrange(2), rng.choice(composition.guard.wordings))
@@ -77,7 +76,7 @@ def statement(composition: Composition, rng: Random) -> str:
     return " ".join(sentences)
 
 
-def _elements(composition: Composition, rng: Random, *, plural: bool) -> str:
+def elements_text(composition: Composition, rng: Random, *, plural: bool) -> str:
     """``even numbers in xs greater than n``."""
     before, after = [], []
     for piece in composition.filters:
@@ -101,13 +100,15 @@ class Style:
         shape: ``loop``, ``continue``, ``expression`` or ``staged``
         variables: index of the loop variables among the domain's choices
         accumulator: index among the reduction's names
+        names_element: whether a loop gives the mapped element a name
+        comment: what stands before the loop or the expression; none where it is empty
     """
 
     shape: str
     variables: int = 0
     accumulator: int = 0
     names_element: bool = False
-    comment: bool = False
+    comment: str = ""
 
 
 def program(composition: Composition, style: Style) -> str:
@@ -115,11 +116,12 @@ def program(composition: Composition, style: Style) -> str:
     parts = _Parts(composition, style)
     reduction = composition.reduction
     if style.shape in ("expression", "staged"):
-        body = parts.guard() + parts.expression(staged=style.shape == "staged")
-        if reduction.imports:
-            body.insert(0, f"import {reduction.imports}")
+        body = parts.expression(staged=style.shape == "staged")
     else:
-        body = parts.guard() + parts.loop(continues=style.shape == "continue")
+        body = parts.loop(continues=style.shape == "continue")
+    comment = [f"# {style.comment}"] if style.comment else []
+    imports = [f"import {reduction.imports}"] if reduction.imports and style.shape in ("expression", "staged") else []
+    body = [*imports, *parts.guard(), *comment, *body]
     return "\n".join((composition.header, *(INDENT + line for line in body), ""))
 
 

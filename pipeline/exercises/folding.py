@@ -1,10 +1,7 @@
 """A program's syntax tree with bound names renamed, for telling whether two programs are the same but for their names."""
 
 import ast
-import builtins
 import hashlib
-
-_BUILT_IN = frozenset(dir(builtins))
 
 
 def folded(program: str) -> str:
@@ -17,34 +14,26 @@ def folded(program: str) -> str:
         SyntaxError: it is not Python
     """
     tree = ast.parse(program)
-    bound = {
-        name
-        for node in ast.walk(tree)
-        for name in (
-            [node.id]
-            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
-            else [node.arg]
-            if isinstance(node, ast.arg)
-            else [node.name]
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            else [node.name]
-            if isinstance(node, ast.ExceptHandler) and node.name
-            else []
-        )
-    }
+    nodes = _in_order(tree)
+    bound = {name for node in nodes if (name := _bound_name(node)) is not None}
     numbers: dict[str, str] = {}
-
-    def renamed(name: str) -> str:
-        return numbers.setdefault(name, f"_{len(numbers)}") if name in bound else name
-
-    for node in _in_order(tree):
-        if isinstance(node, ast.Name):
-            node.id = renamed(node.id)
-        elif isinstance(node, ast.arg):
-            node.arg = renamed(node.arg)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or (isinstance(node, ast.ExceptHandler) and node.name):
-            node.name = renamed(node.name)
+    for node in nodes:
+        for field in ("id", "arg", "name"):
+            name = getattr(node, field, None)
+            if name in bound and not isinstance(node, ast.keyword | ast.alias):
+                setattr(node, field, numbers.setdefault(name, f"_{len(numbers)}"))
     return hashlib.blake2b(ast.dump(tree).encode(), digest_size=8).hexdigest()
+
+
+def _bound_name(node: ast.AST) -> str | None:
+    """The name that a node binds."""
+    if isinstance(node, ast.Name):
+        return None if isinstance(node.ctx, ast.Load) else node.id
+    if isinstance(node, ast.arg):
+        return node.arg
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler):
+        return node.name
+    return None
 
 
 def _in_order(node: ast.AST) -> list[ast.AST]:

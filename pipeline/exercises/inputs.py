@@ -99,7 +99,7 @@ _EMPTY = {"xs": [], "ys": [], "grid": [], "words": [], "text": "", "scores": {},
 
 
 def draw_inputs(parameters: Sequence[str], count: int, rng: Random, *, special: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """Arguments of some calls: the first with an empty collection, then ``special`` ones for the first parameter, then drawn."""
+    """Arguments of some calls: first an empty collection, then ``special`` values of the first parameter, then drawn ones."""
     calls = []
     firsts = [_EMPTY[parameters[0]], *special]
     for number in range(count):

@@ -13,6 +13,7 @@ DOMAINS = (
         loops=("for x in xs",),
         variables=(("x",), ("value",), ("item",), ("num",)),
         is_list=True,
+        weight=0.6,
     ),
     Domain(
         name="range",
@@ -22,6 +23,7 @@ DOMAINS = (
         where="from 1 to limit",
         loops=("for x in range(1, limit + 1)",),
         variables=(("x",), ("i",), ("k",)),
+        weight=0.6,
     ),
     Domain(
         name="digits",
@@ -32,7 +34,7 @@ DOMAINS = (
         loops=("for x in str(number)",),
         variables=(("x",), ("digit",), ("char",)),
         element="int(x)",
-        weight=0.7,
+        weight=0.5,
     ),
     Domain(
         name="positions",
@@ -42,7 +44,7 @@ DOMAINS = (
         where="of xs",
         loops=("for a, b in enumerate(xs)",),
         variables=(("a", "b"), ("i", "x"), ("index", "value")),
-        weight=0.7,
+        weight=0.5,
     ),
     Domain(
         name="grid",
@@ -52,7 +54,7 @@ DOMAINS = (
         where="in the rows of grid",
         loops=("for row in grid", "for x in row"),
         variables=(("x",), ("value",), ("cell",)),
-        weight=0.7,
+        weight=0.5,
     ),
     Domain(
         name="zipped",
@@ -62,6 +64,7 @@ DOMAINS = (
         where="of numbers side by side in xs and ys",
         loops=("for a, b in zip(xs, ys)",),
         variables=(("a", "b"), ("x", "y"), ("left", "right")),
+        weight=0.7,
     ),
     Domain(
         name="neighbours",
@@ -71,7 +74,7 @@ DOMAINS = (
         where="of neighbours in xs",
         loops=("for a, b in zip(xs, xs[1:])",),
         variables=(("a", "b"), ("before", "after"), ("left", "right")),
-        weight=0.7,
+        weight=0.5,
     ),
     Domain(
         name="products",
@@ -81,7 +84,7 @@ DOMAINS = (
         where="of a number in xs and a number in ys",
         loops=("for a in xs", "for b in ys"),
         variables=(("a", "b"), ("x", "y"), ("first", "second")),
-        weight=0.5,
+        weight=0.4,
     ),
     Domain(
         name="strings",
@@ -92,7 +95,7 @@ DOMAINS = (
         loops=("for x in words",),
         variables=(("x",), ("word",), ("item",)),
         is_list=True,
-        weight=2,
+        weight=3,
     ),
     Domain(
         name="text-words",
@@ -102,7 +105,7 @@ DOMAINS = (
         where="of text",
         loops=("for x in text.split()",),
         variables=(("x",), ("word",), ("part",)),
-        weight=2,
+        weight=3,
     ),
     Domain(
         name="lines",
@@ -112,7 +115,7 @@ DOMAINS = (
         where="of text",
         loops=("for x in text.splitlines()",),
         variables=(("x",), ("line",), ("row",)),
-        weight=1.5,
+        weight=2.5,
     ),
     Domain(
         name="characters",
@@ -122,6 +125,7 @@ DOMAINS = (
         where="of text",
         loops=("for x in text",),
         variables=(("x",), ("char",), ("c",)),
+        weight=1.5,
     ),
     Domain(
         name="entries",
@@ -131,7 +135,7 @@ DOMAINS = (
         where="of scores",
         loops=("for a, b in scores.items()",),
         variables=(("a", "b"), ("name", "score"), ("key", "value")),
-        weight=2,
+        weight=2.5,
     ),
     Domain(
         name="records",
@@ -142,7 +146,7 @@ DOMAINS = (
         loops=("for x in items",),
         variables=(("x",), ("item",), ("entry",)),
         is_list=True,
-        weight=2,
+        weight=1.5,
     ),
 )
 
@@ -303,12 +307,12 @@ MAPS = (
     _map("remainder", "int", "int", "the remainders of {} by three", "x % 3"),
     # strings
     _map("length", "str", "int", ("the lengths of {}",), "len(x)", weight=2),
-    _map("upper", "str", "str", ("{} in upper case",), "x.upper()"),
-    _map("lower", "str", "str", ("{} in lower case",), "x.lower()"),
+    _map("upper", "str", "str", ("{} in upper case",), "x.upper()", weight=2.5),
+    _map("lower", "str", "str", ("{} in lower case",), "x.lower()", weight=2.5),
     _map("mirror", "str", "str", ("{} spelled backwards",), "x[::-1]"),
-    _map("strip", "str", "str", ("{} without blanks around them",), "x.strip()", weight=2),
-    _map("first-part", "str", "str", ("the parts of {} before a colon",), "x.split(':')[0]"),
-    _map("replace", "str", "str", ("{} with underscores for dashes",), "x.replace('-', '_')"),
+    _map("strip", "str", "str", ("{} without blanks around them",), "x.strip()", weight=2.5),
+    _map("first-part", "str", "str", ("the parts of {} before a colon",), "x.split(':')[0]", weight=2.5),
+    _map("replace", "str", "str", ("{} with underscores for dashes",), "x.replace('-', '_')", weight=2.5),
     _map("vowels", "str", "int", ("the numbers of the letter e in {}",), "x.count('e')"),
     _map("title", "str", "str", ("{} with a capital first",), "x.capitalize()"),
     _map("quoted", "str", "str", ("{} in double quotes",), "'\"' + x + '\"'"),

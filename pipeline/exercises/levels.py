@@ -8,11 +8,12 @@ from random import Random
 from typing import TypeVar
 
 from syntaxdiff.pipeline.exercises import level1, level2
-from syntaxdiff.pipeline.exercises.compose import Composition, Style, program, shapes, statement
+from syntaxdiff.pipeline.exercises.compose import Composition, Style, elements_text, program, shapes, statement
 from syntaxdiff.pipeline.exercises.folding import folded
 from syntaxdiff.pipeline.exercises.held_out import SETS, read_set
 from syntaxdiff.pipeline.exercises.pieces import Filter, Guard, Map, Piece
 
+COMMENT_SHARE = 0.3  # of the programs of level 2 have one, as many as functions of the standard library of their length
 P = TypeVar("P", bound=Piece)
 
 
@@ -94,13 +95,13 @@ def _level_2(rng: Random, is_deeper: bool) -> Composition:
     while True:
         domain = _chosen(rng, level2.DOMAINS)
         filters: list[Filter] = []
-        for _ in range(rng.choice((2, 2, 3) if is_deeper else (0, 1, 1, 2))):
+        for _ in range(rng.choice((2, 2, 3) if is_deeper else (0, 0, 1, 1, 2))):
             left = [piece for piece in level2.FILTERS if piece.kind == domain.kind and not _shares(piece, filters)]
             if left:
                 filters.append(_chosen(rng, left))
         maps: list[Map] = []
         kind = domain.kind
-        for _ in range(rng.choice((2, 2, 3) if is_deeper else (0, 1, 1, 2))):
+        for _ in range(rng.choice((2, 2, 3) if is_deeper else (0, 0, 1, 1, 2))):
             left_maps = [piece for piece in level2.MAPS if piece.kind == kind and not _shares(piece, [*filters, *maps])]
             if left_maps:
                 maps.append(_chosen(rng, left_maps))
@@ -109,7 +110,7 @@ def _level_2(rng: Random, is_deeper: bool) -> Composition:
         reduction = _chosen(rng, reductions)
         used: list[Piece] = [domain, *filters, *maps, reduction]
         guard, ending = None, None
-        if rng.random() < (0.7 if is_deeper else 0.5):
+        if rng.random() < (0.7 if is_deeper else 0.6):
             guards = [piece for piece in level2.GUARDS if not piece.domains or domain.name in piece.domains]
             guard = _filled(_chosen(rng, guards), domain.parameters[0])
         if rng.random() < (0.6 if is_deeper else 0.3):
@@ -175,6 +176,7 @@ def written(exercise_id: str, level: int, composition: Composition, rng: Random)
         variables=rng.randrange(12),
         accumulator=rng.randrange(12),
         names_element=level > 1 and rng.random() < 0.3,
+        comment=elements_text(composition, rng, plural=True) if level > 1 and rng.random() < COMMENT_SHARE else "",
     )
     return Exercise(
         exercise_id=exercise_id,

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from syntaxdiff.pipeline.errors import RowError, SourceError
 from syntaxdiff.pipeline.exercises.levels import LEVELS, exercise
-from syntaxdiff.pipeline.jsonlines import Row
-from syntaxdiff.pipeline.sources.units import ROWS_PER_UNIT, Unit
+from syntaxdiff.pipeline.json_records import Row
+from syntaxdiff.pipeline.sources.units import ROWS_PER_UNIT, Cursor, SplitCursor, Unit
+from syntaxdiff.pipeline.stored_settings import ExercisesIdentity
 
 NAME = "exercises"
 FORMAT = "exercises[:LEVEL][:ROWS]"
@@ -61,16 +61,18 @@ class Exercises:
         """See Source."""
         return self.rows
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> ExercisesIdentity:
         """See Source."""
-        return {"name": self.name, "rows": self.rows, "seed": self.seed, "version": VERSION}
+        return ExercisesIdentity(name=self.name, rows=self.rows, stream_seed=self.seed, version=VERSION)
 
-    def units(self, cursor: dict[str, Any] | None = None) -> Iterator[Unit]:
+    def units(self, cursor: Cursor | None = None) -> Iterator[Unit]:
         """See Source."""
-        for first in range(cursor["row"] if cursor else 0, self.rows, ROWS_PER_UNIT):
+        assert not cursor or isinstance(cursor, SplitCursor)  # a build's sources do not change
+        for first in range(cursor.rows if cursor else 0, self.rows, ROWS_PER_UNIT):
             count = min(ROWS_PER_UNIT, self.rows - first)
             rows = ExerciseRows(self.level, first, count, self.seed)
-            yield Unit(source=self.name, place=NAME, rows=rows, advance=count, cursor={"row": first + count})
+            done = SplitCursor(split=NAME, rows=first + count)
+            yield Unit(source=self.name, place=NAME, rows=rows, advance=count, cursor=done)
 
 
 def names_exercises(spec: str) -> bool:
