@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, astuple
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -67,16 +68,25 @@ def mutants(source: str) -> Iterator[str]:
 
 
 def _changes(node: ast.AST) -> Iterator[Callable[[Any], None]]:
+    """What makes each mutant, done to a copy of the node."""
     if isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign):
         for kind in REPLACEMENTS.get(type(node.op), ()):
-            yield lambda copied, kind=kind: setattr(copied, "op", kind())
+            yield partial(_set, "op", kind())
     elif isinstance(node, ast.Compare):
         for place, operator in enumerate(node.ops):
             for kind in REPLACEMENTS[type(operator)]:
-                yield lambda copied, place=place, kind=kind: copied.ops.__setitem__(place, kind())
+                yield partial(_set_operator, place, kind())
     elif isinstance(node, ast.Constant):
         for value in _other_values(node.value):
-            yield lambda copied, value=value: setattr(copied, "value", value)
+            yield partial(_set, "value", value)
+
+
+def _set(name: str, value: Any, node: Any) -> None:
+    setattr(node, name, value)
+
+
+def _set_operator(place: int, operator: ast.AST, node: Any) -> None:
+    node.ops[place] = operator
 
 
 def _other_values(value: Any) -> list[Any]:

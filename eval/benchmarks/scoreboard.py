@@ -33,8 +33,8 @@ def print_results(results: BenchmarkResults, console: Console) -> None:
         table.add_row(f"pass@{k}", f"{estimated}  unbiased, from {results.num_candidates} candidates")
     for name, groups in (results.groups or {}).items():
         shown = list(groups.items()) if len(groups) <= MAX_GROUP_ROWS else _extremes(groups)
-        for value, score in shown:
-            table.add_row(f"  {name} {value}", score_text(score))
+        for value, of_group in shown:
+            table.add_row(f"  {name} {value}", score_text(of_group))
     table.add_row("verdicts", _counted(results.verdicts))
     table.add_row("compiles", score_text(results.compiles))
     table.add_row("parses", score_text(results.parses))

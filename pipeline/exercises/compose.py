@@ -78,7 +78,8 @@ def statement(composition: Composition, rng: Random) -> str:
 
 def elements_text(composition: Composition, rng: Random, *, plural: bool) -> str:
     """``even numbers in xs greater than n``."""
-    before, after = [], []
+    before: list[str] = []
+    after: list[str] = []
     for piece in composition.filters:
         wordings = [(True, text) for text in piece.before] + [(False, text) for text in piece.after]
         stands_before, text = rng.choice(wordings)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from syntaxdiff.pipeline.errors import RowError, SourceError
 from syntaxdiff.pipeline.exercises.levels import LEVELS, exercise
@@ -49,17 +49,13 @@ class Exercises:
     level: int
     rows: int
     seed: int
+    name: str = field(init=False)
+    size: int | None = field(init=False)
     unit: str = "rows"
 
-    @property
-    def name(self) -> str:
-        """See Source."""
-        return f"{NAME}:{self.level}"
-
-    @property
-    def size(self) -> int:
-        """See Source."""
-        return self.rows
+    def __post_init__(self) -> None:
+        self.name = f"{NAME}:{self.level}"
+        self.size = self.rows
 
     def identity(self) -> ExercisesIdentity:
         """See Source."""
@@ -67,7 +63,7 @@ class Exercises:
 
     def units(self, cursor: Cursor | None = None) -> Iterator[Unit]:
         """See Source."""
-        assert not cursor or isinstance(cursor, SplitCursor)  # a build's sources do not change
+        assert cursor is None or isinstance(cursor, SplitCursor)  # a build's sources do not change
         for first in range(cursor.rows if cursor else 0, self.rows, ROWS_PER_UNIT):
             count = min(ROWS_PER_UNIT, self.rows - first)
             rows = ExerciseRows(self.level, first, count, self.seed)
