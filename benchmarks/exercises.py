@@ -79,7 +79,8 @@ def quartiles(weighted: Iterable[tuple[int, float]]) -> list[int]:
     """Quartiles of weighted numbers."""
     ordered = sorted(weighted)
     total = sum(weight for _, weight in ordered)
-    found, reached = [], 0.0
+    found: list[int] = []
+    reached = 0.0
     for value, weight in ordered:
         reached += weight
         while len(found) < 3 and reached >= (len(found) + 1) * total / 4:
