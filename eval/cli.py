@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads of torch must not
 COMMANDS = {
     "humaneval": ("syntaxdiff.eval.benchmarks.command:humaneval", "Pass@1 on HumanEval or HumanEval+."),
     "mbpp": ("syntaxdiff.eval.benchmarks.command:mbpp", "Pass@1 on MBPP or MBPP+."),
+    "exercises": ("syntaxdiff.eval.benchmarks.command:exercises", "Pass@1 on exercises that a small model can learn."),
     "infilling": ("syntaxdiff.eval.benchmarks.command:infilling", "Pass@1 on HumanEval's infilling problems."),
     "compare": ("syntaxdiff.eval.benchmarks.command:compare", "Results side by side, with significance and programs."),
     "generate": ("syntaxdiff.eval.prompting.command:generate", "A prompt, or a file of prompts, to programs."),

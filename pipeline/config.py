@@ -45,7 +45,7 @@ class BuildConfig:
         SettingsError: a value that cannot be, or two that contradict
     """
 
-    src: tuple[str, ...] = option("Hub name, file, folder, glob, or `stdlib`. Repeatable.")
+    src: tuple[str, ...] = option("Hub name, file, folder, glob, `stdlib`, or `exercises[:LEVEL][:ROWS]`. Repeatable.")
     out: Path = option("Folder of the shards.", Path("data"))
     subset: str | None = option(
         "Subset (configuration) of a data set on the hub.", None, default_text="split_0 for nvidia/OpenCodeReasoning"
@@ -98,7 +98,7 @@ class BuildConfig:
 
     def __post_init__(self) -> None:
         if not self.src:
-            raise SettingsError("no --src was given: a hub name, a file, folder or glob, or `stdlib`")
+            raise SettingsError("no --src was given: a hub name, a file, folder or glob, `stdlib`, or `exercises`")
         if not self.languages:
             raise SettingsError(f"--languages is empty: choose from {', '.join(LANGUAGES)}")
         check_options(self)

@@ -52,7 +52,17 @@ class SavedIdentity:
     splits: Mapping[str, TableIdentity]
 
 
-SourceIdentity: TypeAlias = FilesIdentity | HubIdentity | SavedIdentity
+@dataclass(frozen=True, kw_only=True)
+class ExercisesIdentity:
+    """Exercises made on the spot; ``version`` is that of the generator."""
+
+    name: str
+    rows: int
+    stream_seed: int
+    version: int
+
+
+SourceIdentity: TypeAlias = FilesIdentity | HubIdentity | SavedIdentity | ExercisesIdentity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,8 @@ TABLE = (
         },
     ),
     Rule("pipeline/syntax/*", own="pipeline.syntax pipeline.errors pipeline.json_records"),
-    Rule("pipeline/sources/*", own=f"pipeline.sources pipeline.syntax pipeline.compression {SHARED}"),
+    Rule("pipeline/sources/*", own=f"pipeline.sources pipeline.exercises pipeline.syntax pipeline.compression {SHARED}"),
+    Rule("pipeline/exercises/*", own="pipeline.exercises", others=""),
     Rule("pipeline/rows/*", own="pipeline.rows pipeline.syntax pipeline.errors pipeline.options pipeline.json_records"),
     Rule("pipeline/tokens/*", own="pipeline.tokens pipeline.syntax pipeline.errors pipeline.shard"),
     Rule("pipeline/config.py", own="pipeline.rows pipeline.syntax pipeline.tokens pipeline.errors pipeline.options"),
@@ -102,12 +103,12 @@ TABLE = (
         f"train.monitor.validation train.settings train.step "
         f"train.run_folder {SHARED} "
         "pipeline.syntax pipeline.tokens pipeline.rows.response pipeline.assembly.sample pipeline.inspection.display "
-        "pipeline.command_line pipeline.parameters",
+        "pipeline.command_line pipeline.parameters pipeline.exercises",
         only_in={"click": f"{COMMAND_LINES} eval/cli.py eval/options.py", "scipy": "eval/stats.py"},
     ),
     Rule("eval/stats.py", own=""),
     Rule("eval/pages.py", own="pipeline.inspection.display"),
-    Rule("eval/problems/*", own=f"eval.problems {SHARED}"),
+    Rule("eval/problems/*", own=f"eval.problems pipeline.exercises {SHARED}"),
     Rule("eval/sandbox/*", own="eval.sandbox eval.problems pipeline.errors", never="torch transformers"),
     Rule("eval/inference/*", own=f"eval.inference eval.problems train.model pipeline.syntax pipeline.tokens {SHARED}"),
     Rule(

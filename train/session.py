@@ -27,7 +27,7 @@ from syntaxdiff.train.engine.resumption import check_resumable, choose
 from syntaxdiff.train.model import export, start
 from syntaxdiff.train.model.adapters import add_adapters, num_adapter_parameters
 from syntaxdiff.train.model.denoiser import Denoiser
-from syntaxdiff.train.model.llada_layout import check_llada_layout
+from syntaxdiff.train.model.llada_check import check_llada_layout
 from syntaxdiff.train.monitor.validation import RankBatches, Validator, token_counts, unigram_nats
 from syntaxdiff.train.settings import Settings, completed
 from syntaxdiff.train.step import Stepper

@@ -11,7 +11,7 @@ import click
 
 from syntaxdiff.eval.benchmarks.config import PROBLEMS, EvaluationConfig
 from syntaxdiff.eval.options import GENERATION_OPTIONS, results_folder, stopped_by_sigterm
-from syntaxdiff.eval.problems.names import DEFAULT_MBPP_SPLIT, MBPP_SPLITS
+from syntaxdiff.eval.problems.names import DEFAULT_EXERCISE_SPLIT, DEFAULT_MBPP_SPLIT, EXERCISE_SPLITS, MBPP_SPLITS
 from syntaxdiff.pipeline.command_line import command, given_options
 from syntaxdiff.pipeline.options import check_options, option
 from syntaxdiff.pipeline.parameters import Fields
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 RUNNING = "Running"
 PARTS = {"generation": GENERATION_OPTIONS}
 WHOLE_ANSWERS = Fields(settings=EvaluationConfig, parts=PARTS, without=("hole_tokens",))
+WHOLE_ANSWERS_OF_OURS = Fields(settings=EvaluationConfig, parts=PARTS, without=("hole_tokens", "problems"))
 HOLES = Fields(settings=EvaluationConfig, parts=PARTS, without=("candidates", "likelihood_samples"))
 
 
@@ -47,6 +48,18 @@ class Split:
         "257, 500, 427, 974 and 378 problems; plus needs --problems MbppPlus.jsonl.gz.",
         DEFAULT_MBPP_SPLIT,
         choices=MBPP_SPLITS,
+        section=PROBLEMS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExerciseSplit:
+    """A split of the exercises."""
+
+    split: str = option(
+        "200 unseen compositions, 200 deeper ones, or both, of a level.",
+        DEFAULT_EXERCISE_SPLIT,
+        choices=EXERCISE_SPLITS,
         section=PROBLEMS,
     )
 
@@ -83,6 +96,17 @@ def mbpp(config: EvaluationConfig, chosen: Split, running: Running) -> None:
     from syntaxdiff.eval.benchmarks import evaluate
 
     _evaluate(f"mbpp-{chosen.split}", evaluate.mbpp, config, running, split=chosen.split)
+
+
+@command("exercises", WHOLE_ANSWERS_OF_OURS, ExerciseSplit, Running)
+def exercises(config: EvaluationConfig, chosen: ExerciseSplit, running: Running) -> None:
+    """Evaluate on exercises: functions of compositions that `--src exercises` never trains on, and of deeper ones.
+
+    A run that was cut off resumes when the same command is run again.
+    """
+    from syntaxdiff.eval.benchmarks import evaluate
+
+    _evaluate(f"exercises-{chosen.split}", evaluate.exercises, config, running, split=chosen.split)
 
 
 @command("infilling", HOLES, Running)

@@ -19,7 +19,7 @@ from syntaxdiff.eval.benchmarks.summary import summarize
 from syntaxdiff.eval.inference.checkpoint import Unloaded, open_source
 from syntaxdiff.eval.inference.effect import REFERENCE, refuse_without_effect
 from syntaxdiff.eval.outputs import check_folder
-from syntaxdiff.eval.problems.names import DEFAULT_MBPP_SPLIT, INFILLING
+from syntaxdiff.eval.problems.names import DEFAULT_EXERCISE_SPLIT, DEFAULT_MBPP_SPLIT, EXERCISES, INFILLING
 from syntaxdiff.eval.problems.problem import Problem
 from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.progress import OnProgress, Progress
@@ -44,6 +44,11 @@ def mbpp(config: EvaluationConfig, out: Path, *, split: str = DEFAULT_MBPP_SPLIT
 def infilling(config: EvaluationConfig, out: Path, **options: Any) -> BenchmarkResults:
     """Evaluates on HumanEval's infilling problems, in ``config.problems``. As ``evaluate``."""
     return evaluate("humaneval-infilling", None, config, out, **options)
+
+
+def exercises(config: EvaluationConfig, out: Path, *, split: str = DEFAULT_EXERCISE_SPLIT, **options: Any) -> BenchmarkResults:
+    """Evaluates on a split of the exercises. As ``evaluate``."""
+    return evaluate(EXERCISES, split, config, out, **options)
 
 
 def evaluate(

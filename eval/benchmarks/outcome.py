@@ -160,6 +160,7 @@ class BenchmarkResults:
         generation: None for references
         pass_at_1_without_reference_failures: where a reference failed
         pass_at_k: by k, where there are several candidates
+        groups: pass@1 by what the benchmark's problems are grouped by, then by group: ``{"depth": {"3": …}}``
         syntax_repair: where it was asked for
         machine: that wrote the last of the answers; None for references
         versions: of Python and packages
@@ -182,6 +183,7 @@ class BenchmarkResults:
     generation: GenerationCounts | None
     pass_at_1_without_reference_failures: Score | None = field(default=None, metadata=ABSENT)
     pass_at_k: dict[str, PassAtK] | None = field(default=None, metadata=ABSENT)
+    groups: dict[str, dict[str, Score]] | None = field(default=None, metadata=ABSENT)
     syntax_repair: RepairCounts | None = field(default=None, metadata=ABSENT)
     settings: EvaluationSettings
     machine: Machine | None = None

@@ -8,12 +8,13 @@ from rich.text import Text
 
 from syntaxdiff.eval.benchmarks.compare import Comparison
 from syntaxdiff.eval.benchmarks.effect import generation_text
-from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults, IsolationReport, Sample
+from syntaxdiff.eval.benchmarks.outcome import BenchmarkResults, IsolationReport, Sample, Score
 from syntaxdiff.eval.benchmarks.score import score_text, warnings_of
 from syntaxdiff.eval.stats import Interval
 from syntaxdiff.pipeline.inspection.display import visible
 
 MIN_PANEL_COLUMNS = 56
+MAX_GROUP_ROWS = 8  # of one kind of groups; of more, the worst are shown
 DETAIL_CHARACTERS = 160
 
 
@@ -30,6 +31,10 @@ def print_results(results: BenchmarkResults, console: Console) -> None:
         low, high = score.interval
         estimated = f"{score.value:.1%}  over {score.total} problems  [{low:.1%}, {high:.1%}]"
         table.add_row(f"pass@{k}", f"{estimated}  unbiased, from {results.num_candidates} candidates")
+    for name, groups in (results.groups or {}).items():
+        shown = list(groups.items()) if len(groups) <= MAX_GROUP_ROWS else _extremes(groups)
+        for value, of_group in shown:
+            table.add_row(f"  {name} {value}", score_text(of_group))
     table.add_row("verdicts", _counted(results.verdicts))
     table.add_row("compiles", score_text(results.compiles))
     table.add_row("parses", score_text(results.parses))
@@ -59,6 +64,11 @@ def print_results(results: BenchmarkResults, console: Console) -> None:
     console.print(table)
     for warning in warnings_of(results):
         console.print(Text(warning, "yellow"))
+
+
+def _extremes(groups: dict[str, Score]) -> list[tuple[str, Score]]:
+    """The groups with the lowest scores, the lowest first; results.json has all."""
+    return sorted(groups.items(), key=lambda group: group[1].value or 0)[:MAX_GROUP_ROWS]
 
 
 def print_comparison(comparison: Comparison, console: Console, *, show: int) -> None:

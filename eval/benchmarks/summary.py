@@ -82,6 +82,7 @@ def summarize(
         generation=_generation(samples),
         pass_at_1_without_reference_failures=_score(rest) if failures else None,
         pass_at_k=_pass_at_k(samples, num_candidates) if num_candidates > 1 else None,
+        groups=_by_group(chosen, problems),
         syntax_repair=_repair_counts(repairs) if repairs else None,
         settings=settings,
         machine=machine,
@@ -89,6 +90,19 @@ def summarize(
         versions={"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
         seconds=round(seconds, 3),
     )
+
+
+def _by_group(chosen: Sequence[Sample], problems: Sequence[Problem]) -> dict[str, dict[str, Score]] | None:
+    """pass@1 of each group of problems; None where they are not grouped."""
+    passed = {sample.task_id: sample.has_passed for sample in chosen}
+    flags: dict[str, dict[str, list[bool]]] = {}
+    for problem in problems:
+        for name, values in problem.groups.items():
+            for value in values:
+                flags.setdefault(name, {}).setdefault(value, []).append(passed[problem.task_id])
+    return {
+        name: {value: _score(of_value) for value, of_value in sorted(groups.items())} for name, groups in flags.items()
+    } or None
 
 
 def _score(flags: Sequence[bool]) -> Score:

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 DENOISING_OPTIONS = (
     "plain",
+    "live",
     "block_length",
     "schedule",
     "num_steps",

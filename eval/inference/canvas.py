@@ -6,9 +6,9 @@ Shapes: L positions.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -63,6 +63,10 @@ class Canvas:
         assert self.is_open[positions].all()
         self.ids[positions] = ids
         self.trace.append(Commit(positions.tolist(), ids.tolist()))
+
+
+OnStep: TypeAlias = Callable[[Sequence[Canvas]], None]
+"""Is shown the canvases of a batch after each step that wrote to them."""
 
 
 def new_canvas(ids: Sequence[int], mask_id: int, *, seed: int, key: str, device: torch.device) -> Canvas:

@@ -14,7 +14,7 @@ from transformers import GenerationConfig as _HubConfig
 from syntaxdiff.eval.inference.abilities import CAUSAL, Abilities
 from syntaxdiff.eval.inference.answer import Answer, answer_end
 from syntaxdiff.eval.inference.batch_size import batches, largest_batch, sequence_bytes
-from syntaxdiff.eval.inference.canvas import Commit, stream_seed
+from syntaxdiff.eval.inference.canvas import Commit, OnStep, stream_seed
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.description import Description
 from syntaxdiff.eval.inference.likelihood import check_num_samples, exact_log_likelihood
@@ -54,8 +54,11 @@ class CausalModel(Description):
         *,
         keys: Sequence[str] | None = None,
         with_trace: bool = False,
+        on_step: OnStep | None = None,
     ) -> Iterator[tuple[int, Answer]]:
-        """See LanguageModel. A trace has one token per step."""
+        """See LanguageModel. A trace has one token per step; there are no denoising steps to show."""
+        if on_step is not None:
+            raise SettingsError(f"{self.name} writes from left to right: there are no denoising steps to show")
         self.check_sequences([[*prompt, *[0] * config.gen_length] for prompt in prompts])
         keys = keys if keys is not None else [str(index) for index in range(len(prompts))]
         assert len(keys) == len(prompts)

@@ -25,7 +25,7 @@ from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.model.agreement import check_agreement, check_causal
 from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.model.export import INFO, TIMESTEP, load_timestep, read_info
-from syntaxdiff.train.model.llada import MODEL_TYPE
+from syntaxdiff.train.model.llada_layout import MODEL_TYPE
 from syntaxdiff.train.model.start import folder_config, folder_network, model_folder
 
 

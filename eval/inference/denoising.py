@@ -4,7 +4,7 @@ How masks are filled is in sampler.py, syntax repair in repair.py, likelihoods i
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ import torch
 from syntaxdiff.eval.inference.abilities import DENOISING, Abilities
 from syntaxdiff.eval.inference.answer import Answer, Repair, answer_end
 from syntaxdiff.eval.inference.batch_size import batches, largest_batch, sequence_bytes
-from syntaxdiff.eval.inference.canvas import Canvas, new_canvas
+from syntaxdiff.eval.inference.canvas import Canvas, OnStep, new_canvas
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.description import Description
 from syntaxdiff.eval.inference.likelihood import check_num_samples, estimated_log_likelihoods
@@ -59,11 +59,13 @@ class DenoisingModel(Description):
         *,
         keys: Sequence[str] | None = None,
         with_trace: bool = False,
+        on_step: OnStep | None = None,
     ) -> Iterator[tuple[int, Answer]]:
         """See LanguageModel."""
         self.check_prompts(prompts, config)
         canvases = [[*prompt, *[self.token_ids.mask] * config.gen_length] for prompt in prompts]
-        return self._answers(canvases, self.sampler(config), self._answer_to_prompt, self.end_ids, keys, with_trace)
+        sampler = replace(self.sampler(config), on_step=on_step)
+        return self._answers(canvases, sampler, self._answer_to_prompt, self.end_ids, keys, with_trace)
 
     def infill(
         self,

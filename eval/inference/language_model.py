@@ -12,6 +12,7 @@ import torch
 
 from syntaxdiff.eval.inference.abilities import Abilities
 from syntaxdiff.eval.inference.answer import Answer
+from syntaxdiff.eval.inference.canvas import OnStep
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.eval.inference.sampler import Sampler
 from syntaxdiff.pipeline.shard import TokenIds
@@ -96,6 +97,7 @@ class LanguageModel(Described, Protocol):
         *,
         keys: Sequence[str] | None = None,
         with_trace: bool = False,
+        on_step: OnStep | None = None,
     ) -> Iterator[tuple[int, Answer]]:
         """Yields the answer to each prompt with the prompt's index, as soon as its batch is done.
 
@@ -106,10 +108,11 @@ class LanguageModel(Described, Protocol):
             prompts: token ids, chat template included
             keys: of each prompt's random numbers, its index by default; several samples of a prompt need different keys
             with_trace: keep what each step wrote
+            on_step: is shown the canvases after each denoising step
 
         Raises:
             SettingsError: at the call, before anything is generated: a prompt holds the mask token or unknown ids, or leaves
-                no room for the answer
+                no room for the answer; or the model has no denoising steps to show
         """
 
     def infill(

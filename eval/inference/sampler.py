@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from syntaxdiff.eval.inference.block_reader import BlockReader
-from syntaxdiff.eval.inference.canvas import NO_POSITION, Block, Canvas, blocks_of
+from syntaxdiff.eval.inference.canvas import NO_POSITION, Block, Canvas, OnStep, blocks_of
 from syntaxdiff.eval.inference.config import GenerationConfig
 from syntaxdiff.train.model.denoiser import Denoiser
 from syntaxdiff.train.model.denoising_config import StepRule
@@ -43,6 +43,7 @@ class Sampler:
     denoiser: Denoiser
     output_ids: OutputIds
     config: GenerationConfig
+    on_step: OnStep | None = None
 
     @cached_property
     def rule(self) -> StepRule:
@@ -102,6 +103,8 @@ class Sampler:
                 canvas.num_forward += 2 if self.config.guidance else 1
             step += 1
             reader.drop_finished()
+            if self.on_step is not None:
+                self.on_step(canvases)
 
     def _reads_all(self, step: int) -> bool:
         refresh = self.config.cache_refresh

@@ -35,16 +35,21 @@ def steps_of(model: Described, start: int, trace: Sequence[Commit]) -> list[list
     Args:
         start: position of the first place that was masked
     """
+    return [
+        [
+            cell_of(model, position - start, token_id)
+            for position, token_id in zip(commit.positions, commit.token_ids, strict=True)
+        ]
+        for commit in trace
+    ]
+
+
+def cell_of(model: Described, offset: int, token_id: int) -> Cell:
+    """A token at a place, as text."""
     tokenizer = model.tokenizer
-    special = set(tokenizer.all_special_ids)
+    if token_id == model.token_ids.mask:
+        return Cell(offset, token_id, "", HIDDEN)
+    if token_id in tokenizer.all_special_ids:
+        return Cell(offset, token_id, str(tokenizer.convert_ids_to_tokens(token_id)), SPECIAL)
     before = tokenizer.encode("a", add_special_tokens=False)  # some tokenizers drop a space where a text begins
-
-    def cell(position: int, token_id: int) -> Cell:
-        if token_id == model.token_ids.mask:
-            return Cell(position - start, token_id, "", HIDDEN)
-        if token_id in special:
-            return Cell(position - start, token_id, str(tokenizer.convert_ids_to_tokens(token_id)), SPECIAL)
-        text = model.text_between([*before, token_id], len(before), len(before) + 1)
-        return Cell(position - start, token_id, text, PLAIN)
-
-    return [[cell(*written) for written in zip(commit.positions, commit.token_ids, strict=True)] for commit in trace]
+    return Cell(offset, token_id, model.text_between([*before, token_id], len(before), len(before) + 1), PLAIN)

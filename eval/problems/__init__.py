@@ -1,4 +1,5 @@
-"""Problems that are solved by writing a program, as benchmarks publish them: HumanEval, MBPP, their Plus forms, infilling.
+"""Problems that are solved by writing a program: HumanEval, MBPP, their Plus forms, infilling, and exercises of our own.
 
-What a model is shown of one is in ``prompting``, running its tests in ``sandbox``.
+A module per benchmark, with the format of its rows (row_format.py); names.py and reader.py list them. What a model is shown of
+one is in ``prompting``, running its tests in ``sandbox``.
 """

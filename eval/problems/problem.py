@@ -4,7 +4,7 @@ How a row of a benchmark's file becomes a problem is in the module of that bench
 tests in the sandbox. docs/execution.md says where this follows the benchmarks' own harnesses and where it does not.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from syntaxdiff.eval.problems.header import put_before
@@ -22,6 +22,7 @@ class Problem:
         tests: source; uses the names in ``proxied``, which are the program's
         inputs: instead of tests, arguments call by call: the program must answer as the reference does
         tolerance: of answers that are numbers, absolute; 0 for the default
+        groups: what scores are broken down by: ``{"depth": ("3",)}``
     """
 
     task_id: str
@@ -36,6 +37,7 @@ class Problem:
     proxied: tuple[str, ...] = ()
     inputs: list[Any] | None = None
     tolerance: float = 0.0
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def program(self, completion: str) -> str:
         """The program that a completion of the prompt makes. One that is whole may begin with ``from __future__`` imports."""

@@ -42,12 +42,21 @@ def generate(model: RequiredModelSource, writing: WritingConfig, config: Generat
 
 def _written(opened: "Unloaded", prompts: list[str], writing: WritingConfig, config: GenerationConfig) -> "list[Written]":
     """The programs, with a bar while they are generated."""
+    from rich.console import Console
+
     from syntaxdiff.eval.inference.answer import in_order
     from syntaxdiff.eval.progress import counted
     from syntaxdiff.eval.progress_bars import ProgressBars
     from syntaxdiff.eval.prompting import programs
+    from syntaxdiff.eval.prompting.live import LiveAnswer
 
-    answers = programs.generate(opened.load(), prompts, config, preset=writing.preset, with_trace=writing.trace)
+    model = opened.load()
+    if writing.live:
+        with LiveAnswer(model, Console()) as live:
+            return in_order(
+                programs.generate(model, prompts, config, preset=writing.preset, with_trace=writing.trace, on_step=live.show)
+            )
+    answers = programs.generate(model, prompts, config, preset=writing.preset, with_trace=writing.trace)
     with ProgressBars() as bars:
         return in_order(counted(answers, "generating", len(prompts), bars.update))
 

@@ -27,6 +27,7 @@ class WritingConfig:
         section=ANSWERS,
     )
     answer: bool = option("Print everything that the model wrote instead of only the program.", False, section=ANSWERS)
+    live: bool = option("Show the answer while it is denoised: masks, and what each step writes.", False, section=ANSWERS)
     out: Path | None = option("Write JSON lines with prompt, answer and program there.", None, section=ANSWERS)
     trace: bool = option("With --out: also what each denoising step wrote, for a replay.", False, section=ANSWERS)
 
@@ -34,6 +35,8 @@ class WritingConfig:
         check_options(self)
         if (self.prompt is None) == (self.prompts is None):
             raise SettingsError("give one prompt, or a file of them with --prompts")
+        if self.live and self.prompt is None:
+            raise SettingsError("--live shows one answer: give one prompt instead of --prompts")
         if self.trace and self.out is None:
             raise SettingsError("--trace goes into a file: name it with --out")
 

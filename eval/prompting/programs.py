@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from syntaxdiff.eval.inference.canvas import Commit
+from syntaxdiff.eval.inference.canvas import Commit, OnStep
 from syntaxdiff.eval.inference.config import FAST, GenerationConfig
 from syntaxdiff.eval.inference.language_model import Described, LanguageModel
 from syntaxdiff.eval.problems.names import INFILLING
@@ -61,6 +61,7 @@ def generate(
     *,
     preset: str = AUTO,
     with_trace: bool = False,
+    on_step: OnStep | None = None,
 ) -> Iterator[tuple[int, Written]]:
     """Yields what the model wrote for each prompt, with the prompt's index, as soon as its batch is done.
 
@@ -72,12 +73,13 @@ def generate(
         config: how to generate
         preset: of presets.PRESETS, or ``auto``
         with_trace: keep what each step wrote
+        on_step: is shown the canvases of a batch after each denoising step
 
     Raises:
         SettingsError: at the call: there are no prompts, the preset does not fit, or a prompt leaves no room for the answer
     """
     problems, shown = _shown(prompter(model, preset, "generate"), prompts)
-    answers = model.generate([prompt.token_ids for prompt in shown], config, with_trace=with_trace)
+    answers = model.generate([prompt.token_ids for prompt in shown], config, with_trace=with_trace, on_step=on_step)
     return (
         (
             index,

@@ -1,5 +1,6 @@
-"""What a program under test may use. Limits derived from a reference's own time are in sandbox.py."""
+"""What a program under test may use: by default, as a reference, and as a benchmark's program by what its reference used."""
 
+import math
 from dataclasses import asdict, dataclass
 
 from syntaxdiff.pipeline.errors import SettingsError
@@ -27,3 +28,23 @@ class Limits:
     def __post_init__(self) -> None:
         if any(value <= 0 for value in asdict(self).values()):
             raise SettingsError("limits must be greater than 0")
+
+
+REFERENCE_LIMITS = Limits(cpu_seconds=120, wall_seconds=900.0, memory_bytes=4 << 30)
+LEAST_CPU_SECONDS = 5
+REFERENCE_FACTOR = 5
+
+
+def limits_from(*, cpu_seconds: float, tests_cpu_seconds: float, peak_bytes: int) -> Limits:
+    """Limits of a problem whose reference used so much.
+
+    CPU time is REFERENCE_FACTOR times the reference's, at least LEAST_CPU_SECONDS; memory twice the reference's, at least the
+    default.
+    """
+    allowed = max(LEAST_CPU_SECONDS, math.ceil(REFERENCE_FACTOR * cpu_seconds))
+    return Limits(
+        cpu_seconds=allowed,
+        # The tests' own time passes on the same clock, and either may get a sixth of a core.
+        wall_seconds=10 + 6 * (allowed + tests_cpu_seconds),
+        memory_bytes=max(Limits().memory_bytes, 2 * peak_bytes),
+    )

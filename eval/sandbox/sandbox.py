@@ -14,7 +14,6 @@ program is limited in is CPU time; wall time is a backstop. docs/execution.md sa
 import concurrent.futures
 import contextlib
 import importlib.util
-import math
 import os
 import queue
 import shutil
@@ -24,20 +23,17 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from syntaxdiff.eval.problems.problem import Problem
 from syntaxdiff.eval.sandbox.jail import GUARANTEES, LAYERS, Layer
-from syntaxdiff.eval.sandbox.limits import Limits
+from syntaxdiff.eval.sandbox.limits import REFERENCE_LIMITS, Limits, limits_from
 from syntaxdiff.eval.sandbox.verdict import Job, Status, Verdict
 from syntaxdiff.eval.sandbox.worker import Worker, verdict_of
 from syntaxdiff.pipeline.errors import SettingsError
 
-REFERENCE_LIMITS = Limits(cpu_seconds=120, wall_seconds=900.0, memory_bytes=4 << 30)
-LEAST_CPU_SECONDS = 5
-REFERENCE_FACTOR = 5
 _AHEAD = 32  # jobs a worker that are read before the verdict on the first of them is taken
 
 
@@ -253,24 +249,10 @@ def golden(problems: Iterable[Problem], sandbox: Sandbox) -> Golden:
     jobs = [Job(problem.reference, problem, REFERENCE_LIMITS) for problem in problems]
     for problem, verdict in zip(problems, sandbox.check_all(jobs), strict=True):
         result.verdicts[problem.task_id] = verdict
-        result.limits[problem.task_id] = limits_from(verdict)
+        result.limits[problem.task_id] = limits_from(
+            cpu_seconds=verdict.cpu_seconds, tests_cpu_seconds=verdict.tests_cpu_seconds, peak_bytes=verdict.peak_bytes
+        )
     return result
-
-
-def limits_from(verdict: Verdict) -> Limits:
-    """Limits of a problem whose reference got this verdict.
-
-    CPU time is REFERENCE_FACTOR times the reference's, at least LEAST_CPU_SECONDS; memory twice the reference's, at least the
-    default.
-    """
-    cpu_seconds = max(LEAST_CPU_SECONDS, math.ceil(REFERENCE_FACTOR * verdict.cpu_seconds))
-    return replace(
-        Limits(),
-        cpu_seconds=cpu_seconds,
-        # The tests' own time passes on the same clock, and either may get a sixth of a core.
-        wall_seconds=10 + 6 * (cpu_seconds + verdict.tests_cpu_seconds),
-        memory_bytes=max(Limits().memory_bytes, 2 * verdict.peak_bytes),
-    )
 
 
 class _SharedLock:

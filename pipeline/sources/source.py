@@ -6,6 +6,7 @@ from pathlib import Path
 from syntaxdiff.pipeline.errors import SourceError
 from syntaxdiff.pipeline.jsonlines import data_suffix
 from syntaxdiff.pipeline.shard import MANIFEST, REJECTS, TOKENIZER, WORK_FOLDER
+from syntaxdiff.pipeline.sources.exercises import names_exercises, open_exercises
 from syntaxdiff.pipeline.sources.files import DATA_SUFFIXES, DataFiles, PythonFiles, common_root
 from syntaxdiff.pipeline.sources.hub import HubDataset, HubOptions, SavedDataset
 from syntaxdiff.pipeline.sources.snippets import interpreter, python_files, stdlib_files
@@ -21,7 +22,7 @@ def open_source(spec: str, hub: HubOptions, out: Path | None = None) -> Source:
     """The source that ``--src`` names.
 
     Args:
-        spec: ``stdlib``, a file, folder or glob, ``python:FOLDER``, or the name of a data set on the hub
+        spec: ``stdlib``, ``exercises``, a file, folder or glob, ``python:FOLDER``, or the name of a data set on the hub
         hub: options for the hub and for folders laid out like one
         out: folder of the shards, whose own files are not a source
 
@@ -30,6 +31,8 @@ def open_source(spec: str, hub: HubOptions, out: Path | None = None) -> Source:
     """
     if spec == STDLIB:
         return PythonFiles(f"{STDLIB} ({interpreter()})", stdlib_files(), None)
+    if names_exercises(spec):
+        return open_exercises(spec)
     if spec.startswith(PYTHON):
         return _python_source(spec, Path(spec.removeprefix(PYTHON)).expanduser())
     try:

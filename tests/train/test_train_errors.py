@@ -135,7 +135,7 @@ def vocabulary_of(root: Path) -> int:
         (no_model, ["--init-from", "holds no config.json"]),
         (other_family, ["--init-from", "gpt2 is not built like Llama"]),
         (no_place_in_llada, ["--export-layout llada", "qwen2", "q_proj.bias", "--export-layout llama"]),
-        (unknown_name, ["run.yaml", "'stratgy'", "no option"]),
+        (unknown_name, ["run.yaml", "'stratgy'", "is not an option"]),
         (wrong_type, ["run.toml", "seed must be int, not 'seven'"]),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

@@ -19,7 +19,7 @@ from syntaxdiff.pipeline.errors import SettingsError, StorageError
 from syntaxdiff.pipeline.json_records import from_json, to_json
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest, storage_errors, write_text, written_whole
 from syntaxdiff.pipeline.splits import SPLITS
-from syntaxdiff.train.model import llada
+from syntaxdiff.train.model import llada_layout
 from syntaxdiff.train.model.export_info import ExportInfo, TrainingInfo
 
 INFO = "syntaxdiff.json"
@@ -88,7 +88,7 @@ def export(
     network = {name: tensor for name, tensor in tensors.items() if name not in timestep}
     if config.tie_word_embeddings:
         network.pop("lm_head.weight", None)
-    names = llada.renamed(network, layout)
+    names = llada_layout.renamed(network, layout)
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.json").unlink(missing_ok=True)
@@ -113,7 +113,7 @@ def export(
     )
     write_text(out / INFO, json.dumps(to_json(info), indent=1) + "\n")
     if layout == "llada":
-        text = json.dumps(llada.llada_config(config, mask_id=ids.mask, eos_id=ids.eos, pad_id=ids.pad), indent=1)
+        text = json.dumps(llada_layout.llada_config(config, mask_id=ids.mask, eos_id=ids.eos, pad_id=ids.pad), indent=1)
     else:
         plain = json.loads(config.to_json_string(use_diff=False))
         plain["architectures"] = ["LlamaForCausalLM"] if plain["model_type"] == "llama" else plain.get("architectures")

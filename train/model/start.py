@@ -22,7 +22,7 @@ from transformers import (
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import TOKENIZER, Manifest
-from syntaxdiff.train.model import llada
+from syntaxdiff.train.model import llada_layout
 from syntaxdiff.train.model.agreement import check_agreement
 from syntaxdiff.train.model.export import TIMESTEP
 from syntaxdiff.train.model.presets import new_network, preset_config
@@ -86,9 +86,9 @@ def folder_config(folder: Path) -> Any:
         raise SettingsError(
             f"{folder}: {kind} is quantised ({how}), and is not trained or evaluated here: give its full weights"
         )
-    if kind == llada.MODEL_TYPE:
+    if kind == llada_layout.MODEL_TYPE:
         try:
-            return llada.llama_config(raw)
+            return llada_layout.llama_config(raw)
         except (KeyError, TypeError, ValueError) as error:
             raise SettingsError(f"{file} cannot be read as LLaDA's ({type(error).__name__}: {error})") from error
     if kind not in CONFIG_MAPPING:
@@ -194,8 +194,8 @@ def folder_network(folder: Path, config: Any, asked: str) -> Any:
         SettingsError: files are damaged, tensors are missing, unknown, or of another shape
     """
     tensors = _mapped(folder)
-    if json.loads((folder / "config.json").read_text("utf-8")).get("model_type") == llada.MODEL_TYPE:
-        tensors = {llada.llama_name(name): tensor for name, tensor in tensors.items()}
+    if json.loads((folder / "config.json").read_text("utf-8")).get("model_type") == llada_layout.MODEL_TYPE:
+        tensors = {llada_layout.llama_name(name): tensor for name, tensor in tensors.items()}
     with torch.device("meta"):
         network = _empty(config)
     _assign(network, tensors, asked)

@@ -105,6 +105,10 @@ class Metrics:
     steps: Sequence[StepRecord] = ()
     validations: Sequence[ValidationRecord] = ()
 
+    def known(self, name: str) -> list[float]:
+        """A field of the steps that know it."""
+        return [value for step in self.steps if (value := getattr(step, name)) is not None]
+
 
 def line_of(record: MetricsRecord) -> dict[str, Json]:
     """A record as it is written: its kind and step before the rest."""

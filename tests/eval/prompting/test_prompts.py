@@ -16,6 +16,7 @@ from syntaxdiff.eval.prompting.presets import PRESETS
 from syntaxdiff.eval.prompting.prompts import SHOTS, digest, digest_of_problems, prompter
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.rows.record import Record
+from syntaxdiff.train.model.export_info import ExportInfo
 
 FUNCTION = Problem(
     task_id="T/0",
@@ -26,15 +27,13 @@ FUNCTION = Problem(
     prefix='def f(x):\n    """Ü."""\n',
 )
 STATEMENT = Problem(task_id="T/1", benchmark="mbpp", prompt="Sum a list, e\u0301.\n", entry_point="f", solution="")
-
-
 QUICK = [name for name in TOKENIZERS if name != "qwen"]  # a large vocabulary takes seconds to load, once is enough
 
 
 def checkpoint_of(prepared: Prepared, **changes: Any) -> DenoisingModel:
     """A checkpoint that has a tokenizer and nothing else."""
     ids = {"mask": prepared.hub.mask_token_id, "eos": prepared.hub.eos_token_id}
-    values = {"name": "made", "folder": prepared.folder, "model": None, "shift": False, "info": {}}
+    values = {"name": "made", "folder": prepared.folder, "model": None, "shift": False, "info": None}
     return DenoisingModel(**{**values, "tokenizer": prepared.hub, "token_ids": token_ids(**ids), **changes})
 
 
@@ -125,7 +124,10 @@ def test_the_default_goes_by_the_chat_template(prepared: Callable[[str], Prepare
 
 def test_the_default_goes_by_what_the_model_was_trained_on(prepared: Callable[[str], Prepared]) -> None:
     """A model of programs alone is shown programs; one that mostly saw problems, or does not say, is asked in a turn."""
-    trained = {share: checkpoint_of(prepared("trained"), info={"programs_alone": share}) for share in (1.0, 0.51, 0.5, 0.0)}
+    trained = {
+        share: checkpoint_of(prepared("trained"), info=ExportInfo(token_ids=token_ids(), programs_alone=share))
+        for share in (1.0, 0.51, 0.5, 0.0)
+    }
     presets = {share: prompter(checkpoint, "auto", "mbpp").preset for share, checkpoint in trained.items()}
     assert presets == {1.0: "program", 0.51: "program", 0.5: "chat-code", 0.0: "chat-code"}
     assert prompter(trained[1.0], "chat", "mbpp").preset == "chat"

@@ -18,8 +18,8 @@ from execution_data import problem_of, verdict
 from syntaxdiff.eval.problems.problem import Problem
 from syntaxdiff.eval.problems.reader import read_problems
 from syntaxdiff.eval.sandbox.jail import GUARANTEES, LAYERS
-from syntaxdiff.eval.sandbox.limits import Limits
-from syntaxdiff.eval.sandbox.sandbox import LEAST_CPU_SECONDS, Sandbox, _SharedLock, golden, judge, limits_from
+from syntaxdiff.eval.sandbox.limits import LEAST_CPU_SECONDS, Limits, limits_from
+from syntaxdiff.eval.sandbox.sandbox import Sandbox, _SharedLock, golden, judge
 from syntaxdiff.eval.sandbox.verdict import Job, Status, Verdict
 from syntaxdiff.pipeline.errors import SettingsError
 
@@ -174,20 +174,12 @@ def test_limits_are_of_cpu_time() -> None:
 
 def test_limits_derive_from_the_reference() -> None:
     """A slow reference gives more time, a large one more memory; none gets less than the least."""
-    fast = Verdict(
-        task_id="a",
-        status=Status.PASSED,
-        detail="",
-        cpu_seconds=0.01,
-        tests_cpu_seconds=0.01,
-        wall_seconds=0.1,
-        peak_bytes=1 << 20,
-    )
-    slow = replace(fast, cpu_seconds=4.9, peak_bytes=3 << 30)
-    assert limits_from(fast).cpu_seconds == LEAST_CPU_SECONDS
-    assert limits_from(slow).cpu_seconds == 25
-    assert limits_from(slow).wall_seconds > 6 * 25
-    assert limits_from(slow).memory_bytes == 6 << 30 > limits_from(fast).memory_bytes == Limits().memory_bytes
+    fast = limits_from(cpu_seconds=0.01, tests_cpu_seconds=0.01, peak_bytes=1 << 20)
+    slow = limits_from(cpu_seconds=4.9, tests_cpu_seconds=0.01, peak_bytes=3 << 30)
+    assert fast.cpu_seconds == LEAST_CPU_SECONDS
+    assert slow.cpu_seconds == 25
+    assert slow.wall_seconds > 6 * 25
+    assert slow.memory_bytes == 6 << 30 > fast.memory_bytes == Limits().memory_bytes
 
 
 @pytest.mark.parametrize("name", ["cpu_seconds", "wall_seconds", "memory_bytes", "output_bytes"])

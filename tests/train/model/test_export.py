@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.manifest import StoredTokenizer
 from syntaxdiff.pipeline.shard import Manifest, ShardFile, TokenIds
-from syntaxdiff.train.model import export, llada, start
+from syntaxdiff.train.model import export, llada_layout, start
 from syntaxdiff.train.model.denoiser import Denoiser, Inputs
 from syntaxdiff.train.model.export_info import TrainingInfo
 
@@ -209,12 +209,12 @@ def test_the_literal_model_tells_gate_from_up_and_one_norm_from_the_other() -> N
 def test_llada_names_are_a_bijection() -> None:
     """Every official name has a name of Llama's own, and comes back from it."""
     names = list(llada_weights())
-    back = {llada.llama_name(name): name for name in names}
+    back = {llada_layout.llama_name(name): name for name in names}
     assert len(back) == len(names)
-    assert set(back) == set(LlamaForCausalLM(llada.llama_config(LLADA_CONFIG)).state_dict())
-    assert all(llada.llada_name(llama) == name for llama, name in back.items())
-    assert llada.renamed(back, "llada") == back
-    assert llada.renamed(back, "llama") == {name: name for name in back}
+    assert set(back) == set(LlamaForCausalLM(llada_layout.llama_config(LLADA_CONFIG)).state_dict())
+    assert all(llada_layout.llada_name(llama) == name for llama, name in back.items())
+    assert llada_layout.renamed(back, "llada") == back
+    assert llada_layout.renamed(back, "llama") == {name: name for name in back}
 
 
 @pytest.mark.parametrize(
@@ -223,25 +223,25 @@ def test_llada_names_are_a_bijection() -> None:
 def test_unknown_llada_names_are_refused(name: str) -> None:
     """A tensor that LLaDA does not have is named in the error."""
     with pytest.raises(SettingsError, match="LLaDA has no tensor"):
-        llada.llama_name(name)
+        llada_layout.llama_name(name)
 
 
 @pytest.mark.parametrize("name", ["model.layers.0.self_attn.q_proj.bias", "model.layers.0.self_attn.q_norm.weight"])
 def test_names_without_a_place_in_llada_say_what_to_do(name: str) -> None:
     """Biases and query norms cannot be exported as LLaDA; the message names the layout that can."""
     with pytest.raises(SettingsError, match="--export-layout llama"):
-        llada.llada_name(name)
+        llada_layout.llada_name(name)
 
 
 def test_llada_config_round_trip() -> None:
     """A Llama configuration of LLaDA's, written as LLaDA's, is read as the same one."""
-    config = llada.llama_config(LLADA_CONFIG)
-    stored = llada.llada_config(config, mask_id=36, eos_id=2, pad_id=1)
+    config = llada_layout.llama_config(LLADA_CONFIG)
+    stored = llada_layout.llada_config(config, mask_id=36, eos_id=2, pad_id=1)
     assert json.loads(json.dumps(stored)) == stored
     assert {name: stored[name] for name in LLADA_CONFIG if name != "vocab_size"} == {
         name: value for name, value in LLADA_CONFIG.items() if name != "vocab_size"
     }
-    assert llada.llama_config(stored).to_dict() == config.to_dict()
+    assert llada_layout.llama_config(stored).to_dict() == config.to_dict()
     assert config.is_causal is False
 
 

@@ -15,8 +15,8 @@ from syntaxdiff.eval.inference.checkpoint import load_checkpoint
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import TOKENIZER
 from syntaxdiff.train.model import export
-from syntaxdiff.train.model.llada import llama_config
-from syntaxdiff.train.model.llada_layout import check_llada_layout
+from syntaxdiff.train.model.llada_check import check_llada_layout
+from syntaxdiff.train.model.llada_layout import llama_config
 from syntaxdiff.train.model.presets import preset_config
 from syntaxdiff.train.model.sizes import PRESETS
 from syntaxdiff.train.settings import Settings
