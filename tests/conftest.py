@@ -10,6 +10,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes on two cores: threads that wait for each other spin
 
 import pytest
+from hypothesis import HealthCheck, settings
 from prepared_tokenizers import (
     METASPACE,
     TOKENIZERS,
@@ -19,6 +20,9 @@ from prepared_tokenizers import (
     save_with_mask,
     train_byte_level,
 )
+
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
+settings.load_profile("suite")
 
 PROJECT = Path(__file__).resolve().parents[1]
 # These take longest. They start first, so that no worker is left with one when the others are done.

@@ -49,16 +49,17 @@ class LiveAnswer:
         ids = canvas.ids[canvas.start :].clone()
         masked = ids == self._model.token_ids.mask
         if self._live is not None:
-            self._live.update(self._drawn(ids, masked), refresh=True)
+            self._live.update(self.drawn(ids, masked), refresh=True)
             time.sleep(FRAME_SECONDS)
         elif self._next_print < len(PRINTED_SHARES) and masked.float().mean() <= PRINTED_SHARES[self._next_print]:
             self._console.print(Text(f"after step {self._step}:", "bold"))
-            self._console.print(self._drawn(ids, masked))
+            self._console.print(self.drawn(ids, masked))
             while self._next_print < len(PRINTED_SHARES) and masked.float().mean() <= PRINTED_SHARES[self._next_print]:
                 self._next_print += 1
         self._before = ids
 
-    def _drawn(self, ids: torch.Tensor, masked: torch.Tensor) -> Text:
+    def drawn(self, ids: torch.Tensor, masked: torch.Tensor) -> Text:
+        """The answer: masks, tokens written since the step before, and the others."""
         text = Text()
         before = self._before
         for place, (token_id, is_masked) in enumerate(zip(ids.tolist(), masked.tolist(), strict=True)):

@@ -359,7 +359,7 @@ REDUCTIONS = (
     Reduction(
         name="count",
         result="int",
-        wordings=("Return how many {} there are.", "Count {}."),
+        wordings=("Return the number of {}.", "Count {}."),
         names=("count", "total", "found"),
         start=("ACC = 0",),
         step=("ACC += 1",),
@@ -490,7 +490,7 @@ REDUCTIONS = (
     Reduction(
         name="exists",
         result="bool",
-        wordings=("Return whether there are any {}.",),
+        wordings=("Return whether {} exist.",),
         step=("return True",),
         end="False",
     ),

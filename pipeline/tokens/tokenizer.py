@@ -46,7 +46,7 @@ PLAIN_TEMPLATE = (
 )
 
 # What stands around every problem and answer: a vocabulary that did not learn it would spend a dozen tokens a sample on it.
-FRAME_TEXTS = ("user\n\n", "assistant\n\n", "<think>\n", "\n</think>\n\n", "```python\n", "```")
+FRAME_TEXTS = ("user\n\n", "assistant\n\n", "<think>\n", "\n</think>", "```python\n", "```")
 
 # What must come back from its ids: indentation by spaces and tabs, line ends (the last one too), composed accents, signs that
 # compatibility forms (NFKC) take for one, and every printable ASCII sign.

@@ -178,7 +178,7 @@ def test_a_signal_keeps_finished_work(number: int, ckpt: Path, tmp_path: Path) -
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == "stopped: the same command goes on where this one was"
+    assert errors.strip().splitlines()[-1] == "stopped: the same command resumes"
     kept = samples_of(tmp_path / "out")
     assert 2 <= len(kept) < 12
     result = run(*arguments)
