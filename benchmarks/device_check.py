@@ -14,7 +14,7 @@ A checkpoint of `1b` takes 20 GB of the temporary folder for a moment (TMPDIR).
     train-PRESET  `deepspeed train/run.py` for a few steps: loss, peak and estimated memory, utilisation
     resume        a run that SIGTERM stops and the same command ends has the numbers and weights of one that never stopped
     generation    caches refreshed at every step change nothing, a batch changes nothing (float64); speed of all ways
-    head-memory   head and loss of scored positions alone take a third of the memory of full logits, or less
+    head-memory   head and loss of scored positions alone take a quarter of the memory of full logits
 
 Without an installation, `import syntaxdiff` needs a folder `syntaxdiff` of links on PYTHONPATH, and the packages, as in
 

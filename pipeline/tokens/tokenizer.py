@@ -5,7 +5,7 @@ Loading goes through transformers; no remote code is ever run. How text becomes 
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,9 +44,6 @@ PLAIN_TEMPLATE = (
     "{% for message in messages %}{{ '### ' + message['role'] | capitalize + '\n' + message['content'] | trim + '\n\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '### Assistant\n' }}{% endif %}"
 )
-
-# What stands around every problem and answer: a vocabulary that did not learn it would spend a dozen tokens a sample on it.
-FRAME_TEXTS = ("user\n\n", "assistant\n\n", "<think>\n", "\n</think>", "```python\n", "```")
 
 # What must come back from its ids: indentation by spaces and tabs, line ends (the last one too), composed accents, signs that
 # compatibility forms (NFKC) take for one, and every printable ASCII sign.
@@ -160,7 +157,7 @@ def train_tokenizer(texts: Iterable[str], size: int, mask_token: str | None = No
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator(_framed(texts), trainer)
+    backend.train_from_iterator(texts, trainer)
     make: Any = PreTrainedTokenizerFast  # its constructor bears no types
     return make(
         tokenizer_object=backend,
@@ -170,16 +167,6 @@ def train_tokenizer(texts: Iterable[str], size: int, mask_token: str | None = No
         mask_token=mask_token or MASK_TOKENS[0],
         chat_template=HEADER_TEMPLATE,
     )
-
-
-def _framed(texts: Iterable[str]) -> Iterator[str]:
-    """The texts, and what stands around them as often as there are texts."""
-    count = 0
-    for text in texts:
-        yield text
-        count += 1
-    for _ in range(count):
-        yield from FRAME_TEXTS
 
 
 def save_tokenizer(tokenizer: HubTokenizer, folder: Path) -> None:
