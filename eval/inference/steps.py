@@ -3,7 +3,7 @@
 How it is drawn is up to the report.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from syntaxdiff.eval.inference.canvas import Commit
@@ -35,21 +35,25 @@ def steps_of(model: Described, start: int, trace: Sequence[Commit]) -> list[list
     Args:
         start: position of the first place that was masked
     """
+    cell = cell_maker(model)
     return [
-        [
-            cell_of(model, position - start, token_id)
-            for position, token_id in zip(commit.positions, commit.token_ids, strict=True)
-        ]
+        [cell(position - start, token_id) for position, token_id in zip(commit.positions, commit.token_ids, strict=True)]
         for commit in trace
     ]
 
 
-def cell_of(model: Described, offset: int, token_id: int) -> Cell:
-    """A token at a place, as text."""
+def cell_maker(model: Described) -> Callable[[int, int], Cell]:
+    """What makes the cell of an offset and a token id; what it needs of the tokenizer is asked for once."""
     tokenizer = model.tokenizer
-    if token_id == model.token_ids.mask:
-        return Cell(offset, token_id, "", HIDDEN)
-    if token_id in tokenizer.all_special_ids:
-        return Cell(offset, token_id, str(tokenizer.convert_ids_to_tokens(token_id)), SPECIAL)
+    special = set(tokenizer.all_special_ids)
     before = tokenizer.encode("a", add_special_tokens=False)  # some tokenizers drop a space where a text begins
-    return Cell(offset, token_id, model.text_between([*before, token_id], len(before), len(before) + 1), PLAIN)
+
+    def cell(offset: int, token_id: int) -> Cell:
+        if token_id == model.token_ids.mask:
+            return Cell(offset, token_id, "", HIDDEN)
+        if token_id in special:
+            return Cell(offset, token_id, str(tokenizer.convert_ids_to_tokens(token_id)), SPECIAL)
+        text = model.text_between([*before, token_id], len(before), len(before) + 1)
+        return Cell(offset, token_id, text, PLAIN)
+
+    return cell

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from types import TracebackType
 
 import torch
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from syntaxdiff.eval.inference.canvas import Canvas
 from syntaxdiff.eval.inference.language_model import Described
-from syntaxdiff.eval.inference.steps import PLAIN, cell_of
+from syntaxdiff.eval.inference.steps import PLAIN, cell_maker
 from syntaxdiff.pipeline.inspection.display import visible
 
 MASK = "\N{MEDIUM SHADE}"
@@ -29,9 +29,9 @@ class LiveAnswer:
         self._console = console
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._before: torch.Tensor | None = None
-        self._next_print = 0
+        self._shares = list(PRINTED_SHARES)
         self._step = 0
-        self._token = cache(lambda token_id: cell_of(model, 0, token_id))
+        self._cell = cache(partial(cell_maker(model), 0))
 
     def __enter__(self) -> "LiveAnswer":
         if self._live is not None:
@@ -51,11 +51,10 @@ class LiveAnswer:
         if self._live is not None:
             self._live.update(self.drawn(ids, masked), refresh=True)
             time.sleep(FRAME_SECONDS)
-        elif self._next_print < len(PRINTED_SHARES) and masked.float().mean() <= PRINTED_SHARES[self._next_print]:
+        elif self._shares and masked.float().mean() <= self._shares[0]:
             self._console.print(Text(f"after step {self._step}:", "bold"))
             self._console.print(self.drawn(ids, masked))
-            while self._next_print < len(PRINTED_SHARES) and masked.float().mean() <= PRINTED_SHARES[self._next_print]:
-                self._next_print += 1
+            self._shares = [share for share in self._shares if masked.float().mean() > share]
         self._before = ids
 
     def drawn(self, ids: torch.Tensor, masked: torch.Tensor) -> Text:
@@ -66,7 +65,7 @@ class LiveAnswer:
             if is_masked:
                 text.append(MASK, STYLES["masked"])
                 continue
-            cell = self._token(token_id)
+            cell = self._cell(token_id)
             if cell.kind != PLAIN:
                 text.append("\N{MIDDLE DOT}", STYLES["special"])
                 continue

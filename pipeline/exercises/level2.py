@@ -1,5 +1,7 @@
 """Level 2: lists, texts, dictionaries, records, pairs and grids; guards, early returns, nested loops, endings."""
 
+from dataclasses import replace
+
 from syntaxdiff.pipeline.exercises import level1
 from syntaxdiff.pipeline.exercises.pieces import Domain, Ending, Filter, Guard, Map, Reduction
 
@@ -350,9 +352,9 @@ MAPS = (
 _NUMERIC = frozenset(("sum", "largest", "smallest", "product", "mean", "any-above-ten"))
 REDUCTIONS = (
     *(reduction for reduction in level1.REDUCTIONS if reduction.name not in (*_NUMERIC, "sorted", "distinct")),
-    *(Reduction(**{**vars(reduction), "kinds": ("int",)}) for reduction in level1.REDUCTIONS if reduction.name in _NUMERIC),
+    *(replace(reduction, kinds=("int",)) for reduction in level1.REDUCTIONS if reduction.name in _NUMERIC),
     *(
-        Reduction(**{**vars(reduction), "kinds": ("int", "str", "char")})
+        replace(reduction, kinds=("int", "str", "char"))
         for reduction in level1.REDUCTIONS
         if reduction.name in ("sorted", "distinct")
     ),

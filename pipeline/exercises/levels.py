@@ -40,14 +40,12 @@ class Level:
     """A named width of exercises.
 
     Attributes:
-        number: its name
         compose: draws a composition of at most, or of more than, so many pieces
         shapes: of programs
         depth: most pieces of a composition to train on
         rows: of a stream of which no size is asked for
     """
 
-    number: int
     compose: Callable[[Random, bool], Composition]
     shapes: tuple[str, ...]
     depth: int
@@ -61,6 +59,7 @@ def _chosen(rng: Random, pieces: Sequence[P]) -> P:
 # ------------------------------------------------------------------------------------------------------------------ level 1
 
 
+@cache
 def _all_of_level_1() -> list[Composition]:
     """Each filter or none, each map or none, each reduction."""
     return [
@@ -73,7 +72,7 @@ def _all_of_level_1() -> list[Composition]:
 
 def _level_1(rng: Random, is_deeper: bool) -> Composition:
     if not is_deeper:
-        return rng.choice(_compositions_of_level_1())
+        return rng.choice(_all_of_level_1())
     filters, maps = rng.choice(((2, 1), (1, 2), (2, 2)))
     return Composition(
         domain=level1.NUMBERS,
@@ -81,11 +80,6 @@ def _level_1(rng: Random, is_deeper: bool) -> Composition:
         maps=tuple(rng.sample(level1.MAPS, maps)),
         reduction=rng.choice(level1.REDUCTIONS),
     )
-
-
-@cache
-def _compositions_of_level_1() -> list[Composition]:
-    return _all_of_level_1()
 
 
 # ------------------------------------------------------------------------------------------------------------------ level 2
@@ -140,8 +134,8 @@ def _filled(guard: Guard, parameter: str) -> Guard:
 
 
 LEVELS = {
-    1: Level(number=1, compose=_level_1, shapes=("loop", "expression"), depth=3, rows=10_000),
-    2: Level(number=2, compose=_level_2, shapes=("loop", "loop", "continue", "expression", "staged"), depth=4, rows=200_000),
+    1: Level(compose=_level_1, shapes=("loop", "expression"), depth=3, rows=10_000),
+    2: Level(compose=_level_2, shapes=("loop", "loop", "continue", "expression", "staged"), depth=4, rows=200_000),
 }
 
 

@@ -5,10 +5,7 @@ what is put in: the domain's variables (``x``, or ``a`` and ``b``), ``E`` for th
 ``S`` for the elements as a sequence, ``R`` for the result. compose.py puts them together.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
-from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +35,6 @@ class Domain(Piece):
         variables: names that the loop variables may have, one tuple each choice, the first as templates spell them
         element: an expression of the loop variables, where that is not a variable itself
         is_list: whether ``S`` may be the parameter itself
-        inputs: draws arguments, by the parameters of the whole exercise
     """
 
     kind: str
@@ -129,14 +125,11 @@ class Guard(Piece):
 
     Attributes:
         domains: that it suits; empty for all
-        needs: a parameter that must be there
         wordings: whole sentences
         lines: the template's lines
-        inputs: arguments that it is about, by parameter
     """
 
     domains: tuple[str, ...] = ()
-    needs: str | None = None
     wordings: tuple[str, ...]
     lines: tuple[str, ...]
 
@@ -154,7 +147,3 @@ class Ending(Piece):
     kinds: tuple[str, ...]
     wordings: tuple[str, ...]
     lines: tuple[str, ...]
-
-
-Draw = Callable[[Random, dict[str, Any]], Any]
-"""Draws one argument, given those that were drawn before it."""
