@@ -72,7 +72,7 @@ def build_shards(
         SyntaxdiffError: settings, sources, tokenizer, or disk; what was done is kept, and the same call resumes
     """
     hub = HubOptions(subset=config.subset, split=config.split, revision=config.revision)
-    sources = [open_source(spec, hub, config.out) for spec in config.src]
+    sources = [open_source(spec, hub, config.out, config.seed) for spec in config.src]
     if hub.given and not any(isinstance(source, HubDataset | SavedDataset) for source in sources):
         raise SettingsError("--subset, --split and --revision are for data sets on the hub: no --src is one")
     if config.questions:

@@ -83,7 +83,7 @@ class BuildConfig:
         default_text="1000, or 1 in 20",
     )
     shard_rows: int = option("Samples of a shard.", 4096, minimum=1, maximum=1 << 20)
-    seed: int = option("Chooses the validation problems.", 0, minimum=0, maximum=(1 << 63) - 1)
+    seed: int = option("Chooses the validation problems, and which exercises are made.", 0, minimum=0, maximum=(1 << 63) - 1)
     group_fields: tuple[str, ...] = option(
         "Field with the id of a problem: its samples are on one side of the split. Repeatable; `none`: only statements.",
         (),

@@ -18,13 +18,14 @@ PYTHON = "python:"  # before a folder: its Python files, whatever else it holds
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-def open_source(spec: str, hub: HubOptions, out: Path | None = None) -> Source:
+def open_source(spec: str, hub: HubOptions, out: Path | None = None, seed: int = 0) -> Source:
     """The source that ``--src`` names.
 
     Args:
         spec: ``stdlib``, ``exercises``, a file, folder or glob, ``python:FOLDER``, or the name of a data set on the hub
         hub: options for the hub and for folders laid out like one
         out: folder of the shards, whose own files are not a source
+        seed: of the exercises
 
     Raises:
         SourceError: there is no such file, nothing in it can be read, or it is not a name
@@ -32,7 +33,7 @@ def open_source(spec: str, hub: HubOptions, out: Path | None = None) -> Source:
     if spec == STDLIB:
         return PythonFiles(f"{STDLIB} ({interpreter()})", stdlib_files(), None)
     if names_exercises(spec):
-        return open_exercises(spec)
+        return open_exercises(spec, seed)
     if spec.startswith(PYTHON):
         return _python_source(spec, Path(spec.removeprefix(PYTHON)).expanduser())
     try:

@@ -1,7 +1,10 @@
 """The source ``exercises``: what its name may say, and rows that a restart does not change."""
 
+from pathlib import Path
+
 import pytest
 
+from syntaxdiff.pipeline import BuildConfig, build_shards
 from syntaxdiff.pipeline.errors import RowError, SourceError
 from syntaxdiff.pipeline.exercises.levels import LEVELS
 from syntaxdiff.pipeline.sources.exercises import Exercises, open_exercises
@@ -53,3 +56,16 @@ def test_units_after_a_cursor_are_the_rest(level: int) -> None:
     assert [list(unit.rows()) for unit in rest] == [list(unit.rows()) for unit in units[2:]]
     ids = [row["id"] for unit in units for _, row in unit.rows() if not isinstance(row, RowError)]
     assert len(set(ids)) == 200
+
+
+def test_the_seed_of_a_build_chooses_the_exercises(tmp_path: Path) -> None:
+    """Nothing is validated on here, so nothing but the rows can differ."""
+    fingerprints = [
+        build_shards(
+            BuildConfig(
+                src=("exercises:20",), out=tmp_path / name, tokenizer="train:400", seed=seed, validation_size=0, workers=1
+            )
+        ).fingerprint
+        for name, seed in (("a", 0), ("b", 1), ("c", 1))
+    ]
+    assert fingerprints[0] != fingerprints[1] == fingerprints[2]
