@@ -17,6 +17,7 @@ from syntaxdiff.pipeline.assembly.assemble import Assembled, assemble
 from syntaxdiff.pipeline.assembly.facts import node_kinds_of, token_ids_of
 from syntaxdiff.pipeline.assembly.part import FORMAT, Recipe
 from syntaxdiff.pipeline.assembly.pool import OnProgress, make_parts
+from syntaxdiff.pipeline.assembly.sample import Run, parts_of
 from syntaxdiff.pipeline.config import BuildConfig
 from syntaxdiff.pipeline.errors import RowError, SettingsError, SourceError
 from syntaxdiff.pipeline.json_records import Json, JsonObject, to_json
@@ -265,11 +266,12 @@ def _tokenizer(config: BuildConfig, sources: list[Source], folder: Path) -> HubT
 
 
 def _training_texts(config: BuildConfig, sources: list[Source]) -> Iterator[str]:
-    """Prompts, reasoning and code of the first rows, an equal share of TRAINING_TEXT_BYTES from each source.
+    """The text of the first rows' samples, turns and fences with it, an equal share of TRAINING_TEXT_BYTES from each source.
 
     With a limit, of no more than about four times as many rows: a small build is not to wait for its vocabulary.
     """
     reader = _reader(config)
+    template = read_template(train_tokenizer((), 0, config.mask_token))  # turns are the same in a vocabulary of any size
     for source in sources:
         num_bytes = num_rows = 0
         for unit in source.units():
@@ -280,7 +282,9 @@ def _training_texts(config: BuildConfig, sources: list[Source]) -> Iterator[str]
                     record = reader.read(row, source=unit.source, default_language=unit.default_language)
                 except RowError:
                     continue  # the build itself will count it, with its reason
-                texts = [text for text in (record.prompt, record.reasoning, record.code) if text]
+                fence = load_grammar(record.language).fence
+                pieces = template.pieces(record.prompt, record.reasoning, record.code, fence)
+                texts = [part.text for part in parts_of(pieces) if isinstance(part, Run)]
                 yield from texts
                 num_bytes += sum(map(len, texts))
                 num_rows += 1
