@@ -16,6 +16,7 @@ from syntaxdiff.pipeline.errors import SettingsError
 DIFFERING = "differing"  # of problems that some evaluations solve and some do not
 NOT_RUN = "not-run"
 REPLAYED = 4  # answers of an evaluation
+GROUPS_SHOWN = 14  # of one kind of groups; of more, those with the lowest scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class BenchmarkChapter:
     """Scores of evaluations on one benchmark, how they differ, and their problems.
 
     Attributes:
-        charts: of several evaluations
+        charts: pass@1 of several evaluations, and by what the benchmark's problems are grouped by
         ks: of pass@k, where any evaluation has it
         comparison: with the first, of several evaluations; None where it cannot be made, and ``no_comparison`` says why
         replays: by evaluation, how the first traced answers were written
@@ -82,6 +83,8 @@ def benchmark_chapter(benchmarks: Sequence[Benchmark]) -> BenchmarkChapter:
             comparison = compare([benchmark.folder for benchmark in benchmarks], names)
         except SettingsError as error:
             no_comparison = str(error)
+    kinds = dict.fromkeys(kind for benchmark in benchmarks for kind in benchmark.results.groups or {})
+    charts += [_by_group(kind, benchmarks) for kind in kinds]
     problems = _problems(benchmarks)
     return BenchmarkChapter(
         benchmarks=benchmarks,
@@ -98,6 +101,27 @@ def benchmark_chapter(benchmarks: Sequence[Benchmark]) -> BenchmarkChapter:
 
 def _scored(place: int, score: Score) -> Point:
     return Point(place, score.value or 0.0, *score.interval)
+
+
+def _by_group(kind: str, benchmarks: Sequence[Benchmark]) -> Chart | None:
+    """pass@1 by one kind of groups, such as depth: a row per group, as the first evaluation that has them orders them."""
+    scores = [(benchmark.results.groups or {}).get(kind, {}) for benchmark in benchmarks]
+    groups = list(dict.fromkeys(group for of_groups in scores for group in of_groups))
+    title = f"pass@1 by {kind}"
+    if len(groups) > GROUPS_SHOWN:
+        title += f", the {GROUPS_SHOWN} lowest of {len(groups)}"
+        lowest = {group: min(of[group].value or 0.0 for of in scores if group in of) for group in groups}
+        groups = sorted(groups, key=lambda group: lowest[group])[:GROUPS_SHOWN]
+    size = {group: max(of[group].total for of in scores if group in of) for group in groups}
+    series = [
+        Series(
+            name=benchmark.name,
+            points=[_scored(place, of_groups[group]) for place, group in enumerate(groups) if group in of_groups],
+            colour=colour,
+        )
+        for colour, (benchmark, of_groups) in enumerate(zip(benchmarks, scores, strict=True))
+    ]
+    return interval_chart(title, [f"{group} ({size[group]:,})" for group in groups], series)
 
 
 def _replays(benchmark: Benchmark) -> list[Replay]:

@@ -31,7 +31,7 @@ def row(number: int) -> dict[str, str]:
     }
 
 
-def config(problems: Path, **changes: Any) -> EvaluationConfig:
+def config(problems: Path | None, **changes: Any) -> EvaluationConfig:
     """Answers of eight tokens, of a checkpoint that the test names, or the references."""
     values = {"problems": problems, "generation": GenerationConfig(gen_length=8), "reference": "ckpt" not in changes}
     return EvaluationConfig(**{**values, **changes})

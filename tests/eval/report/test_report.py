@@ -17,7 +17,7 @@ from pages import Page
 from tiny_checkpoint import export_tiny
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from syntaxdiff.eval.benchmarks.evaluate import humaneval
+from syntaxdiff.eval.benchmarks.evaluate import exercises, humaneval
 from syntaxdiff.eval.benchmarks.outcome import GenerationCounts, Machine, PassAtK, RepairCounts
 from syntaxdiff.eval.inference.canvas import Commit
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
@@ -27,7 +27,8 @@ from syntaxdiff.eval.pages import environment
 from syntaxdiff.eval.reconstruction.config import ReconstructionConfig
 from syntaxdiff.eval.reconstruction.reconstruct import reconstruct
 from syntaxdiff.eval.report import replay
-from syntaxdiff.eval.report.benchmark_chapter import REPLAYED, BenchmarkChapter, benchmark_chapter
+from syntaxdiff.eval.report.benchmark_chapter import GROUPS_SHOWN, REPLAYED, BenchmarkChapter, benchmark_chapter
+from syntaxdiff.eval.report.charts import IntervalChart
 from syntaxdiff.eval.report.findings import Training, read_findings
 from syntaxdiff.eval.report.replay import REPLAY
 from syntaxdiff.eval.report.report import TEMPLATES, write_report
@@ -305,6 +306,24 @@ def test_one_benchmark_alone(results: Path, tmp_path: Path) -> None:
     page = page_of([results / "bad"], tmp_path / "r.html")
     assert "50.0% 2/4" in page.text
     assert "McNemar" not in page.text
+
+
+def test_scores_by_group_are_drawn(tmp_path: Path) -> None:
+    """By set, depth and piece, each with how many problems it has; of many pieces those with the lowest scores."""
+    results = exercises(config(None, limit=24), tmp_path / "a", split="level1")
+    groups = results.groups
+    assert groups is not None
+    charts = {chart.title: chart for chart in benchmark_chapter(read_findings([tmp_path / "a"]).benchmarks).charts if chart}
+    assert [title.split(",")[0] for title in charts] == [f"pass@1 by {kind}" for kind in groups]
+    depth = charts["pass@1 by depth"]
+    assert isinstance(depth, IntervalChart)
+    assert list(depth.groups) == [f"{name} ({score.total})" for name, score in groups["depth"].items()]
+    assert [point.y for point in depth.series[0].points] == [score.value for score in groups["depth"].values()]
+    pieces = next(chart for title, chart in charts.items() if title.startswith("pass@1 by piece"))
+    assert isinstance(pieces, IntervalChart)
+    assert len(pieces.groups) == min(len(groups["piece"]), GROUPS_SHOWN)
+    page = page_of([tmp_path / "a"], tmp_path / "r.html")
+    assert "pass@1 by depth" in page.text
 
 
 def test_reconstruction(run: Path, shards: Path, tmp_path: Path) -> None:
