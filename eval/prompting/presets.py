@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from syntaxdiff.eval.problems.names import INFILLING
+from syntaxdiff.eval.problems.names import EXERCISES, INFILLING
 from syntaxdiff.pipeline.errors import SettingsError
 
 AUTO = "auto"
@@ -17,6 +17,7 @@ class Preset(NamedTuple):
         in_fence: the answer is begun by an opening fence
         in_code: the problem stands at the start of the program: a function's head, or the statement as a docstring
         has_shots: solved problems stand before it
+        names_function: the turn says what the function is called, and its parameters
     """
 
     is_chat: bool = False
@@ -24,11 +25,13 @@ class Preset(NamedTuple):
     in_fence: bool = False
     in_code: bool = False
     has_shots: bool = False
+    names_function: bool = False
 
 
 PRESETS = {
     "chat": Preset(is_chat=True, has_turn=True),
     "chat-code": Preset(is_chat=True, has_turn=True, in_fence=True),
+    "chat-signature": Preset(is_chat=True, has_turn=True, in_fence=True, names_function=True),
     "program": Preset(is_chat=True, in_fence=True, in_code=True),
     "completion": Preset(in_code=True),
     "mbpp-tests": Preset(has_shots=True),
@@ -44,3 +47,5 @@ def check_preset(preset: str, benchmark: str) -> None:
         raise SettingsError(f"--preset {preset}: choose from {AUTO}, {', '.join(PRESETS)}")
     if benchmark == INFILLING and preset not in INFILLING_PRESETS:
         raise SettingsError(f"--preset {preset} is for whole answers: infilling takes {' or '.join(INFILLING_PRESETS)}")
+    if PRESETS[preset].names_function and benchmark != EXERCISES:
+        raise SettingsError(f"--preset {preset} is for {EXERCISES}: problems of {benchmark} say what the function is called")

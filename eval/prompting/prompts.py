@@ -4,6 +4,7 @@ A chat preset makes the ids that prep makes of the same text: the same template,
 tokenised at once. What is taken for the program in the answer is in extraction.py. docs/evaluation.md shows every preset.
 """
 
+import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 from syntaxdiff.eval.inference.language_model import Described
 from syntaxdiff.eval.problems.problem import Problem
-from syntaxdiff.eval.prompting.presets import AUTO, PRESETS, check_preset
+from syntaxdiff.eval.prompting.presets import AUTO, PRESETS, Preset, check_preset
 from syntaxdiff.pipeline.assembly.sample import Run, parts_of
 from syntaxdiff.pipeline.errors import SettingsError, TokenizerError
 from syntaxdiff.pipeline.shard import Region
@@ -27,6 +28,7 @@ DONE = "[DONE]"  # ends a program in the prompts of the MBPP paper
 SHOTS = ("MBPP/2", "MBPP/3", "MBPP/4")  # the examples of the MBPP paper's prompt (Austin et al. 2021, section 3)
 
 _FUNCTION_TURN = "Complete this Python function. Answer with the whole function in one fenced block.\n\n```python\n{}\n```"
+_SIGNATURE_TURN = "{}\n\nWrite the Python function `{}`. Answer with the whole function in one fenced block."
 _SHOT = "You are an expert Python programmer, and here is your task: {}\n[BEGIN]\n"
 
 
@@ -89,7 +91,7 @@ class Prompter:
             opening = "".join(_shot(shot) + shot.solution.strip() + f"\n{DONE}\n\n" for shot in self.shots) + _shot(problem)
         elif preset.in_code and not begun:
             opening += _docstring(problem.prompt)
-        pieces = self._pieces(_turn(problem) if preset.has_turn else "", opening + begun)
+        pieces = self._pieces(_turn(problem, preset), opening + begun)
         text = "".join(piece.text for piece in pieces)
         return Prompt(text, self._ids(pieces), begun, preset.in_fence)
 
@@ -207,8 +209,12 @@ def _with_mask(checkpoint: Described) -> SimpleNamespace:
     )
 
 
-def _turn(problem: Problem) -> str:
+def _turn(problem: Problem, preset: Preset) -> str:
     """The user's turn."""
+    if not preset.has_turn:
+        return ""
+    if preset.names_function:
+        return _SIGNATURE_TURN.format(_statement(problem.prompt), _signature(problem))
     if problem.prefix:
         return _FUNCTION_TURN.format(problem.prompt.strip("\n"))
     return _statement(problem.prompt)
@@ -217,6 +223,14 @@ def _turn(problem: Problem) -> str:
 def _statement(prompt: str) -> str:
     """The problem in words: MBPP+ has it in quotes."""
     return prompt.strip().removeprefix('"""').removesuffix('"""').strip()
+
+
+def _signature(problem: Problem) -> str:
+    """Name and parameters of the function that is asked for, as the benchmark's own program has them."""
+    for node in ast.parse(problem.solution).body:
+        if isinstance(node, ast.FunctionDef) and node.name == problem.entry_point:
+            return f"{node.name}({ast.unparse(node.args)})"
+    return "{signature}"  # of the blank problem that stands for all
 
 
 def _docstring(prompt: str) -> str:

@@ -66,7 +66,7 @@ def test_prompts_decode_to_their_text(name: str, prepared: Callable[[str], Prepa
     checkpoint = checkpoint_of(tokenizer)
     for preset in PRESETS:
         for problem in (FUNCTION, STATEMENT):
-            if preset == "mbpp-tests":
+            if preset in ("mbpp-tests", "chat-signature"):
                 continue
             prompt = prompter(checkpoint, preset, problem.benchmark).prompt_of(problem)
             text = tokenizer.hub.decode(prompt.token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -140,6 +140,7 @@ def test_the_default_goes_by_what_the_model_was_trained_on(prepared: Callable[[s
         ("none", "mbpp", "choose from auto, chat"),
         ("mbpp-tests", "humaneval", "MBPP/2, MBPP/3, MBPP/4"),
         ("chat", "humaneval-infilling", "program or completion"),
+        ("chat-signature", "mbpp", "is for exercises"),
         ("chat", "mbpp", "no chat template"),
     ],
 )
@@ -166,10 +167,23 @@ def test_examples_of_mbpp_are_solved_and_the_problem_is_not(shared_data: Path, t
         assert text.index(shot.solution.strip()) < text.index(problem.prompt.strip())
 
 
+def test_an_exercise_says_what_its_function_is_called(prepared: Callable[[str], Prepared]) -> None:
+    """Where that is asked for: models that were trained on exercises know it."""
+    checkpoint = checkpoint_of(prepared("trained"))
+    problem = next(problem for problem in read_problems("exercises") if "def solve(xs, n):" in problem.solution)
+    plain, named = (
+        prompter(checkpoint, preset, "exercises").prompt_of(problem).text for preset in ("chat-code", "chat-signature")
+    )
+    assert "solve" not in plain
+    assert f"{problem.prompt}\n\nWrite the Python function `solve(xs, n)`." in named
+    text = prompter(checkpoint, "chat-signature", "exercises").text_with("exercises")
+    assert text.index("{prompt}") < text.index("{signature}")
+
+
 def test_text_and_hash_distinguish_prompts(prepared: Callable[[str], Prepared]) -> None:
     """The stored text of a preset shows where the problem goes; different presets have different hashes."""
     checkpoint = checkpoint_of(prepared("trained"))
-    makers = [prompter(checkpoint, preset, "humaneval") for preset in PRESETS if preset != "mbpp-tests"]
+    makers = [prompter(checkpoint, preset, "humaneval") for preset in PRESETS if preset not in ("mbpp-tests", "chat-signature")]
     texts = [maker.text_with("humaneval") for maker in makers]
     assert all("{prompt}" in text for text in texts)
     assert len({digest(text) for text in texts}) == len(texts)
