@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from syntaxdiff.train.model.presets import neighbour_query_and_key, new_network, preset_config
+from syntaxdiff.train.model.presets import neighbour_query_and_key, new_network, preset_config, random_network
 from syntaxdiff.train.model.sizes import PRESETS, Preset
 
 SMALL = Preset(layers=3, width=128, inner=64, heads=4, learning_rate=1e-3)
@@ -42,6 +42,31 @@ def test_the_first_block_attends_to_neighbours() -> None:
     for head in range(4):
         weights = {d: float(torch.diagonal(attention[:, head], d, -2, -1).mean()) for d in range(-6, 7)}
         assert max(weights, key=weights.__getitem__) == (head // 2 + 1) * (1 if head % 2 else -1)
+
+
+def test_the_last_blocks_carry_over_what_they_look_at() -> None:
+    """In a new network tokens of the sequence are likelier than others; with random weights they are not."""
+    config = preset_config(SMALL, 500, 64)
+    config.is_causal = False
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.stack([torch.randperm(500, generator=generator)[:20] for _ in range(8)])
+    is_there = torch.zeros(8, 500, dtype=torch.bool).scatter_(1, ids, True)
+    advantage = {}
+    for name, network in (("preset", new_network(config, seed=1)), ("random", random_network(config, seed=1))):
+        with torch.no_grad():
+            logits = network(ids).logits[:, -1]  # of the last position, whose own token is left out of the comparison
+        others = is_there.clone().scatter_(1, ids[:, -1:], False)
+        advantage[name] = float(logits[others].mean() - logits[~is_there].mean()) / float(logits.std())
+    assert advantage["preset"] > 0.3
+    assert abs(advantage["random"]) < 0.1
+
+
+@pytest.mark.parametrize(("block", "is_identity"), [(0, False), (1, True), (2, True)])
+def test_what_the_last_blocks_carry_over_is_unchanged(block: int, is_identity: bool) -> None:
+    """Values and output projection undo each other in the last two blocks, and in no other."""
+    attention = new_network(preset_config(SMALL, 500, 64), seed=1).model.layers[block].self_attn
+    product = attention.o_proj.weight @ attention.v_proj.weight
+    assert torch.allclose(product, torch.eye(SMALL.width), atol=1e-4) == is_identity
 
 
 def test_weights_follow_the_seed() -> None:
