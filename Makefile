@@ -24,19 +24,21 @@ setup: .venv/installed  ## build .venv; does nothing if it is up to date
 	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[dev,fast]'
 	touch $@
 
-demo: setup  ## shards from the standard library, a small model trained on them and evaluated
-	$(PREP) build --src stdlib --tokenizer train:4096 --max-length 1024 --limit 2000 --validation-size 100 --out demo/shards
+demo: setup  ## exercises made, a small model trained on them, and what it solves of others: CPU, minutes
+	$(PREP) build --src exercises:1:20000 --tokenizer train:1000 --max-length 128 --validation-size 40 --out demo/shards
 	$(PREP) verify demo/shards
 	$(PREP) stats demo/shards --plot demo/shards.png
 	$(PREP) show demo/shards --index 30
 	$(EVAL) masks demo/shards --index 30 --strategy random --strategy ast-token --strategy ast-span --strategy ast-cut --html demo/masks.html
-	$(BIN)/deepspeed train/run.py --ds-config ds_zero3.json --data demo/shards --out demo/out --epochs 2 --sample-every 50
+	$(BIN)/deepspeed train/run.py --ds-config examples/ds_one_process.json --config examples/exercises.toml --data demo/shards --out demo/out
 	$(EVAL) reconstruct --ckpt demo/out --data demo/shards --samples 40 --mask-rate 0.3 --out demo/reconstruction
-	$(EVAL) humaneval --ckpt demo/out --limit 20 --gen-length 128 --trace --out demo/humaneval
-	$(EVAL) report demo/out demo/reconstruction demo/humaneval --replay 1 --html demo/report.html
+	$(EVAL) exercises --ckpt demo/out --gen-length 64 --trace --out demo/exercises
+	$(EVAL) report demo/out demo/reconstruction demo/exercises --replay 1 --html demo/report.html
+	$(EVAL) generate --ckpt demo/out --gen-length 64 --live "Return the largest even number in xs, or None."
 	@echo
+	@echo 'The model has about a million weights and saw only exercises; demo/exercises says what it solves of those it never saw.'
 	@echo 'Open next:'
-	@echo '  demo/report.html           the training run, what the model restores, and what it wrote for 20 problems'
+	@echo '  demo/report.html           the training run, what the model restores, and what it wrote for 400 problems'
 	@echo '  demo/masks.html            what the strategies mask of one program, at every mask rate'
 	@echo '  demo/out/samples.txt       one program restored, step by step better'
 	@echo '  demo/shards.png            lengths, regions and spans of the data set'

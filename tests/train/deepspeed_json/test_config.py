@@ -13,6 +13,7 @@ from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.train.deepspeed_json.config import RunFacts, complete, read_json, with_schedule
 from syntaxdiff.train.deepspeed_json.schema import known_keys
 from syntaxdiff.train.deepspeed_json.sections import NOT_USED, REFUSED_WHERE_ON
+from syntaxdiff.train.settings import Settings, parser, read_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -52,6 +53,20 @@ def test_the_recipe_at_the_root_is_the_papers() -> None:
     assert config["scheduler"]["params"]["warmup_num_steps"] == 100
     assert config["scheduler"]["params"]["warmup_type"] == "linear"
     assert '"auto"' not in json.dumps(config)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.json")), ids=lambda path: path.name)
+def test_the_examples_are_complete(path: Path) -> None:
+    """Every key is used, or filled in where it is left open."""
+    config, notes = completed(read_json(path))
+    assert '"auto"' not in json.dumps(config)
+    assert all("becomes" in note for note in notes), notes
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.name)
+def test_the_example_settings_are_settings(path: Path) -> None:
+    """Names and values are those of options."""
+    assert read_settings(parser().parse_args(["--config", str(path)])) != Settings()
 
 
 def test_an_option_fills_auto_and_nothing_else() -> None:
