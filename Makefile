@@ -7,7 +7,7 @@ BIN := .venv/bin
 PREP := $(BIN)/syntaxdiff-prep
 EVAL := $(BIN)/syntaxdiff-eval
 PARTS := $(wildcard pipeline train eval)
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 
 SIZE ?= smoke
 
@@ -36,7 +36,7 @@ demo: setup  ## exercises made, a small model trained on them, and what it solve
 	$(EVAL) report demo/out demo/reconstruction demo/exercises --replay 1 --html demo/report.html
 	$(EVAL) generate --ckpt demo/out --gen-length 64 --live "Return the largest even number in xs, or None."
 	@echo
-	@echo 'The model has about a million weights and saw only exercises; demo/exercises says what it solves of those it never saw.'
+	@echo 'The table of exercises above says what the model solves of combinations that it never saw: set unseen.'
 	@echo 'Open next:'
 	@echo '  demo/report.html           the training run, what the model restores, and what it wrote for 400 problems'
 	@echo '  demo/masks.html            what the strategies mask of one program, at every mask rate'

@@ -15,7 +15,7 @@ class Preset:
 
 
 PRESETS = {
-    "nano": Preset(layers=4, width=128, inner=352, heads=4, learning_rate=4e-3),
+    "nano": Preset(layers=3, width=128, inner=352, heads=4, learning_rate=4e-3),
     "tiny": Preset(layers=4, width=256, inner=704, heads=4, learning_rate=2e-3),
     "small": Preset(layers=8, width=512, inner=1408, heads=8, learning_rate=1e-3),
     "base": Preset(layers=12, width=768, inner=2048, heads=12, learning_rate=6e-4),
