@@ -79,6 +79,7 @@ def test_every_reason_for_a_reject_is_in_the_table() -> None:
     assert given <= listed, given - listed
 
 
+@pytest.mark.slow
 def test_the_examples_in_the_documents_run(tmp_path: Path) -> None:
     """The Python of docs/shards.md runs as scripts, one after the other, and prints what it says."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "shards.md").read_text(encoding="utf-8"), re.DOTALL)

@@ -146,6 +146,7 @@ class Stop(Exception):  # noqa: N818 (no error)
     """Raised to cut a build off."""
 
 
+@pytest.mark.slow
 def test_a_build_that_an_older_version_began_reads_its_rows_again(tmp_path: Path) -> None:
     """Its parts were read by other rules and lack columns: the outcome is that of a fresh build, and the user is told."""
     rows = programs(200)

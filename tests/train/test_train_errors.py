@@ -211,6 +211,7 @@ def test_every_damage_is_found(root: Path, tmp_path: Path, fault: str) -> None:
     assert (found.state.step, list(found.damaged), found.abandoned) == (1, [2], [])
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_taken(root: Path, tmp_path: Path) -> None:
     """The run resumes from the newest that is whole, ends with the same weights, and keeps the damaged one out of the way."""
     out = shutil.copytree(root / "out", tmp_path / "out")
@@ -307,6 +308,7 @@ def test_a_loss_that_is_no_number_stops_the_run(root: Path, tmp_path: Path) -> N
     assert digests(tmp_path / "out" / "checkpoints" / last) == before
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_no_number_stops_the_run(root: Path, tmp_path: Path) -> None:
     """A finite loss whose gradient is not: DeepSpeed leaves out each such step, and the run would end as if it had trained."""
     arguments = [*command(root, tmp_path / "out"), "--max-steps", "9", "--learning-rate", "1e30"]

@@ -27,7 +27,8 @@ FUNCTION = Problem(
     prefix='def f(x):\n    """Ü."""\n',
 )
 STATEMENT = Problem(task_id="T/1", benchmark="mbpp", prompt="Sum a list, e\u0301.\n", entry_point="f", solution="")
-QUICK = [name for name in TOKENIZERS if name != "qwen"]  # a large vocabulary takes seconds to load, once is enough
+LARGE = ("gpt2", "qwen")  # vocabularies that take seconds to load
+QUICK = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in TOKENIZERS if name != "qwen"]
 
 
 def checkpoint_of(prepared: Prepared, **changes: Any) -> DenoisingModel:
@@ -42,7 +43,7 @@ def sample_ids(prepared: Prepared, prompt: str, code: str) -> list[int]:
     return prepared.build([record])[0].ids
 
 
-@pytest.mark.parametrize("name", BYTE_LEVEL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in BYTE_LEVEL])
 def test_prompts_are_the_ids_of_training_samples(name: str, prepared: Callable[[str], Prepared]) -> None:
     """What stands before the program in a sample of the same statement is, id by id, the prompt."""
     tokenizer = prepared(name)

@@ -186,6 +186,7 @@ def test_a_study_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> No
     assert "declares another study" in err.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_what_is_not_declared_is_refused(tmp_path: Path) -> None:
     """A size that is not there, and a file that is none, are one line; nothing is written."""
     declare(tmp_path)

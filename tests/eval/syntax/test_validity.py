@@ -72,7 +72,10 @@ def test_the_compiler_distinguishes_wrong_from_unfinished(
     assert fault is None or fault in (compiled.fault or "")
 
 
-@pytest.mark.parametrize("program", ["'('*300", "'-'*200_000+'1'", "'x'+'()'*100_000", "'['+'0,'*2_500_000+']'"])
+@pytest.mark.parametrize(
+    "program",
+    ["'('*300", "'-'*200_000+'1'", "'x'+'()'*100_000", pytest.param("'['+'0,'*2_500_000+']'", marks=pytest.mark.slow)],
+)
 def test_a_hostile_program_costs_its_own_verdict_only(compiler: Compiler, program: str) -> None:
     """Deep nesting and programs that fill the memory are refused, by an error or the compiler's end; the next is compiled."""
     assert compiler.compile(eval(program).encode()).fault is not None

@@ -299,6 +299,7 @@ def test_tables_show_names_as_they_are(summary: Summary) -> None:
     assert all(reason in text for reason in summary.manifest.rejected)
 
 
+@pytest.mark.slow
 def test_picture_appears_whole(summary: Summary, folder: Path, tmp_path: Path) -> None:
     """The picture is one PNG file and leaves nothing beside it, also where there is nothing to draw."""
     empty = Summary({split: Tally() for split in SPLITS}, Tally(), replace(read_manifest(folder), rows_read=0, rejected={}))

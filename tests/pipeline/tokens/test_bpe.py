@@ -244,7 +244,13 @@ def test_difference_is_named(prepared: Get) -> None:
 
 @pytest.mark.parametrize(
     ("choice", "name"),
-    [("auto", "trained"), ("hf", "trained"), ("tiktoken", "gpt2"), ("tiktoken", "qwen"), ("quicktok", "qwen")],
+    [
+        ("auto", "trained"),
+        ("hf", "trained"),
+        ("tiktoken", "gpt2"),
+        ("tiktoken", "qwen"),
+        pytest.param("quicktok", "qwen", marks=pytest.mark.slow),
+    ],
 )
 def test_proof_is_passed_and_choice_kept(choice: str, name: str, prepared: Get) -> None:
     """Real vocabularies pass the proof, and an engine says what to ask for to get the same one again."""

@@ -90,7 +90,7 @@ def check_programs(rows: list[SampleRow], strategy: str, num_draws: int) -> None
             assert not unlikely(row, config, rate, expected_of(row, strategy, rate), num_draws, num_tests), row.sample_id
 
 
-@pytest.mark.parametrize("strategy", ["random", "ast-cut", "ast-span-independent"])
+@pytest.mark.parametrize("strategy", ["random", "ast-cut", pytest.param("ast-span-independent", marks=pytest.mark.slow)])
 def test_every_token_has_its_marginal(strategy: str) -> None:
     """Each token of made samples, in any region, is corrupted as often as its marginal says."""
     rng = random.Random(4)

@@ -357,6 +357,7 @@ def test_brackets_of_other_languages_have_no_class(shards: Callable[[str], Path]
             assert equal >= 0
 
 
+@pytest.mark.slow
 def test_tables_are_equal_in_every_process(shards: Callable[[str], Path]) -> None:
     """Two processes with different hash seeds read the same tables from a folder."""
     folder = shards("programs")

@@ -8,6 +8,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from training_runs import QUIET, make_shards, run_forked, steps, write_json
 
+pytestmark = pytest.mark.slow  # it takes a whole run
+
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
