@@ -8,8 +8,8 @@ then -2, +2, …, by way of one channel that is the same for all tokens.
 Then it has to find out that names agree: that what stands at a masked position stands elsewhere in the program, too. A head
 that copies must look at the right token and carry over what it is, and neither is worth anything without the other. So the
 last two blocks start out carrying over: values and output projection of their attention are an orthogonal matrix and its
-transpose, the output matrix is the embedding's, and embeddings are as large as what a branch adds to them. What remains to be
-learnt is where to look. On the exercises of level 1 that takes a few hundred steps instead of thousands
+transpose, the output matrix has the directions of the embeddings, and these are larger than what a branch adds to them. What
+remains to be learnt is where to look. On the exercises of level 1 that takes a few hundred steps instead of thousands
 (benchmarks/preset_start.py). All of it is trained.
 """
 
@@ -28,6 +28,7 @@ CHANNEL_SIZE = 4.0  # in standard deviations of the others
 SHARPNESS = 3.0  # size of the constant query and key in each pair of coordinates
 MIN_FREQUENCY = 0.05  # radians a position; slower pairs cannot tell neighbours apart
 COPYING_BLOCKS = 2  # the last ones
+EMBEDDING_SIZE = 4.0  # in units of what a branch adds to the hidden state at the start
 
 
 def preset_config(preset: Preset, vocab_size: int, max_length: int) -> LlamaConfig:
@@ -88,7 +89,7 @@ def look_at_neighbours(network: Any) -> None:
 def carry_over(network: Any, seed: int) -> None:
     """Lets the last blocks' attention add the hidden states that it looks at, and the output matrix read them, in place."""
     config = network.config
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed + 1)  # other numbers than the embeddings'
     for layer in network.model.layers[-COPYING_BLOCKS:]:
         orthogonal = torch.linalg.qr(torch.randn(config.hidden_size, config.hidden_size, generator=generator)).Q
         layer.self_attn.v_proj.weight.copy_(orthogonal)
@@ -96,7 +97,7 @@ def carry_over(network: Any, seed: int) -> None:
     embedding = network.model.embed_tokens.weight
     network.lm_head.weight.copy_(embedding)
     branch_size = 1 / math.sqrt(2 * config.num_hidden_layers)
-    embedding *= branch_size / config.initializer_range
+    embedding *= EMBEDDING_SIZE * branch_size / config.initializer_range
 
 
 def neighbour_query_and_key(width: int, offset: int) -> tuple[Tensor, Tensor]:
