@@ -147,7 +147,7 @@ def perfect(folder: Path, manifest: Manifest, rows: list[SampleRow]) -> Denoisin
     denoiser = Denoiser(network(manifest))
     batch = collate(rows, pad_id=manifest.token_ids.pad, languages=manifest.languages)
     config = CorruptionConfig(strategy="random")
-    steps = 200
+    steps = 300
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-2, betas=(0.9, 0.98), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=steps, pct_start=0.1)
     is_real = (torch.arange(batch.tensors.input_ids_BL.shape[1]) < torch.from_numpy(batch.length_B)[:, None])[:, None, None]

@@ -59,7 +59,8 @@ def test_texts_are_those_of_the_row(views: list[SampleView]) -> None:
     view = views[0]
     text = {region.label: region.text for region in view.regions}
     assert text["code"] == HOSTILE["code"] + "\n"
-    assert text["reasoning"] == f"<think>\n{HOSTILE['reasoning']}\n</think>"
+    # The last sign of the tag and the line ends behind it may be one token, which belongs where it begins.
+    assert text["reasoning"].rstrip("\n") == f"<think>\n{HOSTILE['reasoning']}\n</think>"
     assert HOSTILE["prompt"] in text["prompt"]
 
 

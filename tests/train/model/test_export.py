@@ -491,7 +491,7 @@ def test_tensors_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     """No folder, no config.json and no weights are three messages, each with what to give instead."""
-    with pytest.raises(SettingsError, match=r"no such folder, and no preset \(tiny, "):
+    with pytest.raises(SettingsError, match=r"no such folder, and no preset \(nano, tiny, "):
         load(str(tmp_path / "nowhere"))
     with pytest.raises(SettingsError, match="no such folder"):
         load("huge")
