@@ -55,6 +55,7 @@ def test_the_version_is_that_of_the_project() -> None:
         assert importlib.import_module(package).__version__ == line.split('"')[1]
 
 
+@pytest.mark.slow
 def test_importing_a_package_loads_nothing_of_weight() -> None:
     """The shards' reader is for trainers without a parser; evaluation never needs DeepSpeed, with all its names loaded."""
     heavy = {"torch", "transformers", "tree_sitter", "deepspeed", "datasets", "click", "scipy"}

@@ -210,6 +210,7 @@ def test_a_damaged_manifest_is_one_line(shards: Path, text: str) -> None:
         verify(shards)
 
 
+@pytest.mark.slow
 def test_the_command_exits_with_one_at_a_fault(shards: Path) -> None:
     """``verify`` prints the fault with its sample and exits with 1; with 2 where there is nothing to verify."""
     sample_id = rewrite(shards, lambda rows: rows[BROKEN_ROW].update(has_error=True))
@@ -230,6 +231,7 @@ def test_a_fault_says_row_column_expected_and_found(shards: Path) -> None:
     assert str(fault).endswith(f"(expected {fault.expected}, found 3)")
 
 
+@pytest.mark.slow
 def test_the_first_fault_is_the_same_with_any_number_of_workers(tmp_path: Path) -> None:
     """Of faults in several row groups and files, the one reported does not depend on who is done first."""
     source = write_jsonl(tmp_path / "rows.jsonl", programs(420))

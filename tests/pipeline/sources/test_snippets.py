@@ -57,6 +57,7 @@ def check_file(path: Path) -> int:
 
 
 @pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")  # in the library's own files
+@pytest.mark.slow
 def test_rows_are_the_same_program_without_the_docstring() -> None:
     """For a part of the standard library: the code parses alone, to the tree of the definition without its docstring."""
     files = random.Random(0).sample(stdlib_files(), 60)
