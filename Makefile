@@ -32,9 +32,9 @@ demo: setup  ## exercises made, a small model trained on them, and what it solve
 	$(EVAL) masks demo/shards --index 30 --strategy random --strategy ast-token --strategy ast-span --strategy ast-cut --html demo/masks.html
 	$(BIN)/deepspeed train/run.py --ds-config examples/ds_one_process.json --config examples/exercises.toml --data demo/shards --out demo/out
 	$(EVAL) reconstruct --ckpt demo/out --data demo/shards --samples 40 --mask-rate 0.3 --out demo/reconstruction
-	$(EVAL) exercises --ckpt demo/out --gen-length 64 --trace --out demo/exercises
+	$(EVAL) exercises --ckpt demo/out --gen-length 64 --block-length 8 --trace --out demo/exercises
 	$(EVAL) report demo/out demo/reconstruction demo/exercises --replay 1 --html demo/report.html
-	$(EVAL) generate --ckpt demo/out --gen-length 64 --live "Return the largest even number in xs, or None."
+	$(EVAL) generate --ckpt demo/out --gen-length 64 --block-length 8 --live "Return the largest even number in xs, or None."
 	@echo
 	@echo 'The table of exercises above says what the model solves of combinations that it never saw: set unseen.'
 	@echo 'Open next:'
@@ -48,7 +48,7 @@ demo: setup  ## exercises made, a small model trained on them, and what it solve
 study: setup  ## the paper's comparison: SIZE=smoke (15 minutes), cpu, one-gpu or paper; goes on where it was
 	$(EVAL) study $(SIZE)
 
-test: setup  ## the tests, without the slow ones (under 10 minutes on 2 cores)
+test: setup  ## the tests, without the slow ones (some 12 minutes on 2 cores)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 test-slow: setup test-legacy-grammars  ## crash batteries and other long proofs, and the legacy grammars

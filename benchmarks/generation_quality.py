@@ -38,6 +38,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "threshold .9": {"schedule": "threshold"},
     "threshold .8, dual cache": FAST | {"threshold": 0.8},
     "threshold .9, dual cache": FAST,
+    "threshold .9, dual cache, blocks of 8": FAST | {"block_length": 8},
+    "threshold .9, dual cache, blocks of 16": FAST | {"block_length": 16},
     "threshold .95, dual cache": FAST | {"threshold": 0.95},
     "threshold .98, dual cache": FAST | {"threshold": 0.98},
     "threshold .9, dual cache, refreshed every 4": FAST | {"cache_refresh": 4},
