@@ -75,10 +75,10 @@ def benchmark_chapter(benchmarks: Sequence[Benchmark]) -> BenchmarkChapter:
     """The chapter of some evaluations on one benchmark."""
     names = [benchmark.name for benchmark in benchmarks]
     comparison, no_comparison = None, ""
-    charts = []
+    charts: list[Chart | None] = []
     if len(benchmarks) > 1:
         points = [_scored(place, benchmark.results.pass_at_1) for place, benchmark in enumerate(benchmarks)]
-        charts = [interval_chart("pass@1", names, [Series(name="pass@1", points=points, colour=0)])]
+        charts.append(interval_chart("pass@1", names, [Series(name="pass@1", points=points, colour=0)]))
         try:
             comparison = compare([benchmark.folder for benchmark in benchmarks], names)
         except SettingsError as error:
