@@ -99,7 +99,7 @@ def nats(stepper: Stepper, manifest: Manifest, rows: list[SampleRow], rate: floa
 
 @pytest.mark.parametrize(
     ("strategy", "objective", "steps", "copies"),
-    [*((strategy, "inverse-rate", 280, 1) for strategy in STRATEGIES), ("ast-span", "reveal", 400, 128)],
+    [*((strategy, "inverse-rate", 400, 1) for strategy in STRATEGIES), ("ast-span", "reveal", 400, 128)],
 )
 def test_eight_programs_are_learnt_by_heart(
     folder: Path, manifest: Manifest, rows: list[SampleRow], strategy: str, objective: str, steps: int, copies: int
