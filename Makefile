@@ -7,6 +7,7 @@ BIN := .venv/bin
 PREP := $(BIN)/syntaxdiff-prep
 EVAL := $(BIN)/syntaxdiff-eval
 PARTS := $(wildcard pipeline train eval)
+# Without --no-compile pip compiles every module of every package, a minute for what is mostly never imported.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 
 SIZE ?= smoke
