@@ -1,6 +1,6 @@
 """What the weights that a preset starts with are worth: losses on the way, from three starts, on the same samples and masks.
 
-    python benchmarks/preset_start.py                              # 20 minutes of one core; builds shards of exercises itself
+    python benchmarks/preset_start.py                              # 12 minutes of a core or so; builds its own shards
     python benchmarks/preset_start.py --data data/ --preset tiny   # shards of yours
     python benchmarks/preset_start.py --quick                      # a smoke run; its figures mean nothing
 

@@ -227,10 +227,11 @@ def _statement(prompt: str) -> str:
 
 def _signature(problem: Problem) -> str:
     """Name and parameters of the function that is asked for, as the benchmark's own program has them."""
-    for node in ast.parse(problem.solution).body:
-        if isinstance(node, ast.FunctionDef) and node.name == problem.entry_point:
-            return f"{node.name}({ast.unparse(node.args)})"
-    return "{signature}"  # of the blank problem that stands for all
+    if not problem.solution:
+        return "{signature}"  # of the blank problem that stands for all
+    functions = (node for node in ast.parse(problem.solution).body if isinstance(node, ast.FunctionDef))
+    asked = next(node for node in functions if node.name == problem.entry_point)
+    return f"{asked.name}({ast.unparse(asked.args)})"
 
 
 def _docstring(prompt: str) -> str:

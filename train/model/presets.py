@@ -10,7 +10,7 @@ that copies must look at the right token and carry over what it is, and neither 
 last two blocks start out carrying over: values and output projection of their attention are an orthogonal matrix and its
 transpose, the output matrix has the directions of the embeddings, and these are larger than what a branch adds to them. What
 remains to be learnt is where to look. On the exercises of level 1 that takes a few hundred steps, where 800 were not
-enough (benchmarks/preset_start.py shows both). All of it is trained.
+enough (benchmarks/preset_start.py compares the starts). All of it is trained.
 """
 
 import math
