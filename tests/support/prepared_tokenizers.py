@@ -45,6 +45,15 @@ class Prepared:
         return Tokenizer.from_file(str(self.folder / "tokenizer.json"))
 
     @cached_property
+    def hf_without_specials(self) -> Any:
+        """The same, with special tokens in a text left as text."""
+        from tokenizers import Tokenizer
+
+        backend = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+        backend.encode_special_tokens = True
+        return backend
+
+    @cached_property
     def codec(self) -> "Codec":
         """The engine that a build takes, without its proof: that is test_engine.py's."""
         from syntaxdiff.pipeline.tokens.codec import Codec
