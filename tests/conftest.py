@@ -11,8 +11,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes on two cores
 
 import pytest
 from hypothesis import HealthCheck, settings
+from parameters import slow_but
 from prepared_tokenizers import (
     METASPACE,
+    QUICK,
     TOKENIZERS,
     Prepared,
     metaspace_tokenizer,
@@ -95,7 +97,7 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return get
 
 
-@pytest.fixture(scope="session", params=TOKENIZERS)
+@pytest.fixture(scope="session", params=slow_but(QUICK, TOKENIZERS))
 def tokenizer(request: pytest.FixtureRequest, prepared: Callable[[str], Prepared]) -> Prepared:
     """Every tokenizer in turn."""
     return prepared(request.param)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from parameters import slow_but
 
 from syntaxdiff.pipeline.cli import main
 from syntaxdiff.pipeline.shard import REJECTS, Manifest, iter_row_groups, read_manifest
@@ -382,7 +383,7 @@ REAL: dict[str, tuple[list[str], int]] = {
 SMALL = ["problems/HumanEval.jsonl.gz", "problems/sanitized-mbpp.json", "traces/r1-fences-inside-think-20.jsonl.gz"]
 
 
-@pytest.mark.parametrize("name", [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in REAL])
+@pytest.mark.parametrize("name", slow_but(SMALL, REAL))
 def test_real_rows_are_accounted_for(name: str, shared_data: Path, tmp_path: Path) -> None:
     """Every row of a real file is a sample or a reject with its reason, and what was built verifies."""
     options, count = REAL[name]

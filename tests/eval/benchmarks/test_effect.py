@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from evaluations import samples_of, write_problems
+from parameters import slow
 from tiny_checkpoint import export_tiny, network, tokenizer
 
 from syntaxdiff.eval.benchmarks.compare import compare
@@ -124,7 +125,7 @@ def test_the_machine_is_the_one_that_wrote(folders: dict[str, Path], tmp_path: P
     assert again["machine"]["batch_size"] == 3
 
 
-@pytest.mark.parametrize("model", ["causal", "diffusion"])
+@pytest.mark.parametrize("model", [slow("causal"), "diffusion"])
 def test_results_of_the_first_version_go_on_and_compare(model: str, folders: dict[str, Path], tmp_path: Path) -> None:
     """Its folder, which kept all settings as asked for, is taken up, rewritten, and differs from a new one in nothing."""
     evaluated(folders, model, tmp_path / "new")

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prepared_tokenizers import BYTE_LEVEL, TOKENIZERS, Prepared
+from parameters import slow_but
+from prepared_tokenizers import BYTE_LEVEL, METASPACE, QUICK, Prepared
 from tiny_checkpoint import export_tiny, token_ids
 
 from syntaxdiff.eval.inference.checkpoint import load_checkpoint
@@ -27,8 +28,7 @@ FUNCTION = Problem(
     prefix='def f(x):\n    """Ü."""\n',
 )
 STATEMENT = Problem(task_id="T/1", benchmark="mbpp", prompt="Sum a list, e\u0301.\n", entry_point="f", solution="")
-LARGE = ("gpt2", "qwen")  # vocabularies that take seconds to load
-QUICK = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in TOKENIZERS if name != "qwen"]
+SMALL = ("trained", *METASPACE)  # the others take seconds to load
 
 
 def checkpoint_of(prepared: Prepared, **changes: Any) -> DenoisingModel:
@@ -43,7 +43,7 @@ def sample_ids(prepared: Prepared, prompt: str, code: str) -> list[int]:
     return prepared.build([record])[0].ids
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in BYTE_LEVEL])
+@pytest.mark.parametrize("name", slow_but(SMALL, BYTE_LEVEL))
 def test_prompts_are_the_ids_of_training_samples(name: str, prepared: Callable[[str], Prepared]) -> None:
     """What stands before the program in a sample of the same statement is, id by id, the prompt."""
     tokenizer = prepared(name)
@@ -60,7 +60,7 @@ def test_prompts_are_the_ids_of_training_samples(name: str, prepared: Callable[[
     assert prompt.begun == FUNCTION.prefix
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", slow_but(SMALL, QUICK))
 def test_prompts_decode_to_their_text(name: str, prepared: Callable[[str], Prepared]) -> None:
     """With any tokenizer the ids are the text, composed as the tokenizer composes it."""
     tokenizer = prepared(name)
@@ -76,7 +76,7 @@ def test_prompts_decode_to_their_text(name: str, prepared: Callable[[str], Prepa
             assert problem.prompt.strip()[:9] in prompt.text
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", slow_but(SMALL, QUICK))
 def test_a_canvas_is_the_program_with_masks(name: str, prepared: Callable[[str], Prepared]) -> None:
     """Between the parts of a program stand as many masks as asked for, and nowhere else; the text is the program's."""
     tokenizer = prepared(name)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from folders import programs, write_jsonl
+from parameters import slow_but
 from prepared_tokenizers import METASPACE, Prepared
 
 from syntaxdiff.pipeline.build import build_shards
@@ -135,7 +136,7 @@ def changes(row: Row, stride: int = 1) -> Iterator[tuple[str, Row]]:
 
 
 @pytest.mark.parametrize("which", [WHOLE, ALONE, CPP])
-@pytest.mark.parametrize("name", [VOCABULARIES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in VOCABULARIES[1:])])
+@pytest.mark.parametrize("name", slow_but(["trained"], VOCABULARIES))
 def test_every_change_of_every_column_is_found(name: str, which: int, sound: Callable[[str], Sound]) -> None:
     """One value off by one, another, dropped, doubled, swapped, flipped or null: none passes."""
     folder = sound(name)
@@ -147,7 +148,7 @@ def test_every_change_of_every_column_is_found(name: str, which: int, sound: Cal
     assert {what.split()[0] for what, _ in tried} >= set(SAMPLE_SCHEMA.names)
 
 
-@pytest.mark.parametrize("name", VOCABULARIES)
+@pytest.mark.parametrize("name", slow_but(["trained", "metaspace-prepend"], VOCABULARIES))
 def test_what_passes_in_a_truncated_sample_is_said(name: str, sound: Callable[[str], Sound]) -> None:
     """Where reasoning was cut, only ids that other words give, the hash, and tokens around the cut may pass; it is said."""
     folder = sound(name)
@@ -163,7 +164,7 @@ def test_what_passes_in_a_truncated_sample_is_said(name: str, sound: Callable[[s
     assert any("1 samples with reasoning cut out" in phrase for phrase in report.not_checked)
 
 
-@pytest.mark.parametrize("name", VOCABULARIES)
+@pytest.mark.parametrize("name", slow_but(["trained", "metaspace-prepend"], VOCABULARIES))
 def test_another_spelling_of_the_same_text_is_found(name: str, sound: Callable[[str], Sound]) -> None:
     """Ids that decode to the same text, but are not what the tokenizer gives for it, are a fault of input_ids."""
     folder = sound(name)

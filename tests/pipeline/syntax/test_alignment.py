@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from prepared_tokenizers import TOKENIZERS, Prepared
+from parameters import slow_but
+from prepared_tokenizers import QUICK, TOKENIZERS, Prepared
 from reference import ASCII_WHITE_SPACE, PROGRAMS, Interval, anchor_of
 
 from syntaxdiff.pipeline.syntax.alignment import anchors, char_to_byte, covers_text, first_token_from, tokens_of
@@ -144,7 +145,7 @@ def test_what_is_no_run_of_tokens_covers_nothing(tokens: list[Interval]) -> None
     assert not covers_text(*as_arrays(tokens), b"abcd")
 
 
-@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("name", slow_but(QUICK, TOKENIZERS))
 def test_tokens_of_codec_spell_the_text(name: str, prepared: Callable[[str], Prepared]) -> None:
     """Bytes of every token are those it spells, for every program: the anchors are those of the literal reading."""
     ready = prepared(name)

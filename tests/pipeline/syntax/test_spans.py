@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prepared_tokenizers import TOKENIZERS, Built, Prepared
+from parameters import slow, slow_but
+from prepared_tokenizers import QUICK, TOKENIZERS, Built, Prepared
 from reference import (
     GRAMMAR_DIFFERENCES,
     PROGRAMS,
@@ -80,7 +81,7 @@ def real(prepared: Get, rows: Rows) -> Callable[[str], list[Built]]:
     return get
 
 
-EVERY_CASE = pytest.mark.parametrize("name", TOKENIZERS)
+EVERY_CASE = pytest.mark.parametrize("name", slow_but(QUICK, TOKENIZERS))
 
 
 def all_cases(name: str, crafted: Callable[[str], dict[str, Built]]) -> list[Built]:
@@ -162,7 +163,7 @@ def test_roles_and_leaves_of_crafted_programs(program: str, name: str, crafted: 
     check_flags(crafted(name)[program])
 
 
-@pytest.mark.parametrize("name", ["qwen", "metaspace"])
+@pytest.mark.parametrize("name", [slow("qwen"), "metaspace"])
 def test_ten_thousand_lines(name: str, crafted: Callable[[str], dict[str, Built]]) -> None:
     """Spans, nesting, roles and leaves of a file of 10,000 lines are those of the definitions."""
     built = crafted(name)["ten-thousand-lines"]
@@ -316,7 +317,7 @@ def is_python(code: str) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "num_files"),
-    [("qwen", 1000), ("gpt2", 120), ("trained", 120), ("metaspace", 120), ("metaspace-prepend", 120)],
+    [slow(("qwen", 1000)), ("gpt2", 120), ("trained", 120), ("metaspace", 120), ("metaspace-prepend", 120)],
 )
 def test_pythons_own_statements_and_expressions_are_spans(
     name: str, num_files: int, prepared: Get, rows: Rows, capsys: pytest.CaptureFixture[str]

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prepared_tokenizers import BYTE_LEVEL, METASPACE, Prepared
+from parameters import slow, slow_but
+from prepared_tokenizers import BYTE_LEVEL, METASPACE, QUICK, Prepared
 from reference import PROGRAMS, gpt2_alphabet
 
 from syntaxdiff.pipeline.errors import SettingsError, SyntaxdiffError
@@ -29,7 +30,7 @@ CARRIED = [
 # quicktok leaves the tokenizer's file that it reads to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
-EVERY_ENGINE = pytest.mark.parametrize(("choice", "name"), CARRIED)
+EVERY_ENGINE = pytest.mark.parametrize(("choice", "name"), slow_but([case for case in CARRIED if case[1] in QUICK], CARRIED))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,7 @@ def test_ids_of_new_letters(choice: str, name: str, prepared: Get, codecs: Calla
     check(codecs(choice, name), prepared(name), texts)
 
 
-@pytest.mark.parametrize("name", BYTE_LEVEL)
+@pytest.mark.parametrize("name", slow_but(QUICK, BYTE_LEVEL))
 def test_long_runs(name: str, prepared: Get, codecs: Callable[[str, str], Codec]) -> None:
     """Long runs of one character, which engines treat in ways of their own, have the library's ids."""
     texts = [character * 20_000 for character in (" ", "\n", "a", "=", "é", "🙂", "1", "\t")]
@@ -244,8 +245,8 @@ def test_difference_is_named(prepared: Get) -> None:
         ("auto", "trained"),
         ("hf", "trained"),
         ("tiktoken", "gpt2"),
-        ("tiktoken", "qwen"),
-        pytest.param("quicktok", "qwen", marks=pytest.mark.slow),
+        slow(("tiktoken", "qwen")),
+        slow(("quicktok", "qwen")),
     ],
 )
 def test_proof_is_passed_and_choice_kept(choice: str, name: str, prepared: Get) -> None:

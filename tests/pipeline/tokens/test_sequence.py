@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from prepared_tokenizers import CHAT_WITH_SPECIAL_TOKENS, TOKENIZERS, Built, Prepared, metaspace_tokenizer, save_backend
+from parameters import slow_but
+from prepared_tokenizers import CHAT_WITH_SPECIAL_TOKENS, QUICK, TOKENIZERS, Built, Prepared, metaspace_tokenizer, save_backend
 from reference import CODE, PROGRAMS, PROMPT, REASONING, SCAFFOLD, Vocabulary
 
 from syntaxdiff.pipeline.assembly.sample import Sample, make_samples
@@ -23,7 +24,7 @@ from syntaxdiff.pipeline.tokens.tokenizer import load_tokenizer, save_tokenizer
 Rows = Callable[[str], list[dict[str, Any]]]
 Get = Callable[[str], Prepared]
 
-EVERY_TOKENIZER = pytest.mark.parametrize("name", TOKENIZERS)
+EVERY_TOKENIZER = pytest.mark.parametrize("name", slow_but(QUICK, TOKENIZERS))
 
 
 def record(code: str, prompt: str = "Solve it:\n  f(x) < 10?", reasoning: str = "First, é.\n\nSo 🙂.", **others: str) -> Record:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from corruption_data import IDS, TABLES, Programs, batch_of, corrupted, leetcode, positions
 from corruption_reference import random_rows, row_of
+from parameters import slow, slow_but
 
 from syntaxdiff.pipeline.errors import SettingsError
 from syntaxdiff.pipeline.shard import SampleRow
@@ -190,11 +191,12 @@ def test_the_guard_finds_functions_that_ask_the_device(guilty: Callable[[torch.T
     assert not synchronises(lambda x: torch.where(x > 0, x, 0).cumsum(0), torch.arange(5))
 
 
-def test_corruption_does_not_ask_the_device() -> None:
+@pytest.mark.parametrize("several", [MANY, slow(list(configs()))], ids=["each", "every combination"])
+def test_corruption_does_not_ask_the_device(several: list[CorruptionConfig]) -> None:
     """Every strategy, objective and operator runs where tensors have no values, and yields the shapes that it must."""
     batch = batch_of(random_rows(5, seed=9))
     tables = LeafTables(*(table.to("meta") for table in TABLES))
-    for config in configs():
+    for config in several:
         planned = plan(batch, config, Noise.fixed(0.5, len(batch)), seed=0, epoch=0)
         result = corrupt(batch.to("meta").tensors, planned.to("meta"), config, IDS, tables)
         real = corrupt(batch.tensors, planned, config, IDS, TABLES)
@@ -203,7 +205,7 @@ def test_corruption_does_not_ask_the_device() -> None:
             assert (mine.shape, mine.dtype) == (theirs.shape, theirs.dtype), (name_of(config), name)
 
 
-@many
+@pytest.mark.parametrize("config", slow_but([*MANY[: len(STRATEGIES)], MANY[-1]], MANY), ids=name_of)
 def test_corruption_is_one_graph(config: CorruptionConfig) -> None:
     """The compiler traces the whole corruption without a break, and the graph computes what eager execution does."""
     torch.compiler.reset()

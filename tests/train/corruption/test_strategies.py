@@ -30,6 +30,7 @@ from corruption_reference import (
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
+from parameters import slow_but
 
 from syntaxdiff.pipeline.shard import Region, SampleRow
 from syntaxdiff.train.corruption import strategies
@@ -40,7 +41,8 @@ from syntaxdiff.train.corruption.strategies import Units, code_of
 from syntaxdiff.train.data.batch import collate
 
 RATES = st.sampled_from([0.0, 0.001, 0.05, 0.3, 0.5, 0.7, 0.95, 1.0]) | st.floats(0, 1)
-CASES = [(strategy, 1.0) for strategy in STRATEGIES] + [(strategy, 0.4) for strategy in SPAN_STRATEGIES]
+WHOLE = [(strategy, 1.0) for strategy in STRATEGIES]
+CASES = WHOLE + [(strategy, 0.4) for strategy in SPAN_STRATEGIES]
 CASE_IDS = [f"{strategy}-{share}" for strategy, share in CASES]
 
 
@@ -238,7 +240,7 @@ def real_batches(programs: Programs) -> list[Drawn]:
     return [Drawn(rows, of, [draws_of(11, 2, sample) for sample in of]) for rows, of in zip(chunks, samples, strict=True)]
 
 
-@pytest.mark.parametrize(("strategy", "share"), CASES, ids=CASE_IDS)
+@pytest.mark.parametrize(("strategy", "share"), slow_but(WHOLE, CASES), ids=CASE_IDS)
 def test_real_programs_equal_the_definition(programs: Programs, real_batches: list[Drawn], strategy: str, share: float) -> None:
     """From seed, epoch and sample id alone the literal definition tells every corrupted position of real programs."""
     config = CorruptionConfig(strategy=strategy, max_span_share=share)
@@ -300,7 +302,7 @@ def test_what_holds_for_any_sample(strategy: str, row: SampleRow, rate: float, s
         assert masked == (outside | code if rate == 1 else set())
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", slow_but(["random", "ast-span"], STRATEGIES))
 @given(st.lists(families(min_code=0), min_size=2, max_size=5), RATES, st.integers(1, 3))
 def test_padding_does_not_matter(strategy: str, several: list[tuple[int, list[Span]]], rate: float, wider: int) -> None:
     """A sample is corrupted alike alone, and in a batch that pads its tokens, code, spans and region runs."""
