@@ -322,8 +322,9 @@ def families(draw: st.DrawFn, max_code: int = 24, min_code: int = 1) -> tuple[in
     num_code = draw(st.integers(min_code, max_code))
     if num_code == 0:
         return 0, []
-    ends = st.tuples(st.integers(0, num_code - 1), st.integers(1, num_code)).filter(lambda pair: pair[0] < pair[1])
-    return num_code, nested(draw(st.lists(ends, max_size=16)))
+    starts = st.integers(0, num_code - 1)
+    spans = starts.flatmap(lambda start: st.tuples(st.just(start), st.integers(start + 1, num_code)))
+    return num_code, nested(draw(st.lists(spans, max_size=16)))
 
 
 def row_of(

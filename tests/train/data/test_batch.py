@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from corruption_data import IDS, LANGUAGES, batch_of
-from corruption_reference import Sample, Span, crosses, families, parents_of, random_rows, row_of
+from corruption_reference import Sample, Span, crosses, families, nested, parents_of, random_rows, row_of
 from folders import any_kinds
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -86,9 +86,10 @@ def with_spans(spans: list[Span], parents: list[int], num_code: int) -> SampleRo
 @given(families(min_code=3), st.data())
 def test_a_crossing_is_refused(family: tuple[int, list[Span]], data: st.DataObject) -> None:
     """A family with a span that crosses another is refused, in pre-order or not, whatever parents it claims."""
-    num_code, spans = family
+    num_code, several = family
+    spans = nested([*several, (0, num_code), (0, num_code - 1)])
     wide = [(s, e) for s, e in spans if e - s >= 2 and (s, e) != (0, num_code)]
-    assume(wide)
+    assume(wide)  # one of them nearly always
     start, end = data.draw(st.sampled_from(wide))
     over_the_end = [(s, e) for s in range(start + 1, end) for e in range(end + 1, num_code + 1)]
     over_the_start = [(s, e) for s in range(start) for e in range(start + 1, end)]
@@ -108,20 +109,24 @@ def test_a_crossing_is_refused(family: tuple[int, list[Span]], data: st.DataObje
 @given(families(), st.data())
 def test_wrong_parents_are_refused(family: tuple[int, list[Span]], data: st.DataObject) -> None:
     """A span whose parent is not the smallest one around it is refused."""
-    num_code, spans = family
-    parents = parents_of(spans)
-    wrong = [data.draw(st.integers(-2, len(spans))) for _ in spans]
-    assume(wrong != parents)
+    num_code, several = family
+    spans = nested([*several, (0, num_code)])
+    wrong = parents_of(spans)
+    for index in data.draw(st.sets(st.integers(0, len(spans) - 1), min_size=1)):
+        wrong[index] = data.draw(st.integers(-2, len(spans)).filter(wrong[index].__ne__))
     with pytest.raises(ShardError, match="sample crooked"):
         check_row(with_spans(spans, wrong, num_code), LANGUAGES)
 
 
-@given(families(), st.randoms(use_true_random=False))
-def test_another_order_than_pre_order_is_refused(family: tuple[int, list[Span]], rng: Any) -> None:
+@given(families(min_code=2), st.data())
+def test_another_order_than_pre_order_is_refused(family: tuple[int, list[Span]], data: st.DataObject) -> None:
     """Spans in another order are refused, also where each one's parent is the right one."""
-    num_code, spans = family
-    shuffled = rng.sample(spans, len(spans))
-    assume(shuffled != spans)
+    num_code, several = family
+    spans = nested([*several, (0, num_code), (0, 1)])  # two at least, so that there is another order
+    later = data.draw(st.integers(1, len(spans) - 1))
+    shuffled = data.draw(st.permutations(spans[:later])) + spans[later:]
+    earlier = data.draw(st.integers(0, later - 1))
+    shuffled[earlier], shuffled[later] = shuffled[later], shuffled[earlier]
     with pytest.raises(ShardError, match="sample crooked"):
         check_row(with_spans(shuffled, parents_of(shuffled), num_code), LANGUAGES)
 
