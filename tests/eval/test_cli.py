@@ -55,6 +55,7 @@ def test_humaneval_from_a_checkpoint(ckpt: Path, problems: Path) -> None:
     assert "gen_length 8, not 9" in refused("humaneval", "--ckpt", ckpt, "--problems", problems, "--gen-length", 9)
 
 
+@pytest.mark.slow
 def test_the_way_of_generating(ckpt: Path, problems: Path, tmp_path: Path) -> None:
     """By default the fast way, --plain the paper's rule, and fixed steps need no schedule; what contradicts is refused."""
     common = ("humaneval", "--ckpt", ckpt, "--problems", problems, "--limit", 1, "--gen-length", 8)

@@ -196,6 +196,7 @@ def test_a_folder_that_cannot_be_taken_is_one_line(tmp_path: Path) -> None:
     check_refused(prep("build", "--src", rows, "--out", tmp_path / "out", *FAST), "manifest.json")
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_in_one_folder_do_not_meet(tmp_path: Path) -> None:
     """The second is refused with one line while the first runs; the first ends as if alone."""
     rows = write_rows(tmp_path / "rows.jsonl", [{**GOOD, "prompt": f"P{i}"} for i in range(3000)])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from evil_answers import ANSWERS, PROBLEMS, program_of
+from parameters import slow_but
 
 from syntaxdiff.eval.problems.problem import Problem
 from syntaxdiff.eval.problems.reader import read_problems
@@ -42,7 +43,7 @@ def test_the_references_pass(sandbox: Sandbox) -> None:
     assert golden(PROBLEMS, sandbox).failures == {}
 
 
-@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("name", slow_but(list(ANSWERS)[::4], ANSWERS))
 def test_what_is_no_answer_passes_no_problem(sandbox: Sandbox, name: str) -> None:
     """Of each type that references return, and each rule of its own."""
     assert passing(sandbox, list(PROBLEMS), ANSWERS[name]) == []

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from execution_data import problem_of, verdict
+from parameters import slow
 
 from syntaxdiff.eval.problems.problem import Problem
 from syntaxdiff.eval.problems.reader import read_problems
@@ -298,7 +299,7 @@ with Sandbox(workers=2, packages=()) as sandbox:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-@pytest.mark.parametrize("how", ["many", "one"])
+@pytest.mark.parametrize("how", ["many", slow("one")])
 def test_an_interrupt_leaves_no_process_behind(number: signal.Signals, how: str, tmp_path: Path) -> None:
     """Ctrl-C, and the end of the process that cannot clean up; Ctrl-C leaves no folder either."""
     with subprocess.Popen(

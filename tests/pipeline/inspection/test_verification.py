@@ -351,6 +351,7 @@ def test_a_reject_of_no_source_is_found(shards: Path) -> None:
         assert (fault.file, fault.column) == ("rejects.parquet", "source")
 
 
+@pytest.mark.slow
 def test_the_command_says_what_was_not_checked(built: Path) -> None:
     """Without a fault it prints what was checked and what was not, and exits with 0."""
     done = run_prep("verify", built, "--workers", "2")

@@ -30,6 +30,7 @@ CARRIED = [
 # quicktok leaves the tokenizer's file that it reads to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
+QUICK_ON_ROWS = [("hf", "trained"), ("hf", "metaspace-nfc"), ("tiktoken", "trained"), ("tiktoken", "gpt2")]
 EVERY_ENGINE = pytest.mark.parametrize(("choice", "name"), slow_but([case for case in CARRIED if case[1] in QUICK], CARRIED))
 
 
@@ -70,7 +71,7 @@ def test_ids_of_crafted_programs(choice: str, name: str, prepared: Get, codecs: 
     check(codecs(choice, name), prepared(name), [code for _, code in PROGRAMS.values()])
 
 
-@EVERY_ENGINE
+@pytest.mark.parametrize(("choice", "name"), slow_but(QUICK_ON_ROWS, CARRIED))
 def test_ids_of_real_rows(choice: str, name: str, prepared: Get, codecs: Callable[[str, str], Codec], rows: Rows) -> None:
     """Every engine gives the library's ids on statements, traces and programs."""
     texts = [row["output"] for row in rows("traces/r1-codeforces-450")[::25]]
