@@ -49,7 +49,7 @@ demo: setup  ## exercises made, a small model trained on them, and what it solve
 study: setup  ## the paper's comparison: SIZE=smoke (15 minutes), cpu, one-gpu or paper; goes on where it was
 	$(EVAL) study $(SIZE)
 
-test: setup  ## the tests, without the slow ones (some 12 minutes on 2 cores)
+test: setup  ## the tests, without the slow ones (8 to 10 minutes on 2 cores)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 test-slow: setup test-legacy-grammars  ## crash batteries and other long proofs, and the legacy grammars
