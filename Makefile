@@ -7,8 +7,10 @@ BIN := .venv/bin
 PREP := $(BIN)/syntaxdiff-prep
 EVAL := $(BIN)/syntaxdiff-eval
 PARTS := $(wildcard pipeline train eval)
-# Without --no-compile pip compiles every module of every package, a minute for what is mostly never imported.
+# Without --no-compile pip compiles every module of every package, a minute for what is mostly never imported. Python compiles
+# what it does import, once; an environment that forbids it to keep the result would have every command compile torch anew.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 SIZE ?= smoke
 
