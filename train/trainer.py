@@ -216,6 +216,7 @@ def finish(run: Session, state: RunState, validator: Validator | None, progress:
             settings=asdict(run.settings),
             deepspeed=run.ds_config,
             git_revision=git_revision(),
+            total_steps=run.total_steps,
         )
         export.export(run.out, weights, run.network_config, run.manifest, run.data, training, run.settings.export_layout)
         draw_curves(run.out, run.unigram)

@@ -35,23 +35,10 @@ class RunSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scheduler:
-    """DeepSpeed's schedule of learning rates."""
-
-    params: dict[str, Json] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
 class DeepSpeedInfo:
-    """What a run's DeepSpeed configuration says of its length and batch."""
+    """What a run's DeepSpeed configuration says of its batch."""
 
     train_batch_size: Json = None
-    scheduler: Scheduler | None = None
-
-    @property
-    def total_num_steps(self) -> Json:
-        """Steps of the whole run, where the schedule says so."""
-        return None if self.scheduler is None else self.scheduler.params.get("total_num_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +49,7 @@ class RunInfo:
         validation_grid: nats by strategy and mask rate
         validation_objectives: whose weights those have, by strategy
         start: what the run began with
+        total_steps: of the whole run
     """
 
     step: int | None = None
@@ -73,6 +61,7 @@ class RunInfo:
     deepspeed: DeepSpeedInfo | None = None
     start: Json = None
     git_revision: str | None = None
+    total_steps: int | None = None
 
 
 def read_settings(path: Path) -> RunSettings:

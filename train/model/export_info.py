@@ -23,6 +23,7 @@ class TrainingInfo:
         settings: of the run, as it was asked for
         deepspeed: the completed DeepSpeed JSON
         git_revision: of the source tree; None outside of one
+        total_steps: of the whole run, which may have ended before; unknown of older exports
     """
 
     step: int | None = None
@@ -35,6 +36,7 @@ class TrainingInfo:
     settings: StoredOptions = field(default_factory=dict)
     deepspeed: JsonObject = field(default_factory=dict)
     git_revision: str | None = None
+    total_steps: int | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ from syntaxdiff.eval.report.findings import Training, read_findings
 from syntaxdiff.eval.report.replay import REPLAY
 from syntaxdiff.eval.report.report import TEMPLATES, write_report
 from syntaxdiff.eval.report.training_chapter import TrainingChapter, training_chapter
-from syntaxdiff.eval.report.training_records import DeepSpeedInfo, RunInfo, RunSettings, Scheduler
+from syntaxdiff.eval.report.training_records import DeepSpeedInfo, RunInfo, RunSettings
 from syntaxdiff.eval.stats import Interval
 from syntaxdiff.eval.syntax.check import WrittenProgram, syntax
 from syntaxdiff.pipeline.build import build_shards
@@ -248,8 +248,9 @@ def test_facts_that_only_some_runs_have(tmp_path: Path) -> None:
     nothing = Training(name="a", folder=tmp_path, settings=RunSettings(), info=RunInfo(), metrics=Metrics())
     assert facts_on(training_chapter([nothing])) == {"steps": "none yet", "data": "data", "seed": "0"}
     settings = RunSettings(strategy="ast-cut", drop=0.1, relabel=0.25, placeholder=0.0, objective="plain", epochs=3, seed=5)
-    deepspeed = DeepSpeedInfo(train_batch_size=16, scheduler=Scheduler(params={"total_num_steps": 2000}))
-    info = RunInfo(step=2, validation_loss=3.25, unigram_nats=6.5, deepspeed=deepspeed, start="llada", git_revision="c" * 40)
+    deepspeed = DeepSpeedInfo(train_batch_size=16)
+    info = RunInfo(step=2, validation_loss=3.25, unigram_nats=6.5, deepspeed=deepspeed, start="llada", total_steps=2000)
+    info = dataclasses.replace(info, git_revision="c" * 40)
     first = StepRecord(step=1, nats=1.0, mask_rate=0.5, learning_rate=0.001, tokens_per_second=1000.0, peak_memory_bytes=2**30)
     steps = [dataclasses.replace(first, step=n, learning_rate=n / 1000, tokens_per_second=1000.0 * n) for n in (1, 2, 1002)]
     run = dataclasses.replace(nothing, settings=settings, info=info, metrics=Metrics(steps=steps))
