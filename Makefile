@@ -35,9 +35,9 @@ demo: setup  ## exercises made, a small model trained on them, and what it solve
 	$(EVAL) masks demo/shards --index 30 --strategy random --strategy ast-token --strategy ast-span --strategy ast-cut --html demo/masks.html
 	$(BIN)/deepspeed train/run.py --ds-config examples/ds_one_process.json --config examples/exercises.toml --data demo/shards --out demo/out
 	$(EVAL) reconstruct --ckpt demo/out --data demo/shards --samples 40 --mask-rate 0.3 --out demo/reconstruction
-	$(EVAL) exercises --ckpt demo/out --gen-length 64 --block-length 8 --trace --out demo/exercises
+	$(EVAL) exercises --ckpt demo/out --gen-length 64 --block-length 8 --threshold 0.98 --trace --out demo/exercises
 	$(EVAL) report demo/out demo/reconstruction demo/exercises --replay 1 --html demo/report.html
-	$(EVAL) generate --ckpt demo/out --gen-length 64 --block-length 8 --live "Return the largest even number in xs, or None."
+	$(EVAL) generate --ckpt demo/out --gen-length 64 --block-length 8 --threshold 0.98 --live "Return the largest even number in xs, or None."
 	@echo
 	@echo 'The table of exercises above says what the model solves of combinations that it never saw: set unseen.'
 	@echo 'Open next:'
