@@ -59,7 +59,7 @@ test-slow: setup test-legacy-grammars  ## crash batteries and other long proofs,
 
 # tree-sitter-languages runs only with a tree-sitter older than the pinned one, hence an environment of its own.
 test-legacy-grammars: .venv-legacy/installed  ## the aligner on tree-sitter-languages
-	.venv-legacy/bin/pytest tests/pipeline/syntax/test_grammar.py tests/pipeline/syntax/test_alignment.py tests/pipeline/syntax/test_spans.py -m 'not slow'
+	.venv-legacy/bin/pytest tests/pipeline/syntax/test_grammar.py tests/pipeline/syntax/test_alignment.py tests/pipeline/syntax/test_spans.py
 
 .venv-legacy/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-legacy
