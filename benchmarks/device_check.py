@@ -14,7 +14,7 @@ A checkpoint of `1b` takes 20 GB of the temporary folder for a moment (TMPDIR).
     train-PRESET  `deepspeed train/run.py` for a few steps: loss, peak and estimated memory, utilisation
     resume        a run that SIGTERM stops and the same command ends has the numbers and weights of one that never stopped
     generation    caches refreshed at every step change nothing, a batch changes nothing (float64); speed of all ways
-    head-memory   head and loss of scored positions alone take a quarter of the memory of full logits
+    head-memory   head and loss of scored positions alone take a quarter of the memory of full logits, over batches
 
 Without an installation, `import syntaxdiff` needs a folder `syntaxdiff` of links on PYTHONPATH, and the packages, as in
 
@@ -62,7 +62,7 @@ PACKAGES = ("torch", "transformers", "deepspeed", "numpy")
 PASSED, FAILED, SKIPPED = "passed", "FAILED", "skipped"
 RESUMED_STEPS, STOPPED_AFTER = 8, 4
 SECONDS = {  # about what a check takes: seen on one core of a server; for a GPU a guess, which --minutes needs no better
-    "cpu": {"corruption": 20, "train-tiny": 25, "resume": 60, "generation": 30, "head-memory": 25},
+    "cpu": {"corruption": 20, "train-tiny": 25, "resume": 60, "generation": 30, "head-memory": 60},
     "cuda": {
         "corruption": 30,
         "waits": 20,

@@ -10,7 +10,7 @@ where the loss asks for it. Full logits is the same step as usual trainers take 
 Bare is forward and backward of what the corruption made in ours, without loader, corruption and optimizer. Mask rates are
 those of a run's end, even over (0, 1), where ours has most to score. The model has LLaDA's vocabulary and random weights.
 
-Each variant's memory is measured in a process of its own. That of the loss is the most that head and loss hold at once in
+Each variant's memory is measured in a process of its own. That of the loss is the most that head and loss hold at once, mean over batches, in
 forward and backward beyond the weights, their gradients and the hidden states: bytes of tensors, counted by torch, because
 resident memory depends on what the allocator keeps. Peak resident memory of the whole step, or the GPU's, stands beside it.
 
@@ -65,6 +65,7 @@ MOST_SHARE_OF_STEP = 1.0  # per cent
 LEAST_OF_LOSS_MEMORY = 4.0
 LEAST_UTILISATION = 45.0  # per cent, of an H100
 CORRUPTED_BATCHES = 20
+MEMORY_BATCHES = 8
 LOADER_SAMPLES = 8192  # at most, of a pass
 
 
@@ -82,7 +83,10 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryFigures:
-    """Bytes at most: of head and loss alone, and of the process, or on the GPU, in a whole step."""
+    """Bytes at most: of head and loss alone, the mean over some batches, and of the process, or on the GPU, in a whole step.
+
+    How many positions are scored is drawn anew for every batch, so one batch says little of the head.
+    """
 
     loss_bytes: int
     step_bytes: int
@@ -95,7 +99,7 @@ def in_process(variant: str, setup: Setup) -> MemoryFigures:
 
 
 def measure_memory(variant: str, setup: Setup) -> MemoryFigures:
-    """Peaks of one variant at the first step; nothing else may have run in this process."""
+    """Peaks of one variant at the first batches; nothing else may have run in this process."""
     manifest = setup.manifest()
     denoiser = setup.denoiser(manifest)
     engine = PlainEngine(denoiser, SCORES[variant])
@@ -103,14 +107,26 @@ def measure_memory(variant: str, setup: Setup) -> MemoryFigures:
     train_step(stepper, setup.first_batch(manifest, 1), setup.seed)  # after it the optimizer has its states
     train_step(stepper, setup.first_batch(manifest), setup.seed)
     step_bytes = torch.cuda.max_memory_allocated() if setup.device == "cuda" else peak_resident_bytes()
+    loss_bytes = []
+    for batch in islice(setup.stream(manifest).batches(), MEMORY_BATCHES):
+        (micro,) = batch.micro_batches
+        with torch.no_grad():
+            stepper(micro.batch, noise_of(micro, setup.seed), seed=setup.seed, epoch=micro.epochs)
+        loss_bytes.append(loss_memory(engine, setup.device))
+    return MemoryFigures(loss_bytes=round(statistics.mean(loss_bytes)), step_bytes=step_bytes)
+
+
+def loss_memory(engine: PlainEngine, device: str) -> int:
+    """Bytes at most that head and loss of the last micro-batch hold, forward and backward."""
     assert engine.seen is not None
+    denoiser = engine.denoiser
     with torch.no_grad():
         hidden_BLD = denoiser.hidden(engine.seen[0])
     hidden_BLD.requires_grad_()
     weight: nn.Parameter = denoiser.network.lm_head.weight
     hidden_BLD.grad, weight.grad = torch.zeros_like(hidden_BLD), torch.zeros_like(weight)
     with patch.object(denoiser, "hidden", lambda inputs: hidden_BLD):  # what is left is head and loss
-        return MemoryFigures(loss_bytes=peak_bytes(engine.repeat, setup.device), step_bytes=step_bytes)
+        return peak_bytes(engine.repeat, device)
 
 
 def peak_resident_bytes() -> int:
