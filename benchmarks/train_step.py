@@ -10,9 +10,10 @@ where the loss asks for it. Full logits is the same step as usual trainers take 
 Bare is forward and backward of what the corruption made in ours, without loader, corruption and optimizer. Mask rates are
 those of a run's end, even over (0, 1), where ours has most to score. The model has LLaDA's vocabulary and random weights.
 
-Each variant's memory is measured in a process of its own. That of the loss is the most that head and loss hold at once, mean over batches, in
-forward and backward beyond the weights, their gradients and the hidden states: bytes of tensors, counted by torch, because
-resident memory depends on what the allocator keeps. Peak resident memory of the whole step, or the GPU's, stands beside it.
+Each variant's memory is measured in a process of its own. That of the loss is the most that head and loss hold at once in
+forward and backward of a batch, the mean over some, beyond the weights, their gradients and the hidden states: bytes of
+tensors, counted by torch, because resident memory depends on what the allocator keeps. Peak resident memory of the whole step,
+or the GPU's, stands beside it.
 
 Utilisation (on a GPU, or with --utilisation) is of samples of the full length, padded with end tokens as --eos-pad does. Model
 FLOPs are 6 a weight and token in the blocks, 6 a weight and *scored position* in the head, and 12 x layers x width x length a
